@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The weft engine. It knows no kernel: what it needs of its surroundings is a
+//! trait, implemented over FreeBSD by `weft-kmod` and over the host by the
+//! simulator, so that every line of it runs under `cargo test`.
+
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![deny(unsafe_code)]
