@@ -5,3 +5,9 @@
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+pub mod context;
+pub mod fib;
+#[cfg(feature = "std")]
+pub mod sim;

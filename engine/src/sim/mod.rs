@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The host's side of the engine: what the kernel gives there, given here by the
+//! standard library, with faults on demand; and the generators of test data.
+
+#[allow(unsafe_code)]
+pub mod epoch;
+#[allow(unsafe_code)]
+pub mod memory;
