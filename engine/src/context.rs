@@ -27,11 +27,11 @@ use core::fmt;
 use core::marker::PhantomData;
 
 /// Makes a token neither `Send` nor `Sync`: a context belongs to a thread.
-type OfThread = PhantomData<*mut ()>;
+type OfThread = [*mut (); 0];
 
 /// The thread may sleep: it holds no lock but sleepable ones, and is in no epoch.
 pub struct Sleepable {
-    thread: OfThread,
+    _thread: OfThread,
 }
 
 impl Sleepable {
@@ -42,9 +42,7 @@ impl Sleepable {
     /// The calling thread may sleep, now and as long as the token is used, but
     /// for the times when it is borrowed mutably. It has no other such token.
     pub unsafe fn assume() -> Self {
-        Self {
-            thread: PhantomData,
-        }
+        Self { _thread: [] }
     }
 }
 
@@ -54,7 +52,7 @@ impl Sleepable {
 /// It is also the read section of [`fib`](crate::fib) in the kernel.
 pub struct NetEpoch<'e> {
     epoch: PhantomData<&'e ()>,
-    thread: OfThread,
+    _thread: OfThread,
 }
 
 impl<'e> NetEpoch<'e> {
@@ -67,12 +65,14 @@ impl<'e> NetEpoch<'e> {
     pub unsafe fn assume() -> Self {
         Self {
             epoch: PhantomData,
-            thread: PhantomData,
+            _thread: [],
         }
     }
 
     /// The token for a thread that was sleepable and has entered the epoch. As
-    /// long as anything bears `'e`, `sleepable` cannot be used.
+    /// long as anything bears `'e`, `sleepable` cannot be used. Keep the token in
+    /// a guard that leaves the epoch when it is dropped: then that is until the
+    /// epoch is left, not until the token was last used.
     ///
     /// # Safety
     ///
@@ -81,7 +81,7 @@ impl<'e> NetEpoch<'e> {
         let _ = sleepable;
         Self {
             epoch: PhantomData,
-            thread: PhantomData,
+            _thread: [],
         }
     }
 
@@ -111,7 +111,7 @@ impl<'e> NetEpoch<'e> {
 pub struct Vnet<'v> {
     /// Invariant in `'v`, so that one VNET's lifetime never passes as another's.
     scope: PhantomData<fn(&'v ()) -> &'v ()>,
-    thread: OfThread,
+    _thread: OfThread,
 }
 
 impl Vnet<'_> {
@@ -124,7 +124,7 @@ impl Vnet<'_> {
     pub unsafe fn assume() -> Self {
         Self {
             scope: PhantomData,
-            thread: PhantomData,
+            _thread: [],
         }
     }
 

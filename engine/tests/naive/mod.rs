@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What a routing table should say, computed in the plainest way: try each
+//! length from 32 down in a sorted map. The tests' reference.
+
+use std::collections::BTreeMap;
+
+/// A table of (prefix, length) to class.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Naive {
+    pub routes: BTreeMap<(u32, u8), u32>,
+}
+
+/// The first `len` bits.
+pub fn mask(len: u8) -> u32 {
+    (u64::from(u32::MAX) << (32 - len)) as u32
+}
+
+impl Naive {
+    pub fn insert(&mut self, prefix: u32, len: u8, class: u32) -> Option<u32> {
+        self.routes.insert((prefix, len), class)
+    }
+
+    pub fn remove(&mut self, prefix: u32, len: u8) -> Option<u32> {
+        self.routes.remove(&(prefix, len))
+    }
+
+    pub fn lookup(&self, dst: u32) -> u32 {
+        (0..=32)
+            .rev()
+            .find_map(|len| self.routes.get(&(dst & mask(len), len)).copied())
+            .unwrap_or(0)
+    }
+}
+
+/// The addresses at which the answer for a prefix may be wrong: its first and
+/// last, and those before and after them.
+pub fn edges(prefix: u32, len: u8) -> [u32; 6] {
+    let last = prefix | !mask(len);
+    [
+        prefix.wrapping_sub(1),
+        prefix,
+        prefix.wrapping_add(1),
+        last.wrapping_sub(1),
+        last,
+        last.wrapping_add(1),
+    ]
+}
