@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Runs bindgen over an allow-list of the kernel's declarations, with the flags
+//! the kernel itself is compiled with, and adds assertions of the layout table.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+include!("layout.rs");
+
+/// Functions of the kernel and of the shim.
+const FUNCTIONS: [&str; 16] = [
+    "weft_shim_.*",
+    "malloc",
+    "malloc_aligned",
+    "free",
+    "arc4random",
+    "fib_module_(un)?register",
+    "fib_get_(nhop_idx|nhop_array|rh)",
+    "fib_epoch_call",
+    "rt_get_inet_prefix_plen",
+    "rt_get_raw_nhop",
+    "rt_tables_get_rnh",
+    "rib_walk",
+    "sysctl_ctx_(init|free)",
+    "sysctl_add_oid",
+    "sysctl_handle_(64|string)",
+    "kernel_sysctlbyname",
+];
+const TYPES: [&str; 9] = [
+    "fib_lookup_module",
+    "fib_change_queue",
+    "rib_rtable_info",
+    "rib_cmd_info",
+    "epoch_tracker",
+    "rm_priotracker",
+    "sysctl_ctx_list",
+    "modeventtype_t",
+    "weft_.*",
+];
+const VARIABLES: [&str; 10] = [
+    "weft_shim_.*",
+    "M_WEFT(_FIB)?",
+    "M_(NOWAIT|WAITOK|ZERO)",
+    "E[A-Z0-9]+",
+    "LOG_(ERR|WARNING|NOTICE|INFO|DEBUG)",
+    "CTL(FLAG|TYPE)_[A-Z0-9]+",
+    "OID_AUTO",
+    "AF_INET6?",
+    "RTM_(ADD|DELETE|CHANGE)",
+    "osreldate",
+];
+/// Passed by pointer only: their fields are nobody's business here.
+const OPAQUE: [&str; 18] = [
+    "epoch_tracker",
+    "epoch_context",
+    "rm_priotracker",
+    "rib_head",
+    "rtentry",
+    "nhop_object",
+    "fib_data",
+    "thread",
+    "proc",
+    "ucred",
+    "vnet",
+    "malloc_type",
+    "module",
+    "linker_file",
+    "sysctl_oid",
+    "sysctl_req",
+    "sysctl_ctx_entry",
+    "sockaddr.*",
+];
+
+fn main() {
+    println!("cargo:rerun-if-changed=layout.rs");
+    println!("cargo:rerun-if-changed=../sys-shim/c/weft_shim.h");
+    println!("cargo:rerun-if-changed=../sys-shim/opt");
+    println!("cargo:rerun-if-env-changed=WEFT_CFLAGS");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let Ok(flags) = std::env::var("WEFT_CFLAGS") else {
+        // A build for the host: no kernel to declare.
+        std::fs::write(out.join("kernel.rs"), "").expect("OUT_DIR can be written");
+        std::fs::write(out.join("layout.rs"), "").expect("OUT_DIR can be written");
+        return;
+    };
+    let mut builder = bindgen::Builder::default()
+        .header("../sys-shim/c/weft_shim.h")
+        .clang_arg("--target=x86_64-unknown-freebsd15")
+        .clang_args(flags.split('\u{1f}'))
+        .use_core()
+        .ctypes_prefix("core::ffi")
+        .layout_tests(true)
+        .derive_debug(false)
+        .derive_default(false)
+        .generate_comments(false)
+        .merge_extern_blocks(true)
+        .default_enum_style(bindgen::EnumVariation::Consts)
+        .prepend_enum_name(false)
+        .rust_edition(bindgen::RustEdition::Edition2024);
+    for name in FUNCTIONS {
+        builder = builder.allowlist_function(name);
+    }
+    for name in TYPES {
+        builder = builder.allowlist_type(name);
+    }
+    for name in VARIABLES {
+        builder = builder.allowlist_var(name);
+    }
+    for name in OPAQUE {
+        builder = builder.opaque_type(name);
+    }
+    builder
+        .generate()
+        .expect("bindgen reads weft_shim.h")
+        .write_to_file(out.join("kernel.rs"))
+        .expect("OUT_DIR can be written");
+    std::fs::write(out.join("layout.rs"), layout_assertions()).expect("OUT_DIR can be written");
+}
+
+/// The layout table as constants that do not evaluate when it is broken.
+fn layout_assertions() -> String {
+    let mut text = String::new();
+    for (name, size, fields) in LAYOUT {
+        let _ = writeln!(
+            text,
+            "const _: () = assert!(size_of::<kernel::{name}>() == {size}, \"size of {name}\");"
+        );
+        for (field, offset) in *fields {
+            let _ = writeln!(
+                text,
+                "const _: () = assert!(memoffset::offset_of!(kernel::{name}, {field}) == {offset}, \
+                 \"offset of {name}.{field}\");"
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! `weft4`: the engine's IPv4 table as a lookup algorithm of the kernel.
+
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::kpi::context::{Sleepable, Vnet};
+use crate::kpi::errno::Errno;
+use crate::kpi::fib::{self, Policy};
+use crate::kpi::log;
+use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
+
+/// The algorithm's name and choices.
+pub(crate) struct Weft4;
+
+/// The algorithm as long as the module is loaded.
+pub(crate) type Registered = fib::Registered<Weft4>;
+
+/// Changes and builds that failed since the module was loaded.
+static OUT_OF_MEMORY: AtomicU64 = AtomicU64::new(0);
+
+impl Policy for Weft4 {
+    const NAME: &'static CStr = c"weft4";
+
+    /// Above the kernel's locked radix tree (50), so that large tables leave it;
+    /// below the lockless copies that the kernel prefers for small tables, and
+    /// below dxr (251).
+    fn preference(_prefixes: u32) -> u8 {
+        200
+    }
+
+    fn out_of_memory(fib: u32) {
+        // One line for the first, and then for each power of two: a table that
+        // does not fit is tried many times over.
+        let count = OUT_OF_MEMORY.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            log::warning(format_args!(
+                "weft4: no memory for a change in FIB {fib} ({count} in all); \
+                 the table as it was answers until it is rebuilt"
+            ));
+        }
+    }
+}
+
+/// Makes the algorithm known to the kernel.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn register(sleepable: &mut Sleepable) -> Result<Registered, Errno> {
+    fib::Registered::register(sleepable)
+}
+
+/// Says why the module cannot go while a FIB uses it.
+///
+/// # Errors
+/// `EBUSY`.
+pub(crate) fn refuse_while_used() -> Result<(), Errno> {
+    match fib::instances() {
+        0 => Ok(()),
+        tables => {
+            log::warning(format_args!(
+                "not unloaded: {tables} route table(s) use weft4; choose another algorithm in each: \
+                 sysctl net.route.algo.inet.algo=radix4_lockless"
+            ));
+            Err(Errno::EBUSY)
+        }
+    }
+}
+
+struct Tables;
+
+impl Number for Tables {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        u64::from(fib::instances())
+    }
+}
+
+struct OutOfMemory;
+
+impl Number for OutOfMemory {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        OUT_OF_MEMORY.load(Ordering::Relaxed)
+    }
+}
+
+/// Adds this file's part of `net.weft.fib`.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno> {
+    tree.number::<Tables>(
+        node,
+        c"tables",
+        Access::READ | Access::STATS,
+        c"Route tables of all network stacks that weft4 serves; unload is refused above 0",
+    )?;
+    tree.number::<OutOfMemory>(
+        node,
+        c"out_of_memory",
+        Access::READ | Access::STATS,
+        c"Changes and builds that found no memory; each makes the kernel rebuild the table later",
+    )
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The network epoch, epoch(9): entering it, and waiting for its end.
+
+use alloc::boxed::Box;
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use weft_bindings::kernel as c;
+use weft_engine::fib::{AfterGrace, Grace, Period};
+
+use super::context::{NetEpoch, Sleepable};
+use super::errno::Errno;
+use super::memory::try_box;
+
+/// Runs `inside` in the network epoch. `inside` must not sleep, and has no
+/// [`Sleepable`] to do it with.
+pub(crate) fn in_net_epoch<R>(
+    sleepable: &mut Sleepable,
+    inside: impl for<'e> FnOnce(&NetEpoch<'e>) -> R,
+) -> R {
+    let mut tracker = MaybeUninit::<c::epoch_tracker>::uninit();
+    let tracker = tracker.as_mut_ptr();
+    // SAFETY: enters and leaves the epoch, in pairs, on this thread; the tracker
+    // stays where it is between the two.
+    unsafe {
+        NetEpoch::during(
+            sleepable,
+            || c::weft_shim_net_epoch_enter(tracker),
+            inside,
+            |()| c::weft_shim_net_epoch_exit(tracker),
+        )
+    }
+}
+
+/// Waits until every callback that was asked for before has run. Sleeps.
+pub(crate) fn drain_net_epoch_callbacks(_sleepable: &mut Sleepable) {
+    // SAFETY: the caller may sleep and is in no epoch.
+    unsafe { c::weft_shim_net_epoch_drain() }
+}
+
+/// What the epoch's callback finds: C's link first, then whose period ended, and
+/// what to drop if its owner has left.
+#[repr(C)]
+struct Slot {
+    context: UnsafeCell<MaybeUninit<c::epoch_context>>,
+    period: UnsafeCell<Option<NonNull<()>>>,
+    orphan: UnsafeCell<Option<Orphan>>,
+}
+
+/// A table that its owner left to the callback.
+struct Orphan {
+    table: NonNull<()>,
+    drop: unsafe fn(NonNull<()>),
+}
+
+/// Grace periods of the network epoch, for one route table of the engine.
+///
+/// # Invariants
+/// The slot is freed with this value, which the table owns; the engine does not
+/// drop a table while a period runs, so the callback finds its slot.
+pub(crate) struct EpochGrace {
+    slot: NonNull<Slot>,
+}
+
+// SAFETY: the slot is used by one thread at a time: by the table's writer while
+// no period runs, by the callback while one does.
+unsafe impl Send for EpochGrace {}
+
+impl EpochGrace {
+    /// # Errors
+    /// `ENOMEM`. Does not sleep.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let slot = try_box(Slot {
+            context: UnsafeCell::new(MaybeUninit::zeroed()),
+            period: UnsafeCell::new(None),
+            orphan: UnsafeCell::new(None),
+        })
+        .map_err(|_| Errno::ENOMEM)?;
+        Ok(Self {
+            slot: NonNull::from(Box::leak(slot)),
+        })
+    }
+
+    /// Another name for the slot, by which the table can be left to the callback
+    /// while the table itself owns the slot.
+    pub(super) fn heir(&self) -> Heir {
+        Heir { slot: self.slot }
+    }
+}
+
+impl Drop for EpochGrace {
+    fn drop(&mut self) {
+        // SAFETY: `new` leaked this box, and by the invariant no callback that
+        // knows the slot is to come.
+        drop(unsafe { Box::from_raw(self.slot.as_ptr()) });
+    }
+}
+
+/// See [`EpochGrace::heir`].
+#[derive(Clone, Copy)]
+pub(super) struct Heir {
+    slot: NonNull<Slot>,
+}
+
+impl Heir {
+    /// Names what the callback drops if the table is abandoned to it.
+    ///
+    /// # Safety
+    /// The table that owns the slot is alive, and this is its last use before
+    /// `abandon`. `drop(table)` may be called by the callback, once.
+    pub(super) unsafe fn leave(self, table: NonNull<()>, drop: unsafe fn(NonNull<()>)) {
+        // SAFETY: the slot lives. A callback reads `orphan` only after the engine
+        // told it that the table is abandoned, which happens after this.
+        unsafe { *self.slot.as_ref().orphan.get() = Some(Orphan { table, drop }) };
+    }
+}
+
+// SAFETY: a `NetEpoch` exists inside the epoch only, and the kernel calls back
+// after every section of the time of `fib_epoch_call` has ended; epoch(9) orders
+// stores before the call ahead of sections that begin after it.
+unsafe impl Grace for EpochGrace {
+    type Section<'s> = NetEpoch<'s>;
+
+    fn start(&self, period: Period) {
+        // SAFETY: no period runs, so the callback is not to come and the slot is
+        // the writer's. It stays allocated until the callback has run.
+        unsafe {
+            let slot = self.slot.as_ref();
+            *slot.period.get() = Some(period.into_raw());
+            c::fib_epoch_call(Some(elapsed), slot.context.get().cast());
+        }
+    }
+}
+
+/// The epoch's callback: runs in a kernel thread, in no epoch.
+unsafe extern "C" fn elapsed(context: c::epoch_context_t) {
+    let slot: NonNull<Slot> = match NonNull::new(context.cast()) {
+        Some(slot) => slot,
+        None => return,
+    };
+    // SAFETY: `context` is the first field of a slot that lives until the period
+    // it stands for has been told to have elapsed, below.
+    let period = unsafe { (*slot.as_ref().period.get()).take() };
+    let Some(period) = period else { return };
+    // SAFETY: `start` stored it, and this is its one use.
+    let after = unsafe { Period::from_raw(period) }.elapsed();
+    if after == AfterGrace::Abandoned {
+        // SAFETY: the owner left the table, and with it the slot, to this call.
+        unsafe {
+            if let Some(orphan) = (*slot.as_ref().orphan.get()).take() {
+                (orphan.drop)(orphan.table);
+            }
+        }
+    }
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The kernel's framework for route lookup algorithms. Header:
+//! `net/route/fib_algo.h`; how it works: the head of `net/route/fib_algo.c`.
+//!
+//! The framework calls everything here under the route table's write lock and in
+//! the network epoch, so nothing may sleep, but for two: the lookup, which runs
+//! in the epoch only and beside everything else, and the destruction, which runs
+//! in a thread of the epoch when no lookup can see the instance any more.
+//!
+//! An instance is made for one table of one FIB, and again whenever the framework
+//! wants to begin anew. It owns a table of the engine, whose classes are the
+//! framework's nexthop indices, and borrows the framework's array that leads from
+//! an index to a nexthop or group. That array has the instance's lifetime; a slot
+//! is filled before the change that mentions it reaches us, and what it pointed
+//! to is freed a grace period after the last change that took it out.
+
+use alloc::boxed::Box;
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_int, c_void};
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use weft_bindings::kernel as c;
+use weft_engine::fib::{FibError, Leave, Reader, Trie4};
+
+use super::context::{NetEpoch, Sleepable};
+use super::epoch::{EpochGrace, Heir, drain_net_epoch_callbacks};
+use super::errno::Errno;
+use super::memory::{FibMemory, try_box};
+
+/// What an algorithm decides, beside how it looks up.
+pub(crate) trait Policy: 'static {
+    /// Its name, as `net.route.algo.inet.algo` takes it.
+    const NAME: &'static CStr;
+
+    /// How much it wants a table of that many prefixes: 0 (never) to 255. The
+    /// framework changes algorithms for more than 12 points. Called with a mutex
+    /// held.
+    fn preference(prefixes: u32) -> u8;
+
+    /// There was no memory for a change or for a new instance. The old state
+    /// answers until the framework has rebuilt the table.
+    fn out_of_memory(fib: u32);
+}
+
+/// Instances that exist, those that wait for their last grace period included.
+static INSTANCES: AtomicU32 = AtomicU32::new(0);
+
+/// How many tables the module's algorithms serve, or did until a moment ago.
+pub(crate) fn instances() -> u32 {
+    INSTANCES.load(Ordering::Relaxed)
+}
+
+/// An algorithm that the framework knows. To be withdrawn before it is dropped;
+/// else its registration stays, for the framework may still use it.
+pub(crate) struct Registered<P> {
+    /// `None` after it was withdrawn.
+    module: Option<NonNull<c::fib_lookup_module>>,
+    policy: PhantomData<P>,
+}
+
+impl<P: Policy> Registered<P> {
+    /// Makes the algorithm known.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn register(_sleepable: &mut Sleepable) -> Result<Self, Errno> {
+        // SAFETY: integers, null pointers and absent functions are all zero.
+        let mut module: c::fib_lookup_module = unsafe { MaybeUninit::zeroed().assume_init() };
+        module.flm_name = P::NAME.as_ptr().cast_mut();
+        module.flm_family = c::AF_INET as c_int;
+        module.flm_init_cb = Some(init::<P>);
+        module.flm_destroy_cb = Some(destroy);
+        module.flm_dump_rib_item_cb = Some(dump::<P>);
+        module.flm_dump_end_cb = Some(dump_end);
+        module.flm_change_rib_item_cb = Some(change::<P>);
+        module.flm_change_rib_items_cb = Some(change_batch::<P>);
+        module.flm_lookup = Some(lookup);
+        module.flm_get_pref = Some(preference::<P>);
+        let module = try_box(module).map_err(|_| Errno::ENOMEM)?;
+        let module = NonNull::from(Box::leak(module));
+        // SAFETY: the structure stays in place until it is unregistered.
+        Errno::check(unsafe { c::fib_module_register(module.as_ptr()) })?;
+        Ok(Self {
+            module: Some(module),
+            policy: PhantomData,
+        })
+    }
+
+    /// Takes the algorithm back and waits until none of its code runs. After
+    /// success a second call does nothing.
+    ///
+    /// # Errors
+    /// `EBUSY` while a table uses it; nothing has changed.
+    pub(crate) fn withdraw(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
+        let Some(module) = self.module else {
+            return Ok(());
+        };
+        // SAFETY: registered by `register`; the framework says EBUSY, and forgets
+        // nothing, as long as an instance exists.
+        Errno::check(unsafe { c::fib_module_unregister(module.as_ptr()) })?;
+        self.module = None;
+        // An instance may have been left to a callback of the epoch.
+        drain_net_epoch_callbacks(sleepable);
+        // SAFETY: leaked by `register`, and unknown to the framework now.
+        drop(unsafe { Box::from_raw(module.as_ptr()) });
+        Ok(())
+    }
+}
+
+/// One table of one FIB, as the framework keeps it.
+struct Instance {
+    /// The lookup's way into `table`, beside its writer.
+    reader: Reader<'static, EpochGrace>,
+    /// Index to nexthop; index 0 is not used.
+    nexthops: *const *mut c::nhop_object,
+    framework: *mut c::fib_data,
+    fib: u32,
+    heir: Heir,
+    /// Touched by callbacks under the route table's write lock only.
+    table: UnsafeCell<Trie4<FibMemory, EpochGrace>>,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        INSTANCES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Instance {
+    fn new(fib: u32, framework: *mut c::fib_data) -> Result<Box<Self>, Errno> {
+        let grace = EpochGrace::new()?;
+        let heir = grace.heir();
+        let table = Trie4::new(FibMemory, grace).map_err(|_| Errno::ENOMEM)?;
+        // SAFETY: the reader goes into the instance that owns the table, and the
+        // framework looks up in an instance only before it destroys it.
+        let reader = unsafe { table.reader().detach() };
+        INSTANCES.fetch_add(1, Ordering::Relaxed);
+        try_box(Self {
+            reader,
+            // SAFETY: the framework's own pointer, valid during its call.
+            nexthops: unsafe { c::fib_get_nhop_array(framework) }.cast_const(),
+            framework,
+            fib,
+            heir,
+            table: UnsafeCell::new(table),
+        })
+        .map_err(|_| Errno::ENOMEM)
+    }
+
+    /// The instance behind the framework's pointer.
+    ///
+    /// # Safety
+    /// `data` is what `init` gave to the framework, and not destroyed.
+    unsafe fn from_data<'i>(data: *mut c_void) -> &'i Self {
+        // SAFETY: the caller's promise.
+        unsafe { &*data.cast() }
+    }
+
+    /// Puts a route in, or changes its nexthop; `nexthop` null takes it out.
+    ///
+    /// # Safety
+    /// The route table's write lock is held, and a nexthop has an index.
+    unsafe fn apply(&self, route: Route, nexthop: *mut c::nhop_object) -> Result<(), FibError> {
+        // SAFETY: the write lock makes this the only reference.
+        let table = unsafe { &mut *self.table.get() };
+        if nexthop.is_null() {
+            return table.remove(route.prefix, route.length).map(|_| ());
+        }
+        // SAFETY: the framework's own pointers.
+        let index = unsafe { c::fib_get_nhop_idx(self.framework, nexthop) };
+        table.insert(route.prefix, route.length, index).map(|_| ())
+    }
+
+    /// The framework's word for how a change went.
+    fn verdict<P: Policy>(&self, outcome: Result<(), FibError>) -> c::flm_op_result {
+        match outcome {
+            Ok(()) => c::FLM_SUCCESS,
+            Err(FibError::OutOfMemory) => {
+                P::out_of_memory(self.fib);
+                c::FLM_REBUILD
+            }
+            // No route of the kernel has such a prefix; were there one, this
+            // algorithm could not serve the table.
+            Err(_) => c::FLM_ERROR,
+        }
+    }
+}
+
+/// A prefix in host order, without bits beyond its length, and its length.
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) prefix: u32,
+    pub(crate) length: u8,
+}
+
+impl Route {
+    fn new(address: c::in_addr, length: c_int) -> Self {
+        let length = length.clamp(0, 32) as u8;
+        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+        Self {
+            prefix: u32::from_be(address.s_addr) & mask,
+            length,
+        }
+    }
+
+    /// The route that an entry of the table stands for.
+    ///
+    /// # Safety
+    /// `entry` is an entry of an IPv4 table whose lock is held.
+    pub(super) unsafe fn of(entry: *const c::rtentry) -> Self {
+        let mut address = c::in_addr { s_addr: 0 };
+        let mut length = 0;
+        let mut scope = 0;
+        // SAFETY: the caller's entry; three places to write to.
+        unsafe {
+            c::rt_get_inet_prefix_plen(entry, &raw mut address, &raw mut length, &raw mut scope);
+        }
+        Self::new(address, length)
+    }
+}
+
+unsafe extern "C" fn init<P: Policy>(
+    fib: u32,
+    framework: *mut c::fib_data,
+    _old: *mut c_void,
+    new: *mut *mut c_void,
+) -> c::flm_op_result {
+    match Instance::new(fib, framework) {
+        Ok(instance) => {
+            // SAFETY: the framework's place for the pointer.
+            unsafe { *new = Box::into_raw(instance).cast() };
+            c::FLM_SUCCESS
+        }
+        Err(_) => {
+            P::out_of_memory(fib);
+            c::FLM_REBUILD
+        }
+    }
+}
+
+unsafe extern "C" fn destroy(data: *mut c_void) {
+    let Some(data) = NonNull::new(data.cast::<()>()) else {
+        return;
+    };
+    // SAFETY: `init` made it, no callback comes any more, and all lookups that
+    // could see it have ended: this is the only reference.
+    unsafe {
+        let instance = Instance::from_data(data.as_ptr().cast());
+        instance.heir.leave(data, drop_instance);
+        match (*instance.table.get()).abandon() {
+            Leave::Now => drop_instance(data),
+            Leave::WithPeriod => {}
+        }
+    }
+}
+
+/// # Safety
+/// `data` is an instance's pointer, from `Box::into_raw`, used for the last time.
+unsafe fn drop_instance(data: NonNull<()>) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { Box::from_raw(data.as_ptr().cast::<Instance>()) });
+}
+
+unsafe extern "C" fn dump<P: Policy>(
+    entry: *mut c::rtentry,
+    data: *mut c_void,
+) -> c::flm_op_result {
+    // SAFETY: the framework's pointers, under the table's write lock.
+    unsafe {
+        let instance = Instance::from_data(data);
+        let outcome = instance.apply(Route::of(entry), c::rt_get_raw_nhop(entry));
+        instance.verdict::<P>(outcome)
+    }
+}
+
+unsafe extern "C" fn dump_end(data: *mut c_void, datapath: *mut c::fib_dp) -> c::flm_op_result {
+    // SAFETY: the framework's place for function and argument.
+    unsafe {
+        (*datapath).f = Some(lookup);
+        (*datapath).arg = data;
+    }
+    c::FLM_SUCCESS
+}
+
+unsafe extern "C" fn change<P: Policy>(
+    _table: *mut c::rib_head,
+    change: *mut c::rib_cmd_info,
+    data: *mut c_void,
+) -> c::flm_op_result {
+    // SAFETY: the framework's pointers, under the table's write lock. A change
+    // that leaves a nexthop, or a smaller group, names it in `rc_nh_new`.
+    unsafe {
+        let instance = Instance::from_data(data);
+        let outcome = instance.apply(Route::of((*change).rc_rt), (*change).rc_nh_new);
+        instance.verdict::<P>(outcome)
+    }
+}
+
+unsafe extern "C" fn change_batch<P: Policy>(
+    _table: *mut c::rib_head,
+    queue: *mut c::fib_change_queue,
+    data: *mut c_void,
+) -> c::flm_op_result {
+    // SAFETY: the framework's pointers, under the table's write lock; the queue
+    // holds `count` entries of IPv4 routes.
+    unsafe {
+        let instance = Instance::from_data(data);
+        for at in 0..(*queue).count as usize {
+            let entry = (*queue).entries.add(at);
+            let route = Route::new((*entry).__bindgen_anon_1.addr4, c_int::from((*entry).plen));
+            let verdict = instance.verdict::<P>(instance.apply(route, (*entry).nh_new));
+            if verdict != c::FLM_SUCCESS {
+                return verdict;
+            }
+        }
+    }
+    c::FLM_SUCCESS
+}
+
+unsafe extern "C" fn preference<P: Policy>(table: *const c::rib_rtable_info) -> u8 {
+    // SAFETY: the framework's figures, valid during the call.
+    P::preference(unsafe { (*table).num_prefixes })
+}
+
+/// The hot path: each IPv4 packet that the kernel routes comes through here.
+unsafe extern "C" fn lookup(
+    data: *mut c_void,
+    key: c::flm_lookup_key,
+    _scope: u32,
+) -> *mut c::nhop_object {
+    // SAFETY: the kernel looks up in the network epoch, which keeps the instance;
+    // IPv4's key is an address. An index that the table answers was given to it
+    // by the framework, whose array has a slot for it.
+    unsafe {
+        let instance = Instance::from_data(data);
+        let destination = u32::from_be(key.__bindgen_anon_1.addr4.s_addr);
+        match instance.reader.lookup(&NetEpoch::assume(), destination) {
+            0 => ptr::null_mut(),
+            index => *instance.nexthops.add(index as usize),
+        }
+    }
+}
+
+/// The module's lookup in one FIB of the current network stack, to be compared
+/// with the route table.
+pub(super) struct Datapath<'e> {
+    data: *mut c_void,
+    epoch: PhantomData<&'e ()>,
+}
+
+impl<'e> Datapath<'e> {
+    /// The FIB's datapath, if one of the module's algorithms serves it.
+    ///
+    /// # Safety
+    /// The current network stack has an IPv4 FIB of that number.
+    pub(super) unsafe fn of_fib(_epoch: &NetEpoch<'e>, fib: u32) -> Option<Self> {
+        let mut datapath = c::fib_dp {
+            f: None,
+            arg: ptr::null_mut(),
+        };
+        // SAFETY: in the epoch, and there is such a FIB; a place to write to.
+        unsafe { c::weft_shim_fib4_datapath(fib, &raw mut datapath) };
+        let function = datapath.f?;
+        if !ptr::fn_addr_eq(function, lookup as unsafe extern "C" fn(_, _, _) -> _) {
+            return None;
+        }
+        Some(Self {
+            data: datapath.arg,
+            epoch: PhantomData,
+        })
+    }
+
+    /// What a packet to that address (host order) would be answered.
+    pub(super) fn answer(&self, destination: u32) -> *mut c::nhop_object {
+        let mut key = c::flm_lookup_key {
+            __bindgen_anon_1: c::flm_lookup_key__bindgen_ty_1 {
+                addr6: ptr::null(),
+            },
+        };
+        key.__bindgen_anon_1.addr4 = c::in_addr {
+            s_addr: destination.to_be(),
+        };
+        // SAFETY: the argument belongs to this function, and the epoch keeps it.
+        unsafe { lookup(self.data, key, 0) }
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The running kernel, and what the module was compiled for.
+
+use core::ffi::{CStr, c_int};
+use core::slice;
+
+use weft_bindings::kernel as c;
+
+use super::context::Sleepable;
+
+/// `__FreeBSD_version` of the headers the module was compiled with.
+pub(crate) fn compiled_osreldate() -> i32 {
+    // SAFETY: a constant of the shim.
+    unsafe { c::weft_shim_osreldate }
+}
+
+/// Whether the module was compiled for a kernel with VIMAGE.
+pub(crate) fn compiled_with_vimage() -> bool {
+    // SAFETY: a constant of the shim.
+    unsafe { c::weft_shim_vimage != 0 }
+}
+
+/// `__FreeBSD_version` of the running kernel.
+pub(crate) fn running_osreldate() -> i32 {
+    // SAFETY: the kernel sets it once, at compile time.
+    unsafe { c::osreldate }
+}
+
+/// Whether the running kernel has `kern.features.<name>`, given as that name.
+pub(crate) fn has_feature(sleepable: &mut Sleepable, oid: &CStr) -> bool {
+    read_int(sleepable, oid).is_some_and(|value| value != 0)
+}
+
+/// An integer sysctl's value, if there is such a sysctl. May sleep.
+fn read_int(_sleepable: &mut Sleepable, oid: &CStr) -> Option<c_int> {
+    let mut value: c_int = 0;
+    let mut len = size_of::<c_int>();
+    // SAFETY: the name is a C string, which the kernel only reads; value and
+    // length are where it may write `len` bytes.
+    let error = unsafe {
+        c::kernel_sysctlbyname(
+            c::weft_shim_curthread(),
+            oid.as_ptr().cast_mut(),
+            (&raw mut value).cast(),
+            &raw mut len,
+            core::ptr::null_mut(),
+            0,
+            core::ptr::null_mut(),
+            0,
+        )
+    };
+    (error == 0 && len == size_of::<c_int>()).then_some(value)
+}
+
+/// Sleeps for that many milliseconds, or a little longer.
+pub(crate) fn pause_ms(_sleepable: &mut Sleepable, ms: u32) {
+    // SAFETY: the caller may sleep.
+    unsafe { c::weft_shim_pause_ms(ms) }
+}
+
+/// 64 bits from the kernel's generator, arc4random(9).
+pub(crate) fn random_seed() -> u64 {
+    // SAFETY: any context.
+    unsafe { u64::from(c::arc4random()) << 32 | u64::from(c::arc4random()) }
+}
+
+/// A kernel type whose size differs from what the module was compiled with.
+pub(crate) struct SizeMismatch {
+    /// The type, as C writes it.
+    pub(crate) name: &'static CStr,
+    /// Its size, in bytes, at compile time.
+    pub(crate) compiled: usize,
+    /// The size of a kernel variable of this type, in bytes.
+    pub(crate) running: usize,
+}
+
+/// Compares the sizes of kernel variables, by the kernel's symbol table, with
+/// those of their types. Variables that the table says nothing of are passed
+/// over.
+///
+/// # Errors
+/// The first one that differs.
+pub(crate) fn compare_sizes(_in_module_event: &mut Sleepable) -> Result<(), SizeMismatch> {
+    // SAFETY: the shim's table of that many entries, all constant.
+    let objects = unsafe {
+        slice::from_raw_parts((&raw const c::weft_shim_objects).cast(), c::weft_shim_nobjects)
+    };
+    for object in objects {
+        let object: &c::weft_shim_object = object;
+        // SAFETY: module events run under the linker's lock, as the shim asks.
+        let running = unsafe { c::weft_shim_object_size(object.object) };
+        if running != 0 && running != object.size {
+            return Err(SizeMismatch {
+                // SAFETY: a string literal of the shim.
+                name: unsafe { CStr::from_ptr(object.type_) },
+                compiled: object.size,
+                running,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Kernel memory, malloc(9).
+//!
+//! Everything here can fail and says so; `alloc` is compiled without its
+//! infallible functions, so a type of it can only grow through what returns an
+//! error. The module's memory is of type `weft`, that of route tables of type
+//! `weft_fib`, so that `vmstat -m` shows them apart.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::alloc::{GlobalAlloc, Layout};
+use core::ffi::c_int;
+use core::ptr::NonNull;
+
+use weft_bindings::kernel as c;
+use weft_engine::fib::Memory;
+
+use super::context::Sleepable;
+use super::errno::Errno;
+
+/// malloc(9) promises the alignment of any fundamental type; past it,
+/// `malloc_aligned` is asked.
+const PLAIN_ALIGN: usize = 16;
+
+/// Allocates without sleeping.
+///
+/// # Safety
+/// `kind` is one of the module's malloc types. The layout's size is not 0.
+unsafe fn allocate(layout: Layout, kind: *mut c::malloc_type) -> *mut u8 {
+    let flags = c::M_NOWAIT as c_int;
+    let block = if layout.align() <= PLAIN_ALIGN {
+        // SAFETY: the caller vouches for the type; M_NOWAIT may be used anywhere.
+        unsafe { c::malloc(layout.size(), kind, flags) }
+    } else {
+        // SAFETY: as above; a layout's alignment is a power of two.
+        unsafe { c::malloc_aligned(layout.size(), layout.align(), kind, flags) }
+    };
+    block.cast()
+}
+
+/// The allocator behind `alloc`: type `weft`, never sleeps.
+struct Malloc;
+
+#[global_allocator]
+static MALLOC: Malloc = Malloc;
+
+// SAFETY: malloc(9) returns blocks of their own, of the size and alignment asked
+// for, that stay until free(9), or null.
+unsafe impl GlobalAlloc for Malloc {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: M_WEFT lives as long as the module; the size is not 0 by
+        // GlobalAlloc's contract.
+        unsafe { allocate(layout, (&raw mut c::M_WEFT).cast()) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
+        // SAFETY: the block came from `alloc` with this type.
+        unsafe { c::free(block.cast(), (&raw mut c::M_WEFT).cast()) }
+    }
+}
+
+/// The memory of a route table: type `weft_fib`, never sleeps.
+#[derive(Clone, Copy)]
+pub(crate) struct FibMemory;
+
+// SAFETY: as for `Malloc`.
+unsafe impl Memory for FibMemory {
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: M_WEFT_FIB lives as long as the module; the engine never asks
+        // for 0 bytes.
+        NonNull::new(unsafe { allocate(layout, (&raw mut c::M_WEFT_FIB).cast()) })
+    }
+
+    unsafe fn free(&self, block: NonNull<u8>, _layout: Layout) {
+        // SAFETY: the block came from `allocate` with this type.
+        unsafe { c::free(block.as_ptr().cast(), (&raw mut c::M_WEFT_FIB).cast()) }
+    }
+}
+
+/// Puts a value into memory of its own; gives it back when there is none. Never
+/// sleeps.
+pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
+    const { assert!(size_of::<T>() > 0) };
+    // SAFETY: the size is not 0.
+    let block: *mut T = unsafe { alloc::alloc::alloc(Layout::new::<T>()) }.cast();
+    if block.is_null() {
+        return Err(value);
+    }
+    // SAFETY: the block is this value's size and alignment, and nobody else's;
+    // it came from the global allocator, as a box's must.
+    unsafe {
+        block.write(value);
+        Ok(Box::from_raw(block))
+    }
+}
+
+/// `len` times the value, in memory of its own.
+///
+/// # Errors
+/// `ENOMEM`. Large blocks are asked for with the kernel free to reclaim, but
+/// without sleeping for them.
+pub(crate) fn filled<T: Copy>(
+    _sleepable: &Sleepable,
+    value: T,
+    len: usize,
+) -> Result<Vec<T>, Errno> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    for slot in vec.spare_capacity_mut().iter_mut().take(len) {
+        slot.write(value);
+    }
+    // SAFETY: at least `len` elements were reserved, and the loop wrote to each.
+    unsafe { vec.set_len(len) };
+    Ok(vec)
+}

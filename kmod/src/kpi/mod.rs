@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The kernel, safely: the only part of the module that calls C.
+//!
+//! Each file wraps one area of the kernel and names its manual page or header.
+//! The context in which a call is allowed is an argument: [`context::Sleepable`]
+//! where it may sleep, [`context::NetEpoch`] where it must be inside the network
+//! epoch, [`context::Vnet`] where a network stack must be current.
+
+pub(crate) mod context;
+pub(crate) mod epoch;
+pub(crate) mod errno;
+pub(crate) mod fib;
+pub(crate) mod kernel;
+pub(crate) mod log;
+pub(crate) mod memory;
+pub(crate) mod module;
+mod panic;
+pub(crate) mod rib;
+pub(crate) mod sysctl;
+pub(crate) mod text;
+pub(crate) mod vnet;

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The routing information base: the table that routing daemons write to and
+//! that every lookup algorithm is a copy of. Header: `net/route/route_var.h`.
+
+use core::ffi::{c_int, c_void};
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use weft_bindings::kernel as c;
+
+use super::context::{NetEpoch, Sleepable, Vnet};
+use super::epoch::in_net_epoch;
+use super::fib::{Datapath, Route};
+
+/// The IPv4 table of one FIB of the current network stack.
+pub(crate) struct Rib4<'v> {
+    head: NonNull<c::rib_head>,
+    fib: u32,
+    vnet: PhantomData<&'v ()>,
+}
+
+impl<'v> Rib4<'v> {
+    /// The table of the FIB that the current process uses, see setfib(2).
+    pub(crate) fn of_current_process(_vnet: &Vnet<'v>) -> Option<Self> {
+        // SAFETY: reads of the current thread and of the current network stack,
+        // which has a table for each FIB as long as it lives.
+        unsafe {
+            let fib = c::weft_shim_curfib();
+            if fib >= c::weft_shim_numfibs() {
+                return None;
+            }
+            let head = c::rt_tables_get_rnh(fib, c::AF_INET as c::sa_family_t);
+            Some(Self {
+                head: NonNull::new(head)?,
+                fib,
+                vnet: PhantomData,
+            })
+        }
+    }
+
+    /// The FIB's number.
+    pub(crate) fn fib(&self) -> u32 {
+        self.fib
+    }
+
+    /// How many prefixes the table has at this moment.
+    pub(crate) fn prefixes(&self) -> u32 {
+        // SAFETY: the table lives as long as the network stack.
+        unsafe { c::weft_shim_rib_prefixes(self.head.as_ptr()) }
+    }
+
+    /// Shows each route to `visit`, which runs under the table's read lock: it
+    /// must be short, and no route can change until the last one was shown.
+    pub(crate) fn for_each<F: FnMut(Route)>(&self, _sleepable: &mut Sleepable, mut visit: F) {
+        // SAFETY: the FIB is there; `show` is called with this closure, during
+        // this call.
+        unsafe {
+            c::rib_walk(
+                self.fib,
+                c::AF_INET as c_int,
+                false,
+                Some(show::<F>),
+                (&raw mut visit).cast(),
+            );
+        }
+    }
+
+    /// Runs `compare` with the table and the module's algorithm side by side and
+    /// no change under way. `None` if another algorithm serves the FIB.
+    pub(crate) fn beside_algorithm<R>(
+        &self,
+        sleepable: &mut Sleepable,
+        compare: impl FnOnce(&SideBySide<'_>) -> R,
+    ) -> Option<R> {
+        in_net_epoch(sleepable, |epoch: &NetEpoch<'_>| {
+            // SAFETY: the current network stack has this FIB.
+            let datapath = unsafe { Datapath::of_fib(epoch, self.fib) }?;
+            let mut tracker = MaybeUninit::<c::rm_priotracker>::uninit();
+            // SAFETY: the tracker stays in place between lock and unlock.
+            unsafe { c::weft_shim_rib_rlock(self.head.as_ptr(), tracker.as_mut_ptr()) };
+            let result = compare(&SideBySide {
+                head: self.head,
+                datapath,
+            });
+            // SAFETY: locked above, on this thread.
+            unsafe { c::weft_shim_rib_runlock(self.head.as_ptr(), tracker.as_mut_ptr()) };
+            Some(result)
+        })
+    }
+}
+
+unsafe extern "C" fn show<F: FnMut(Route)>(entry: *mut c::rtentry, visit: *mut c_void) -> c_int {
+    // SAFETY: `for_each` passed its closure, and an entry of the locked table.
+    unsafe { (*visit.cast::<F>())(Route::of(entry)) };
+    0
+}
+
+/// A table and the algorithm that copies it, while no change runs.
+pub(crate) struct SideBySide<'e> {
+    head: NonNull<c::rib_head>,
+    datapath: Datapath<'e>,
+}
+
+/// A nexthop or nexthop group, to be compared with another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Nexthop(*mut c::nhop_object);
+
+impl SideBySide<'_> {
+    /// Whether the algorithm has been told of every change. It has not while the
+    /// framework waits to rebuild it.
+    pub(crate) fn in_step(&self) -> bool {
+        // SAFETY: the table is locked.
+        unsafe { c::weft_shim_rib_in_step(self.head.as_ptr()) }
+    }
+
+    /// The answers of the algorithm and of the table for an address, host order.
+    pub(crate) fn answers(&self, destination: u32) -> (Nexthop, Nexthop) {
+        // SAFETY: the table is locked.
+        let table = unsafe { c::weft_shim_rib4_match(self.head.as_ptr(), destination.to_be()) };
+        (Nexthop(self.datapath.answer(destination)), Nexthop(table))
+    }
+}

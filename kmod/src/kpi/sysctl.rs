@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! sysctl(9): a tree of OIDs that goes when its owner does.
+
+use alloc::boxed::Box;
+use core::ffi::{CStr, c_int, c_void};
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use bitflags::bitflags;
+use weft_bindings::kernel as c;
+
+use super::context::{Sleepable, Vnet, with_current_vnet};
+use super::errno::{Errno, returned};
+use super::log;
+use super::memory::try_box;
+use super::text::Text;
+
+bitflags! {
+    /// Who may do what with an OID.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Access: u32 {
+        /// Anyone may read it.
+        const READ = c::CTLFLAG_RD;
+        /// Root may write it; root of a jail only together with `VNET`.
+        const WRITE = c::CTLFLAG_WR;
+        /// It belongs to the reader's network stack, so a vnet jail has its own.
+        const VNET = c::CTLFLAG_VNET;
+        /// It counts; it tunes nothing.
+        const STATS = c::CTLFLAG_STATS;
+    }
+}
+
+/// A node to hang OIDs from.
+#[derive(Clone, Copy)]
+pub(crate) struct Parent(*mut c::sysctl_oid_list);
+
+/// A number that is computed when it is read. Handlers run in the thread of the
+/// system call, which may sleep.
+pub(crate) trait Number {
+    /// The value.
+    fn read(sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64;
+
+    /// Takes a new value. Never called for an OID without [`Access::WRITE`].
+    ///
+    /// # Errors
+    /// `EINVAL` for a value out of range, which has been logged with the range.
+    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, _value: u64) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// The longest line of text, its NUL included.
+pub(crate) const LINE: usize = 160;
+
+/// A line of text that is made when it is read.
+pub(crate) trait Line {
+    /// The line.
+    fn read(sleepable: &mut Sleepable) -> Text<LINE>;
+}
+
+/// The OIDs of one owner. Dropping it removes them all and waits for handlers
+/// that run.
+pub(crate) struct Sysctls {
+    /// Boxed, since the kernel's list points into it.
+    context: Box<MaybeUninit<c::sysctl_ctx_list>>,
+}
+
+impl Sysctls {
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn new(_sleepable: &mut Sleepable) -> Result<Self, Errno> {
+        let mut context = try_box(MaybeUninit::uninit()).map_err(|_| Errno::ENOMEM)?;
+        // SAFETY: writes the list's head, in place.
+        unsafe { c::sysctl_ctx_init(context.as_mut_ptr()) };
+        Ok(Self { context })
+    }
+
+    /// `net`, which the kernel has.
+    pub(crate) fn net() -> Parent {
+        // SAFETY: the address of a static node.
+        Parent(unsafe { c::weft_shim_sysctl_net() })
+    }
+
+    /// Adds a node.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn node(
+        &mut self,
+        parent: Parent,
+        name: &'static CStr,
+        description: &'static CStr,
+    ) -> Result<Parent, Errno> {
+        let kind = c::CTLTYPE_NODE | c::CTLFLAG_RD | c::CTLFLAG_MPSAFE;
+        let oid = self.add(parent, name, kind, None, c"N", description)?;
+        // SAFETY: the node that was just added.
+        Ok(Parent(unsafe { c::weft_shim_sysctl_children(oid) }))
+    }
+
+    /// Adds a line of text that is made when it is read.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn line<L: Line>(
+        &mut self,
+        parent: Parent,
+        name: &'static CStr,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let kind = c::CTLTYPE_STRING | c::CTLFLAG_RD | c::CTLFLAG_MPSAFE;
+        let handler: c::weft_sysctl_handler = Some(handle_line::<L>);
+        self.add(parent, name, kind, handler, c"A", description)?;
+        Ok(())
+    }
+
+    /// Adds a number of 64 bits.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn number<N: Number>(
+        &mut self,
+        parent: Parent,
+        name: &'static CStr,
+        access: Access,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
+        let handler: c::weft_sysctl_handler = Some(handle_number::<N>);
+        self.add(parent, name, kind, handler, c"QU", description)?;
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        parent: Parent,
+        name: &'static CStr,
+        kind: u32,
+        handler: c::weft_sysctl_handler,
+        format: &'static CStr,
+        description: &'static CStr,
+    ) -> Result<*mut c::sysctl_oid, Errno> {
+        // SAFETY: the context was initialised; the parent is static or was added
+        // to this very tree, which loses all its OIDs at once; the kernel copies
+        // name and description.
+        let oid = unsafe {
+            c::sysctl_add_oid(
+                self.context.as_mut_ptr(),
+                parent.0,
+                c::OID_AUTO,
+                name.as_ptr(),
+                kind as c_int,
+                // With CTLFLAG_VNET the kernel adds the network stack's base to a
+                // pointer here, but leaves null alone.
+                ptr::null_mut(),
+                0,
+                handler,
+                format.as_ptr(),
+                description.as_ptr(),
+                ptr::null(),
+            )
+        };
+        if oid.is_null() {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(oid)
+    }
+}
+
+impl Drop for Sysctls {
+    fn drop(&mut self) {
+        // SAFETY: initialised by `new`; no OID has a child of another owner, as
+        // `Parent` does not leave the module.
+        let error = unsafe { c::sysctl_ctx_free(self.context.as_mut_ptr()) };
+        if error != 0 {
+            log::error(format_args!("sysctl tree not removed: error {error}"));
+        }
+    }
+}
+
+/// The handler of a line's OID.
+unsafe extern "C" fn handle_line<L: Line>(
+    oid: *mut c::sysctl_oid,
+    _argument1: *mut c_void,
+    _argument2: i64,
+    request: *mut c::sysctl_req,
+) -> c_int {
+    // SAFETY: MPSAFE handlers run in the system call's thread, with no lock held
+    // that forbids to sleep.
+    let mut line = L::read(&mut unsafe { Sleepable::assume() });
+    // SAFETY: the kernel's own arguments; the text ends in NUL, and the OID is
+    // read-only, so the kernel does not write to it.
+    unsafe { c::sysctl_handle_string(oid, line.storage().cast(), LINE as i64, request) }
+}
+
+/// The handler of a number's OID.
+unsafe extern "C" fn handle_number<N: Number>(
+    oid: *mut c::sysctl_oid,
+    _argument1: *mut c_void,
+    _argument2: i64,
+    request: *mut c::sysctl_req,
+) -> c_int {
+    // SAFETY: as in `handle_line`.
+    let mut sleepable = unsafe { Sleepable::assume() };
+    let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
+        let mut value = N::read(sleepable, vnet);
+        // SAFETY: the kernel's own arguments; the value is a u64 on this stack.
+        Errno::check(unsafe {
+            c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request)
+        })?;
+        // SAFETY: the kernel's request, valid during the call.
+        if unsafe { c::weft_shim_sysctl_is_write(request) } {
+            N::write(sleepable, vnet, value)?;
+        }
+        Ok(())
+    });
+    returned(outcome.unwrap_or(Err(Errno::EINVAL)))
+}

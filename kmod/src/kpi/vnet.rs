@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the module keeps for each network stack, vnet(9). The memory comes with
+//! the network stack, zeroed, and goes with it.
+
+use core::sync::atomic::AtomicU64;
+
+use weft_bindings::kernel as c;
+
+use super::context::Vnet;
+
+/// The result of the last `net.weft.fib.check` in a network stack.
+#[repr(C)]
+pub(crate) struct State {
+    /// Keys of each kind that were asked for.
+    pub(crate) check_keys: AtomicU64,
+    /// Addresses that were compared.
+    pub(crate) check_compared: AtomicU64,
+    /// Addresses for which the answers differed.
+    pub(crate) check_mismatches: AtomicU64,
+}
+
+const _: () = assert!(size_of::<State>() == size_of::<c::weft_vnet>());
+
+/// The current network stack's state.
+pub(crate) fn state<'v>(_vnet: &Vnet<'v>) -> &'v State {
+    // SAFETY: curvnet is set during 'v; the shim's structure has the same fields,
+    // of the size and alignment of atomics, and nobody else uses it.
+    unsafe { &*c::weft_shim_vnet_state().cast() }
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel itself: memory types, log(9), panic(9), and what the module was
+ * compiled for, to be compared with what it was loaded into.
+ */
+#include "weft_shim.h"
+
+MALLOC_DEFINE(M_WEFT, "weft", "weft: module state");
+MALLOC_DEFINE(M_WEFT_FIB, "weft_fib", "weft: route lookup tables");
+
+struct thread *
+weft_shim_curthread(void)
+{
+
+	return (curthread);
+}
+
+u_int
+weft_shim_curfib(void)
+{
+
+	return (curthread->td_proc->p_fibnum);
+}
+
+/* Sleeps.  Not for a caller that holds a lock or is in an epoch. */
+void
+weft_shim_pause_ms(u_int ms)
+{
+
+	pause_sbt("weft", ms * SBT_1MS, 0, C_HARDCLOCK);
+}
+
+void
+weft_shim_log(int level, const char *text, size_t len)
+{
+
+	log(level, "weft: %.*s\n", (int)len, text);
+}
+
+void
+weft_shim_panic(const char *text, size_t len)
+{
+
+	panic("weft: %.*s", (int)len, text);
+}
+
+/*
+ * The size of a kernel variable by the kernel's symbol table; 0 when the table
+ * does not say.  The caller holds the linker's lock, as in a module event.
+ */
+size_t
+weft_shim_object_size(const void *object)
+{
+	linker_symval_t value;
+	c_linker_sym_t symbol;
+	long offset;
+
+	if (linker_ddb_search_symbol(__DECONST(caddr_t, object), &symbol,
+	    &offset) != 0 || offset != 0)
+		return (0);
+	if (linker_ddb_symbol_values(symbol, &value) != 0)
+		return (0);
+	return (value.size);
+}
+
+extern struct mtx fib_mtx;
+SYSCTL_DECL(_net);
+
+#ifdef WEFT_TEST_WRONG_SIZE
+#define	SIZE_OF(type)	(sizeof(type) + 8)
+#else
+#define	SIZE_OF(type)	sizeof(type)
+#endif
+
+const struct weft_shim_object weft_shim_objects[] = {
+	{ "struct mtx", &fib_mtx, SIZE_OF(struct mtx) },
+	{ "struct malloc_type", M_TEMP, SIZE_OF(struct malloc_type) },
+	{ "struct sysctl_oid", &sysctl___net, SIZE_OF(struct sysctl_oid) },
+	{ "struct proc", &proc0, SIZE_OF(struct proc) },
+	{ "struct thread", &thread0_st, SIZE_OF(struct thread0_storage) },
+};
+const size_t weft_shim_nobjects = nitems(weft_shim_objects);
+
+const int weft_shim_osreldate = WEFT_OSRELDATE;
+const size_t weft_shim_sizeof_proc = SIZE_OF(struct proc);
+#ifdef VIMAGE
+const int weft_shim_vimage = 1;
+#else
+const int weft_shim_vimage = 0;
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* sysctl(9): the parents to hang OIDs from. */
+#include "weft_shim.h"
+
+SYSCTL_DECL(_net);
+
+struct sysctl_oid_list *
+weft_shim_sysctl_net(void)
+{
+
+	return (SYSCTL_STATIC_CHILDREN(_net));
+}
+
+struct sysctl_oid_list *
+weft_shim_sysctl_children(struct sysctl_oid *oid)
+{
+
+	return (SYSCTL_CHILDREN(oid));
+}
+
+bool
+weft_shim_sysctl_is_write(const struct sysctl_req *req)
+{
+
+	return (req->newptr != NULL);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the C side of weft.ko offers to the Rust side, and the other way round.
+ *
+ * A function is here because the kernel has it only as a macro or an inline, or
+ * because the compiler must see the kernel's own declaration (linker sets,
+ * VNET variables).  There is no logic here and no state that Rust could hold.
+ */
+#ifndef _WEFT_SHIM_H_
+#define	_WEFT_SHIM_H_
+
+#include "opt_inet.h"
+#include "opt_inet6.h"
+#include "opt_route.h"
+
+#include <sys/param.h>
+#include <sys/systm.h>
+#include <sys/epoch.h>
+#include <sys/kernel.h>
+#include <sys/linker.h>
+#include <sys/lock.h>
+#include <sys/malloc.h>
+#include <sys/module.h>
+#include <sys/mutex.h>
+#include <sys/proc.h>
+#include <sys/rmlock.h>
+#include <sys/socket.h>
+#include <sys/sysctl.h>
+#include <sys/syslog.h>
+
+#include <net/if.h>
+#include <net/if_var.h>
+#include <net/route.h>
+#include <net/route/nhop.h>
+#include <net/route/route_ctl.h>
+#include <net/route/route_var.h>
+#include <net/route/fib_algo.h>
+#include <net/vnet.h>
+
+#include <netinet/in.h>
+#include <netinet/in_fib.h>
+
+/* Rust: the module's event handler. */
+int	weft_module_event(module_t, int, void *);
+
+/* kernel.c */
+MALLOC_DECLARE(M_WEFT);
+MALLOC_DECLARE(M_WEFT_FIB);
+struct thread *weft_shim_curthread(void);
+u_int	weft_shim_curfib(void);
+void	weft_shim_pause_ms(u_int);
+void	weft_shim_log(int, const char *, size_t);
+void	weft_shim_panic(const char *, size_t) __dead2;
+size_t	weft_shim_object_size(const void *);
+
+/*
+ * A kernel object whose type the module was compiled with, and the size that
+ * type had then.
+ */
+struct weft_shim_object {
+	const char	*type;
+	const void	*object;
+	size_t		 size;
+};
+extern const struct weft_shim_object weft_shim_objects[];
+extern const size_t weft_shim_nobjects;
+extern const int weft_shim_osreldate;
+extern const int weft_shim_vimage;
+extern const size_t weft_shim_sizeof_proc;
+
+/* epoch.c */
+void	weft_shim_net_epoch_enter(struct epoch_tracker *);
+void	weft_shim_net_epoch_exit(struct epoch_tracker *);
+void	weft_shim_net_epoch_drain(void);
+
+/* sysctl.c */
+typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);
+struct sysctl_oid_list *weft_shim_sysctl_net(void);
+struct sysctl_oid_list *weft_shim_sysctl_children(struct sysctl_oid *);
+bool	weft_shim_sysctl_is_write(const struct sysctl_req *);
+
+/* fib.c */
+u_int	weft_shim_numfibs(void);
+void	weft_shim_fib4_datapath(u_int, struct fib_dp *);
+struct nhop_object *weft_shim_rib4_match(struct rib_head *, in_addr_t);
+void	weft_shim_rib_rlock(struct rib_head *, struct rm_priotracker *);
+void	weft_shim_rib_runlock(struct rib_head *, struct rm_priotracker *);
+bool	weft_shim_rib_in_step(const struct rib_head *);
+u_int	weft_shim_rib_prefixes(const struct rib_head *);
+
+/* vnet.c */
+struct weft_vnet {
+	uint64_t	check_keys;		/* net.weft.fib.check */
+	uint64_t	check_compared;
+	uint64_t	check_mismatches;
+};
+struct weft_vnet *weft_shim_vnet_state(void);
+bool	weft_shim_in_vnet(void);
+
+#endif /* !_WEFT_SHIM_H_ */

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Builds `weft.ko`: compiles the shim and the Rust side for the kernel, links
+//! them by the project's own linker script, makes every symbol local that is not
+//! exported, and holds the result against `check_ko`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::check_ko;
+use crate::headers::Headers;
+use crate::tools::{Toolchain, output, quiet, run};
+
+/// Separates flags in `WEFT_CFLAGS`: no path has this character.
+const FLAG_SEPARATOR: &str = "\u{1f}";
+
+/// What may differ between two builds of the module. The default is what ships;
+/// the others exist so that the load checks can be seen to refuse them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Variant {
+    /// `__FreeBSD_version` to claim, if not that of the headers.
+    pub(crate) osreldate: Option<u32>,
+    /// Compile for a kernel without VIMAGE.
+    pub(crate) no_vimage: bool,
+    /// Claim another size for `struct fib_lookup_module` than the headers say.
+    pub(crate) wrong_size: bool,
+}
+
+impl Variant {
+    /// The folder name under `target/weft/`, and part of `net.weft.build`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self { osreldate: Some(_), .. } => "wrong-version",
+            Self { no_vimage: true, .. } => "wrong-option",
+            Self { wrong_size: true, .. } => "wrong-size",
+            _ => "release",
+        }
+    }
+}
+
+/// What a build needs, found once and used by every step.
+#[derive(Debug)]
+pub(crate) struct Build {
+    pub(crate) root: PathBuf,
+    pub(crate) tools: Toolchain,
+    pub(crate) headers: Headers,
+}
+
+impl Build {
+    /// Finds or installs all that a build needs.
+    ///
+    /// # Errors
+    /// One line for the first thing that can't be had.
+    pub(crate) fn prepare(root: &Path) -> Result<Self> {
+        let tools = Toolchain::find_or_install()?;
+        crate::rust_src::ensure()?;
+        let headers = Headers::find_or_fetch(&target_dir(root).join("weft"))?;
+        Ok(Self {
+            root: root.to_owned(),
+            tools,
+            headers,
+        })
+    }
+
+    /// Where the build puts what it makes: `target/weft`.
+    pub(crate) fn out(&self) -> PathBuf {
+        target_dir(&self.root).join("weft")
+    }
+}
+
+/// Cargo's target folder for this workspace.
+pub(crate) fn target_dir(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+/// Builds the module and returns its path.
+///
+/// # Errors
+/// What the failing tool said, or each rule of `check_ko` that was broken.
+pub(crate) fn module(build: &Build, variant: &Variant) -> Result<PathBuf> {
+    let archive = compile(build, variant)?;
+    let dir = match variant.name() {
+        "release" => build.out(),
+        other => build.out().join("variants").join(other),
+    };
+    std::fs::create_dir_all(&dir)?;
+    let ko = dir.join("weft.ko");
+    link(build, &archive, &ko)?;
+    let mut options = check_ko::Options::for_weft()?;
+    options.unstripped = Some(ko.with_extension("ko.full"));
+    let report = check_ko::check(&ko, &options)?;
+    if !report.violations.is_empty() {
+        bail!("{report}");
+    }
+    if variant.name() == "release" {
+        println!("{report}");
+    }
+    Ok(ko)
+}
+
+/// The kernel's own flags for amd64 (`sys/conf/kern.mk`, `kmod.mk`), without
+/// those that only silence warnings.
+fn cflags(build: &Build, variant: &Variant) -> Vec<String> {
+    let mut flags: Vec<String> = [
+        "-std=gnu17",
+        "-mcmodel=kernel",
+        "-mno-red-zone",
+        "-mno-mmx",
+        "-mno-sse",
+        "-msoft-float",
+        "-fno-asynchronous-unwind-tables",
+        "-ffreestanding",
+        "-fwrapv",
+        "-fno-common",
+        "-fms-extensions",
+        "-fno-omit-frame-pointer",
+        "-mno-omit-leaf-frame-pointer",
+        "-ffunction-sections",
+        "-fdata-sections",
+        "-nostdinc",
+        "-D_KERNEL",
+        "-DKLD_MODULE",
+        "-DHAVE_KERNEL_OPTION_HEADERS",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if variant.no_vimage {
+        flags.push("-DWEFT_NO_VIMAGE".into());
+    }
+    match variant.osreldate {
+        Some(version) => flags.push(format!("-DWEFT_OSRELDATE={version}")),
+        None => flags.push(format!("-DWEFT_OSRELDATE={}", build.headers.osreldate)),
+    }
+    if variant.wrong_size {
+        flags.push("-DWEFT_TEST_WRONG_SIZE".into());
+    }
+    if !build.headers.defines_version {
+        let version = variant.osreldate.unwrap_or(build.headers.osreldate);
+        flags.push(format!("-D__FreeBSD_version={version}"));
+    }
+    let options = build.root.join("sys-shim/opt");
+    flags.push(format!("-I{}", options.display()));
+    flags.push("-include".into());
+    flags.push(options.join("opt_global.h").display().to_string());
+    for dir in &build.headers.include {
+        flags.push("-isystem".into());
+        flags.push(dir.display().to_string());
+    }
+    flags
+}
+
+/// Compiles everything into one static archive.
+fn compile(build: &Build, variant: &Variant) -> Result<PathBuf> {
+    let target = build.root.join("kmod/x86_64-unknown-freebsd-kmod.json");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(&build.root)
+        .args(["build", "--quiet", "--locked", "--package", "weft-kmod"])
+        .args(["--profile", "kmod", "--target"])
+        .arg(&target)
+        .args(["-Z", "json-target-spec", "-Z", "build-std=core,alloc"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(build)?.join(FLAG_SEPARATOR))
+        .env("WEFT_CFLAGS", cflags(build, variant).join(FLAG_SEPARATOR))
+        .env("WEFT_CLANG", &build.tools.clang)
+        .env("WEFT_HEADERS", &build.headers.origin)
+        .env("WEFT_VARIANT", variant.name())
+        .env("LIBCLANG_PATH", &build.tools.libclang)
+        .env("CLANG_PATH", &build.tools.clang);
+    run(&mut command).context("compiling weft.ko failed")?;
+    Ok(target_dir(&build.root).join("x86_64-unknown-freebsd-kmod/kmod/libweft_kmod.a"))
+}
+
+/// Flags for every crate of the module, `core` and `alloc` included.
+///
+/// `no_global_oom_handling` takes every function out of `alloc` that would have
+/// to panic when memory runs out: in the kernel only the fallible ones exist.
+fn rustflags(build: &Build) -> Result<Vec<String>> {
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let cargo_home = std::env::var("CARGO_HOME")
+        .or_else(|_| std::env::var("HOME").map(|h| format!("{h}/.cargo")))
+        .unwrap_or_default();
+    let mut flags: Vec<String> = [
+        "--cfg",
+        "no_global_oom_handling",
+        "-C",
+        "force-frame-pointers=yes",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for (from, to) in [
+        (build.root.display().to_string(), "weft"),
+        (target_dir(&build.root).display().to_string(), "target"),
+        (cargo_home, "cargo"),
+        (sysroot.trim().to_owned(), "rust"),
+    ] {
+        flags.push(format!("--remap-path-prefix={from}={to}"));
+    }
+    Ok(flags)
+}
+
+/// Links the archive into a relocatable module, and keeps global only what
+/// `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
+fn link(build: &Build, archive: &Path, ko: &Path) -> Result<()> {
+    let full = ko.with_extension("ko.full");
+    let archive = without_compiler_builtins(build, archive)?;
+    quiet(
+        Command::new(&build.tools.lld)
+            .args(["-m", "elf_x86_64_fbsd", "-r", "--gc-sections", "-T"])
+            .arg(build.root.join("kmod/weft.ld"))
+            .arg("-o")
+            .arg(&full)
+            .arg("--undefined=weft_module_event")
+            .arg("--undefined=weft_shim_moduledata")
+            .arg(archive),
+    )
+    .context("linking weft.ko failed")?;
+    let mut objcopy = Command::new(&build.tools.objcopy);
+    objcopy.arg("--strip-debug");
+    // objcopy takes an empty list for "keep all".
+    objcopy.arg("--keep-global-symbol=weft_exports_nothing_by_this_name");
+    for export in check_ko::Options::for_weft()?.exports {
+        objcopy.arg(format!("--keep-global-symbol={export}"));
+    }
+    quiet(objcopy.arg(&full).arg(ko)).context("stripping weft.ko failed")
+}
+
+/// The archive without `compiler_builtins`, whose `memcpy`, `log` and other
+/// names would take the place of the kernel's functions. Nothing in the module
+/// needs what it has (division of 128 bits, floating point); should that change,
+/// `check_ko` names the symbol.
+fn without_compiler_builtins(build: &Build, archive: &Path) -> Result<PathBuf> {
+    let stripped = archive.with_file_name("libweft_kmod.kernel.a");
+    std::fs::copy(archive, &stripped)?;
+    let members = output(Command::new(&build.tools.ar).arg("t").arg(&stripped))?;
+    let unwanted = members
+        .lines()
+        .filter(|name| name.starts_with("compiler_builtins"));
+    quiet(
+        Command::new(&build.tools.ar)
+            .arg("d")
+            .arg(&stripped)
+            .args(unwanted),
+    )?;
+    Ok(stripped)
+}
