@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! From a request's text to the function that carries it out, and what a command
+//! gives back.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use super::job::Meter;
+use super::sys::{Errno, Refused};
+use super::{
+    clock, exec, jail, kld, memory, msgbuf, netif, ping, root, route, sys, sysctl, traffic,
+};
+use crate::frame;
+
+/// A command's lines, or why it failed.
+pub(super) type Outcome = Result<Vec<String>, Failure>;
+
+/// Why a command failed, for people.
+#[derive(Debug)]
+pub(super) struct Failure(String);
+
+impl Failure {
+    /// A reason in words.
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+
+    /// The command was not written as it must be.
+    pub(super) fn usage(form: &str) -> Self {
+        Self(format!("usage: {form}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(error: Errno) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused.message.as_str() {
+            "" => Self(refused.errno.to_string()),
+            message => Self(format!("{}: {message}", refused.errno)),
+        }
+    }
+}
+
+/// The request's words, unescaped.
+pub(super) fn words(command: &str) -> Result<Vec<String>, Failure> {
+    command
+        .split(' ')
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            frame::unescape(word).ok_or_else(|| Failure::new(format!("broken escape in {word}")))
+        })
+        .collect()
+}
+
+/// A word that must be a number.
+pub(super) fn number<T: FromStr>(word: &str, what: &str) -> Result<T, Failure> {
+    word.parse()
+        .map_err(|_| Failure::new(format!("{what}: {word} is not a number in range")))
+}
+
+/// Runs a command in this process. `in JAIL` and `fib N` may come first and put the
+/// process there for good, which is why each command has a process of its own.
+pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
+    let Some((&verb, rest)) = words.split_first() else {
+        return Err(Failure::new("no command"));
+    };
+    match (verb, rest) {
+        ("in", [jail, rest @ ..]) => {
+            jail::enter(jail)?;
+            run(rest, meter)
+        }
+        ("fib", [fib, rest @ ..]) => {
+            sys::setfib(number(fib, "fib")?)?;
+            run(rest, meter)
+        }
+        ("each", rest) => each(rest, meter),
+        ("echo", rest) => Ok(vec![rest.join(" ")]),
+        ("halt", []) => Ok(vec![]),
+        ("fault", []) => fault(),
+        ("mount", rest) => root::mount_command(rest),
+        ("exec", rest) => exec::command(rest),
+        ("kld", rest) => kld::command(rest),
+        ("sysctl", rest) => sysctl::command(rest),
+        ("malloc" | "zones" | "pages", rest) => memory::command(verb, rest),
+        ("if", rest) => netif::command(rest),
+        ("jail", rest) => jail::command(rest),
+        ("route", rest) => route::command(rest, meter),
+        ("udp", rest) => traffic::command(rest, meter),
+        ("ping", rest) => ping::command(rest),
+        ("dmesg", rest) => msgbuf::command(rest),
+        ("uptime" | "time" | "sleep", rest) => clock::command(verb, rest),
+        _ => Err(Failure::new(format!("no such command: {verb}"))),
+    }
+}
+
+/// `each WORDS... -- WORDS... -- ...`: runs commands one after the other in this
+/// process, stopping at the first that fails.
+fn each(words: &[&str], meter: &Meter) -> Outcome {
+    let mut lines = Vec::new();
+    for (at, command) in words.split(|&word| word == "--").enumerate() {
+        match run(command, meter) {
+            Ok(more) => lines.extend(more),
+            Err(why) => {
+                return Err(Failure::new(format!(
+                    "command {at} ({}): {why}",
+                    command.join(" ")
+                )));
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// Panics: shows that the agent survives its commands.
+fn fault() -> Outcome {
+    panic!("asked to")
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The guest's half of the agent. [`start`] is where the kernel enters; [`sys`] is
+//! the only room that makes system calls; [`serve`] reads requests and answers
+//! them; the rest are the commands, a file each.
+
+mod clock;
+mod command;
+mod exec;
+mod jail;
+mod job;
+mod kld;
+mod memory;
+mod msgbuf;
+mod netif;
+mod ping;
+mod root;
+mod route;
+mod serve;
+mod start;
+mod sys;
+mod sysctl;
+mod traffic;

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Interfaces: create, address, move between network stacks, read their counters.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use core::ffi::{c_char, c_ulong};
+use core::mem::{offset_of, size_of};
+use core::net::Ipv4Addr;
+
+use super::command::{Failure, Outcome, number};
+use super::sys::{self, Fd, text_of};
+use super::{jail, route};
+
+// Requests of `sys/sockio.h` that the libc crate does not have: direction, size of
+// struct ifreq (32) or ifaliasreq (68), group 'i', number.
+const SIOCSIFFLAGS: c_ulong = 0x8020_6910;
+const SIOCGIFFLAGS: c_ulong = 0xc020_6911;
+const SIOCGIFINDEX: c_ulong = 0xc020_6920;
+const SIOCAIFADDR: c_ulong = 0x8044_692b;
+const SIOCSIFVNET: c_ulong = 0xc020_695a;
+const SIOCSIFFIB: c_ulong = 0x8020_695d;
+const SIOCIFDESTROY: c_ulong = 0x8020_6979;
+const SIOCIFCREATE2: c_ulong = 0xc020_697c;
+
+/// `IFF_UP`
+const UP: u32 = 1;
+/// `IFDATA_GENERAL` of `net/if_mib.h`, and the way there.
+const IFMIB: [i32; 4] = [libc::CTL_NET, libc::PF_LINK, 0, 2];
+const IFDATA_GENERAL: i32 = 1;
+/// Where `struct ifmibdata` has its `struct if_data`: name, five ints, filler.
+const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
+
+/// `if create NAME`, `destroy NAME`, `vnet NAME JAIL`, `fib NAME N`,
+/// `addr NAME ADDRESS/BITS [COUNT]`, `up NAME`, `down NAME`, `stat NAME`.
+pub(super) fn command(words: &[&str]) -> Outcome {
+    match words {
+        ["create", name] => {
+            let mut request = named(name)?;
+            control()?.ioctl(SIOCIFCREATE2, &mut request)?;
+            Ok(vec![name_in(&request.ifr_name)])
+        }
+        ["destroy", name] => silent(control()?.ioctl(SIOCIFDESTROY, &mut named(name)?)),
+        ["vnet", name, jail] => {
+            let mut request = named(name)?;
+            request.ifr_ifru.ifru_jid = jail::find(jail)?;
+            silent(control()?.ioctl(SIOCSIFVNET, &mut request))
+        }
+        ["fib", name, fib] => {
+            let mut request = named(name)?;
+            request.ifr_ifru.ifru_fib = number(fib, "fib")?;
+            silent(control()?.ioctl(SIOCSIFFIB, &mut request))
+        }
+        ["addr", name, prefix] => add_addresses(name, prefix, 1),
+        ["addr", name, prefix, count] => add_addresses(name, prefix, number(count, "count")?),
+        ["up", name] => set_up(name, true),
+        ["down", name] => set_up(name, false),
+        ["stat", name] => stat(name),
+        _ => Err(Failure::usage(
+            "if create|destroy|vnet|fib|addr|up|down|stat NAME ...",
+        )),
+    }
+}
+
+fn silent(result: sys::Result<()>) -> Outcome {
+    result?;
+    Ok(vec![])
+}
+
+fn control() -> Result<Fd, Failure> {
+    Ok(Fd::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?)
+}
+
+fn name_bytes(name: &str) -> Result<[c_char; libc::IFNAMSIZ], Failure> {
+    let mut bytes = [0; libc::IFNAMSIZ];
+    if name.len() >= bytes.len() {
+        return Err(Failure::new(format!(
+            "{name}: interface names have at most 15 characters"
+        )));
+    }
+    for (to, from) in bytes.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    Ok(bytes)
+}
+
+fn name_in(bytes: &[c_char]) -> String {
+    let bytes: alloc::vec::Vec<u8> = bytes.iter().map(|byte| byte.cast_unsigned()).collect();
+    text_of(&bytes)
+}
+
+fn named(name: &str) -> Result<libc::ifreq, Failure> {
+    let mut request = sys::zeroed::<libc::ifreq>();
+    request.ifr_name = name_bytes(name)?;
+    Ok(request)
+}
+
+fn as_sockaddr(address: Ipv4Addr) -> Result<libc::sockaddr, Failure> {
+    let bytes = route::socket_address(address, 0);
+    sys::read_plain(sys::bytes_of(&bytes)).ok_or(Failure::new("sockaddr sizes differ"))
+}
+
+/// Gives `name` the address, and the `count - 1` that follow it.
+fn add_addresses(name: &str, prefix: &str, count: u32) -> Outcome {
+    let (first, bits) = route::parse_prefix(prefix)?;
+    let socket = control()?;
+    for step in 0..count {
+        let address = Ipv4Addr::from_bits(first.to_bits().wrapping_add(step));
+        let mut request = sys::zeroed::<libc::ifaliasreq>();
+        request.ifra_name = name_bytes(name)?;
+        request.ifra_addr = as_sockaddr(address)?;
+        request.ifra_mask = as_sockaddr(route::mask(bits))?;
+        if bits < 31 {
+            let broadcast = address.to_bits() | !route::mask(bits).to_bits();
+            request.ifra_broadaddr = as_sockaddr(Ipv4Addr::from_bits(broadcast))?;
+        }
+        socket.ioctl(SIOCAIFADDR, &mut request)?;
+    }
+    Ok(vec![])
+}
+
+fn set_up(name: &str, up: bool) -> Outcome {
+    let socket = control()?;
+    let mut request = named(name)?;
+    socket.ioctl(SIOCGIFFLAGS, &mut request)?;
+    // `ifr_flags` and `ifr_flagshigh`: the first two shorts.
+    // SAFETY: any bytes of the union are two shorts.
+    let mut flags = unsafe { request.ifr_ifru.ifru_flags };
+    let bit = i16::try_from(UP).unwrap_or(0);
+    flags[0] = if up { flags[0] | bit } else { flags[0] & !bit };
+    request.ifr_ifru.ifru_flags = flags;
+    silent(socket.ioctl(SIOCSIFFLAGS, &mut request))
+}
+
+/// One line: packets, bytes, errors, drops in; packets, bytes, errors, drops out.
+fn stat(name: &str) -> Outcome {
+    let mut request = named(name)?;
+    control()?.ioctl(SIOCGIFINDEX, &mut request)?;
+    // SAFETY: any bytes of the union are a short.
+    let index = unsafe { request.ifr_ifru.ifru_index };
+    let oid = [
+        IFMIB[0],
+        IFMIB[1],
+        IFMIB[2],
+        IFMIB[3],
+        i32::from(index),
+        IFDATA_GENERAL,
+    ];
+    let mut room = [0; 512];
+    let used = sys::sysctl_read(&oid, &mut room)?;
+    let data = room[..used]
+        .get(IF_DATA_AT..)
+        .ok_or(Failure::new("short ifmibdata"))?;
+    let field = |at: usize| -> u64 {
+        data.get(at..at + 8)
+            .and_then(|raw| raw.try_into().ok())
+            .map_or(0, u64::from_ne_bytes)
+    };
+    let value = |at: usize| format!("{}", field(at));
+    let fields = [
+        value(offset_of!(libc::if_data, ifi_ipackets)),
+        value(offset_of!(libc::if_data, ifi_ibytes)),
+        value(offset_of!(libc::if_data, ifi_ierrors)),
+        value(offset_of!(libc::if_data, ifi_iqdrops)),
+        value(offset_of!(libc::if_data, ifi_opackets)),
+        value(offset_of!(libc::if_data, ifi_obytes)),
+        value(offset_of!(libc::if_data, ifi_oerrors)),
+        value(offset_of!(libc::if_data, ifi_oqdrops)),
+    ];
+    if data.len() < size_of::<libc::if_data>() {
+        return Err(Failure::new("short if_data"));
+    }
+    Ok(vec![fields.join(" ")])
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Numbered UDP packets: a sender that keeps a rate and a receiver that knows which
+//! arrived, twice, late, or damaged.
+
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ffi::c_int;
+use core::net::Ipv4Addr;
+
+use super::clock::{self, Pace};
+use super::command::{Failure, Outcome, number};
+use super::job::Meter;
+use super::route::{parse_address, socket_address};
+use super::sys::Fd;
+
+const MAGIC: u32 = 0x7765_6674;
+/// Magic, a word of padding, the packet's number.
+const HEADER: usize = 16;
+/// What the sender fills the rest of a packet with; the receiver looks at it.
+const FILLER: u8 = 0xa5;
+/// `SO_RCVBUF` of the receiver, in bytes: emulated machines pause for long.
+const RECEIVE_BUFFER: c_int = 1 << 20;
+
+/// `udp send DESTINATION PORT COUNT RATE [SPREAD [SIZE]]` sends packet `n` to
+/// `DESTINATION + n % SPREAD`. `udp recv PORT COUNT IDLE_MS` ends when `COUNT`
+/// different packets have come, none has come for `IDLE_MS`, or it is stopped.
+pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
+    match words {
+        ["send", to, port, count, rate, rest @ ..] => Stream {
+            first: parse_address(to)?,
+            port: number(port, "port")?,
+            count: number(count, "count")?,
+            rate: number(rate, "rate")?,
+            spread: rest.first().map_or(Ok(1), |word| number(word, "spread"))?,
+            size: rest.get(1).map_or(Ok(64), |word| number(word, "size"))?,
+        }
+        .send(meter),
+        ["recv", port, count, idle] => {
+            let port = number(port, "port")?;
+            receive(port, number(count, "count")?, number(idle, "idle")?, meter)
+        }
+        _ => Err(Failure::usage(
+            "udp send TO PORT COUNT RATE [SPREAD [SIZE]] | recv PORT COUNT IDLE_MS",
+        )),
+    }
+}
+
+struct Stream {
+    first: Ipv4Addr,
+    port: u16,
+    count: u64,
+    rate: u64,
+    spread: u32,
+    size: usize,
+}
+
+impl Stream {
+    /// Counters and the reply's line: sent, refused by the stack, times it had no
+    /// buffers and the packet was tried again.
+    fn send(&self, meter: &Meter) -> Outcome {
+        if self.spread == 0 || self.size < HEADER || self.size > 1472 {
+            return Err(Failure::new("spread is at least 1, size 16 to 1472"));
+        }
+        let socket = Fd::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+        let mut packet = vec![FILLER; self.size];
+        packet[..4].copy_from_slice(&MAGIC.to_be_bytes());
+        let (mut sent, mut refused, mut retries) = (0u64, 0u64, 0u64);
+        let pace = Pace::per_second(self.rate);
+        for sequence in 0..self.count {
+            if meter.stop_asked() {
+                break;
+            }
+            packet[8..HEADER].copy_from_slice(&sequence.to_be_bytes());
+            let step = u32::try_from(sequence % u64::from(self.spread)).unwrap_or(0);
+            let to = Ipv4Addr::from_bits(self.first.to_bits().wrapping_add(step));
+            let to = socket_address(to, self.port);
+            loop {
+                match socket.send_to(&packet, &to) {
+                    Ok(_) => sent += 1,
+                    Err(error) if error.0 == libc::ENOBUFS && !meter.stop_asked() => {
+                        retries += 1;
+                        super::sys::sleep(1_000_000);
+                        continue;
+                    }
+                    Err(_) => refused += 1,
+                }
+                break;
+            }
+            meter.set(0, sent);
+            meter.set(1, refused);
+            meter.set(2, retries);
+            pace.wait_for(sequence + 1);
+        }
+        Ok(vec![format!("{sent} {refused} {retries}")])
+    }
+}
+
+/// What a receiver has seen.
+struct Arrivals {
+    seen: Vec<u64>,
+    received: u64,
+    distinct: u64,
+    late: u64,
+    damaged: u64,
+    highest: Option<u64>,
+}
+
+impl Arrivals {
+    fn new(count: u64) -> Self {
+        let words = usize::try_from(count.div_ceil(64)).unwrap_or(0);
+        Self {
+            seen: vec![0; words],
+            received: 0,
+            distinct: 0,
+            late: 0,
+            damaged: 0,
+            highest: None,
+        }
+    }
+
+    fn note(&mut self, packet: &[u8]) {
+        self.received += 1;
+        let number = packet
+            .get(8..HEADER)
+            .and_then(|raw| raw.try_into().ok())
+            .map(u64::from_be_bytes);
+        let whole = packet.starts_with(&MAGIC.to_be_bytes())
+            && packet[HEADER.min(packet.len())..]
+                .iter()
+                .all(|&byte| byte == FILLER);
+        let word = number.and_then(|number| self.seen.get_mut(usize::try_from(number / 64).ok()?));
+        let (Some(number), Some(word), true) = (number, word, whole) else {
+            self.damaged += 1;
+            return;
+        };
+        let bit = 1u64 << (number % 64);
+        self.distinct += u64::from(*word & bit == 0);
+        *word |= bit;
+        self.late += u64::from(self.highest.is_some_and(|highest| number < highest));
+        self.highest = self.highest.max(Some(number));
+    }
+}
+
+/// Counters and the reply's line: received, different ones, late ones (a higher
+/// number came before), damaged ones.
+fn receive(port: u16, count: u64, idle_ms: u64, meter: &Meter) -> Outcome {
+    let socket = Fd::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    socket.set_option(libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
+    socket.bind(&socket_address(Ipv4Addr::UNSPECIFIED, port))?;
+    let mut arrivals = Arrivals::new(count);
+    let mut buffer = [0; 2048];
+    let mut last = clock::monotonic_ms();
+    meter.set(READY_SLOT, 1);
+    while arrivals.distinct < count && !meter.stop_asked() {
+        if socket.readable(100)? {
+            let (got, _) = socket.receive(&mut buffer)?;
+            arrivals.note(&buffer[..got]);
+            last = clock::monotonic_ms();
+        } else if clock::monotonic_ms() - last > idle_ms {
+            break;
+        }
+        meter.set(0, arrivals.received);
+        meter.set(1, arrivals.distinct);
+    }
+    let Arrivals {
+        received,
+        distinct,
+        late,
+        damaged,
+        ..
+    } = arrivals;
+    Ok(vec![format!("{received} {distinct} {late} {damaged}")])
+}
+
+/// The counter that a receiver sets once its socket is bound.
+const READY_SLOT: usize = 15;
