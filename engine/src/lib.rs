@@ -11,3 +11,4 @@ pub mod context;
 pub mod fib;
 #[cfg(feature = "std")]
 pub mod sim;
+pub mod wire;

@@ -6,14 +6,12 @@
 //! one before its lookup and the begun one after it, and the answer must be that
 //! of one of the states between.
 
-mod naive;
-
-use naive::{Naive, mask};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use weft_engine::fib::{Reader, Trie4, Writer};
 use weft_engine::sim::epoch::{HostEpoch, Section, settle};
 use weft_engine::sim::memory::HostMemory;
+use weft_engine::sim::naive::{Naive, mask};
 
 const READERS: usize = 3;
 const ROUNDS: usize = 400;

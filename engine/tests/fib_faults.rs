@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The trie when memory fails, and its retirement when grace periods come late.
 
-mod naive;
-
-use naive::{Naive, edges, mask};
 use std::sync::{Arc, Mutex};
 use weft_engine::fib::{AfterGrace, FibError, Grace, Leave, Period, Trie4};
 use weft_engine::sim::epoch::{HostEpoch, settle};
 use weft_engine::sim::memory::HostMemory;
+use weft_engine::sim::naive::{Naive, edges, mask};
 
 /// A grace period elapses when the test says so.
 #[derive(Clone, Default)]

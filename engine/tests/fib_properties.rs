@@ -2,13 +2,11 @@
 //! The trie against the naive reference, over random changes, and the accounts
 //! of its nodes.
 
-mod naive;
-
-use naive::{Naive, edges, mask};
 use proptest::prelude::*;
 use weft_engine::fib::{FibError, Trie4};
 use weft_engine::sim::epoch::{HostEpoch, Section, settle};
 use weft_engine::sim::memory::HostMemory;
+use weft_engine::sim::naive::{Naive, edges, mask};
 
 type Table = Trie4<HostMemory, HostEpoch>;
 

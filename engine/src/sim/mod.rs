@@ -6,3 +6,6 @@
 pub mod epoch;
 #[allow(unsafe_code)]
 pub mod memory;
+pub mod naive;
+pub mod random;
+pub mod table;
