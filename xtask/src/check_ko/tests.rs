@@ -209,12 +209,18 @@ fn a_set_holds_whole_pointers() {
     assert_eq!(refused(&ragged), [V::SetRagged { set, size: 12 }]);
 
     let mut hollow = Fixture::good();
-    hollow.data_mut(METADATA).extend([0; 8]);
-    let found = refused(&hollow);
-    assert!(
-        matches!(&found[..], [V::SetSlotEmpty { place }] if place.offset == 8),
-        "{found:?}"
-    );
+    hollow.data_mut(METADATA).extend([0; 16]);
+    let astride = |fixture: &mut Fixture| {
+        fixture.relocate(METADATA, 12, elf::R_X86_64_64, EVENT, 0);
+    };
+    for change in [|_: &mut Fixture| {}, astride] {
+        change(&mut hollow);
+        let found = refused(&hollow);
+        let [V::SetSlotEmpty { place: a }, V::SetSlotEmpty { place: b }] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((a.offset, b.offset), (8, 16));
+    }
 }
 
 #[test]
@@ -230,7 +236,7 @@ type Assembly = fn(&mut CodeAssembler) -> Result<(), IcedError>;
 
 #[test]
 fn fpu_and_vector_instructions_are_refused() {
-    let all: [Assembly; 22] = [
+    let all: [Assembly; 23] = [
         |a| a.movaps(xmm0, xmm1),
         |a| a.cvtsi2sd(xmm0, eax),
         |a| a.movd(eax, xmm0),
@@ -253,6 +259,7 @@ fn fpu_and_vector_instructions_are_refused() {
         |a| a.xsave(byte_ptr(rdi)),
         |a| a.xrstors(byte_ptr(rdi)),
         |a| a.tilezero(tmm0),
+        |a| a.tdpbssd(tmm0, tmm1, tmm2),
     ];
     for build in all {
         let code = assemble(|a| {
@@ -294,7 +301,7 @@ fn integer_instructions_of_vector_extensions_pass() {
 #[test]
 fn code_without_a_name_is_read_too() {
     let mut fixture = Fixture::good();
-    let padding = [0x90, 0xcc, 0x66, 0x0f, 0x1f, 0x44, 0, 0];
+    let padding = [0, 0x90, 0xcc, 0x66, 0x0f, 0x1f, 0x44, 0, 0, 0];
     fixture.data_mut(TEXT).extend(padding);
     assert_eq!(refused(&fixture), [], "padding is no function");
     assert_eq!(report(&fixture).functions, 1);
@@ -312,7 +319,7 @@ fn code_without_a_name_is_read_too() {
     };
     assert_eq!(
         (instruction.as_str(), place.offset),
-        ("movaps xmm0,xmm1", 19)
+        ("movaps xmm0,xmm1", 21)
     );
     assert_eq!(report(&fixture).functions, 2);
 }
@@ -377,7 +384,7 @@ fn constructors_and_destructors_are_refused() {
 fn unwind_tables_are_refused_unless_empty() {
     for (name, kind) in [
         (".eh_frame", elf::SHT_PROGBITS),
-        (".eh_frame", elf::SHT_X86_64_UNWIND),
+        (".unwind", elf::SHT_X86_64_UNWIND),
         (".gcc_except_table", elf::SHT_PROGBITS),
     ] {
         let mut fixture = Fixture::good();
@@ -399,12 +406,17 @@ fn a_section_that_is_used_must_be_loaded() {
         "an unused note is dropped, and harmless"
     );
     fixture.relocate(note, 8, elf::R_X86_64_64, EVENT, 0);
-    let found = refused(&fixture);
-    assert!(
-        matches!(&found[..], [V::SectionNotLoaded { .. }]),
-        "{found:?}"
-    );
-    assert!(told(&found).contains("section .note.weft (type SHT_NOTE)"));
+    let patched = refused(&fixture);
+    fixture.drop_relocations(note);
+    let banner = ("banner", elf::STB_LOCAL, elf::STT_OBJECT);
+    fixture.symbol(banner, At::Section(note, 0), 16);
+    for found in [patched, refused(&fixture)] {
+        assert!(
+            matches!(&found[..], [V::SectionNotLoaded { .. }]),
+            "{found:?}"
+        );
+        assert!(told(&found).contains("section .note.weft (type SHT_NOTE)"));
+    }
 }
 
 #[test]
@@ -548,6 +560,8 @@ fn the_bounds_of_a_set_are_no_import() {
     fixture.symbol(undefined("__start_set_sysinit_set"), At::Undefined, 0);
     fixture.symbol(undefined("__stop_set_sysinit_set"), At::Undefined, 0);
     assert_eq!(refused(&fixture), []);
+    let unloaded = Default::default();
+    fixture.section("set_absent", elf::SHT_PROGBITS, unloaded, &[0; 8]);
     fixture.symbol(undefined("__start_set_absent"), At::Undefined, 0);
     assert!(matches!(&refused(&fixture)[..], [V::ImportUnlisted { .. }]));
 }
@@ -642,6 +656,19 @@ fn every_path_counts_from_its_own_depth() {
         a.ret()
     });
     assert_eq!((bytes, found), (8 + 64 + 16, Vec::new()));
+}
+
+#[test]
+fn leave_undoes_the_frame_and_the_push() {
+    let (bytes, found) = frame(|a| {
+        a.push(rbp)?;
+        a.mov(rbp, rsp)?;
+        a.leave()?;
+        a.sub(rsp, 64)?;
+        a.add(rsp, 64)?;
+        a.ret()
+    });
+    assert_eq!((bytes, found), (64, Vec::new()));
 }
 
 #[test]

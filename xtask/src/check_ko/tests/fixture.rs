@@ -4,7 +4,9 @@
 
 use iced_x86::IcedError;
 use iced_x86::code_asm::CodeAssembler;
-use object::build::elf::{Builder, Relocation as BuiltRelocation, SectionData};
+use object::build::elf::{
+    Builder, Relocation as BuiltRelocation, SectionData, SectionId, SymbolId,
+};
 use object::elf::{self, RelocationType, SectionFlags, SectionType, SymbolBind, SymbolType};
 
 /// Where a symbol of a [`Fixture`] is.
@@ -190,53 +192,19 @@ impl Fixture {
         let mut builder = Builder::new(object::Endianness::Little, true);
         let (kind, machine) = self.header.unwrap_or((elf::ET_REL, elf::EM_X86_64));
         (builder.header.e_type, builder.header.e_machine) = (kind, machine);
-        let homes: Vec<_> = self
+        let homes: Vec<SectionId> = self
             .sections
             .iter()
-            .map(|s| add_section(&mut builder, s))
+            .map(|made| add_section(&mut builder, made))
             .collect();
-        let mut symbols = Vec::new();
-        for made in &self.symbols {
-            let symbol = builder.symbols.add();
-            symbol.name = made.name.as_bytes().to_vec().into();
-            symbol.set_st_info(made.bind, made.kind);
-            symbol.st_size = made.size;
-            match made.at {
-                At::Undefined => symbol.st_shndx = elf::SHN_UNDEF,
-                At::Common => symbol.st_shndx = elf::SHN_COMMON,
-                At::Section(section, offset) => {
-                    symbol.section = Some(homes[section]);
-                    symbol.st_value = offset;
-                }
-            }
-            symbols.push(symbol.id());
-        }
+        let symbols: Vec<SymbolId> = self
+            .symbols
+            .iter()
+            .map(|made| add_symbol(&mut builder, made, &homes))
+            .collect();
         let table = add_tables(&mut builder);
-        for (made, home) in self.sections.iter().zip(&homes) {
-            let relocations = made
-                .relocations
-                .iter()
-                .map(|(offset, kind, symbol, addend)| {
-                    let symbol = Some(symbols[*symbol]);
-                    let (r_offset, r_type, r_addend) = (*offset, *kind, *addend);
-                    BuiltRelocation {
-                        r_offset,
-                        symbol,
-                        r_type,
-                        r_addend,
-                    }
-                });
-            let relocations: Vec<_> = relocations.collect();
-            if relocations.is_empty() {
-                continue;
-            }
-            let section = builder.sections.add();
-            section.name = format!(".rela{}", made.name).into_bytes().into();
-            section.sh_type = elf::SHT_RELA;
-            section.sh_addralign = 8;
-            section.sh_link_section = Some(table);
-            section.sh_info_section = Some(*home);
-            section.data = SectionData::Relocation(relocations);
+        for (made, home) in self.sections.iter().zip(homes) {
+            add_relocations(&mut builder, made, home, table, &symbols);
         }
         if let Some(size) = self.second_symbol_table {
             let section = builder.sections.add();
@@ -289,9 +257,7 @@ pub(super) fn kernel(defined: &[&str], undefined: &[&str]) -> Vec<u8> {
     finish(builder)
 }
 
-type Id = object::build::elf::SectionId;
-
-fn add_section(builder: &mut Builder<'_>, made: &SectionMade) -> Id {
+fn add_section(builder: &mut Builder<'_>, made: &SectionMade) -> SectionId {
     let section = builder.sections.add();
     section.name = made.name.clone().into_bytes().into();
     section.sh_type = made.kind;
@@ -304,7 +270,51 @@ fn add_section(builder: &mut Builder<'_>, made: &SectionMade) -> Id {
     section.id()
 }
 
-fn add_tables(builder: &mut Builder<'_>) -> Id {
+fn add_symbol(builder: &mut Builder<'_>, made: &SymbolMade, homes: &[SectionId]) -> SymbolId {
+    let symbol = builder.symbols.add();
+    symbol.name = made.name.clone().into_bytes().into();
+    symbol.set_st_info(made.bind, made.kind);
+    symbol.st_size = made.size;
+    match made.at {
+        At::Undefined => symbol.st_shndx = elf::SHN_UNDEF,
+        At::Common => symbol.st_shndx = elf::SHN_COMMON,
+        At::Section(section, offset) => {
+            symbol.section = Some(homes[section]);
+            symbol.st_value = offset;
+        }
+    }
+    symbol.id()
+}
+
+fn add_relocations(
+    builder: &mut Builder<'_>,
+    made: &SectionMade,
+    home: SectionId,
+    table: SectionId,
+    symbols: &[SymbolId],
+) {
+    if made.relocations.is_empty() {
+        return;
+    }
+    let relocations = made
+        .relocations
+        .iter()
+        .map(|(offset, kind, symbol, addend)| BuiltRelocation {
+            r_offset: *offset,
+            symbol: Some(symbols[*symbol]),
+            r_type: *kind,
+            r_addend: *addend,
+        });
+    let section = builder.sections.add();
+    section.name = format!(".rela{}", made.name).into_bytes().into();
+    section.sh_type = elf::SHT_RELA;
+    section.sh_addralign = 8;
+    section.sh_link_section = Some(table);
+    section.sh_info_section = Some(home);
+    section.data = SectionData::Relocation(relocations.collect());
+}
+
+fn add_tables(builder: &mut Builder<'_>) -> SectionId {
     let tables = [
         (".strtab", elf::SHT_STRTAB, SectionData::String),
         (".shstrtab", elf::SHT_STRTAB, SectionData::SectionString),
