@@ -4,8 +4,10 @@
 
 #[allow(unsafe_code)]
 pub mod epoch;
+pub mod forward;
 #[allow(unsafe_code)]
 pub mod memory;
 pub mod naive;
 pub mod random;
 pub mod table;
+pub mod traffic;
