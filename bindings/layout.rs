@@ -4,7 +4,8 @@
 // with the kernel's own declarations and the Rust declarations assert it, too,
 // so that neither compiler can be wrong about the other. Included by the build
 // scripts of `weft-bindings` and `weft-shim`.
-const LAYOUT: &[(&str, usize, &[(&str, usize)])] = &[
+type Field = (&'static str, usize);
+const LAYOUT: &[(&str, usize, &[Field])] = &[
     (
         "fib_lookup_module",
         168,

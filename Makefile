@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Works with GNU make and with bmake. It only names `cargo xtask` commands;
+# `cargo xtask help` lists them all with their options.
+
+XTASK=	cargo xtask
+
+all: build
+
+# Find or install what the build and the tests need.
+setup:
+	$(XTASK) setup
+
+# Build target/weft/weft.ko and hold it against check-ko.
+build:
+	$(XTASK) build
+
+# See the module at work: here on FreeBSD, else in a virtual machine, else the
+# same engine in a simulation.
+run:
+	$(XTASK) run
+
+# Everything that can be checked on this machine.
+test:
+	$(XTASK) test
+
+# The tests in virtual machines only.
+vm:
+	$(XTASK) vm
+
+clean:
+	cargo clean
+
+.PHONY: all setup build run test vm clean
