@@ -45,7 +45,7 @@ impl Number for Check {
             ));
             return Err(Errno::EINVAL);
         }
-        let rib = Rib4::of_current_process(vnet).ok_or(Errno::ENOENT)?;
+        let rib = Rib4::of_current_process(sleepable, vnet).ok_or(Errno::ENOENT)?;
         let outcome = run(sleepable, &rib, keys);
         let (tally, result) = match outcome {
             Ok(tally) => (tally, Ok(())),

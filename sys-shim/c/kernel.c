@@ -15,13 +15,6 @@ weft_shim_curthread(void)
 	return (curthread);
 }
 
-u_int
-weft_shim_curfib(void)
-{
-
-	return (curthread->td_proc->p_fibnum);
-}
-
 /* Sleeps.  Not for a caller that holds a lock or is in an epoch. */
 void
 weft_shim_pause_ms(u_int ms)
@@ -76,13 +69,10 @@ const struct weft_shim_object weft_shim_objects[] = {
 	{ "struct mtx", &fib_mtx, SIZE_OF(struct mtx) },
 	{ "struct malloc_type", M_TEMP, SIZE_OF(struct malloc_type) },
 	{ "struct sysctl_oid", &sysctl___net, SIZE_OF(struct sysctl_oid) },
-	{ "struct proc", &proc0, SIZE_OF(struct proc) },
-	{ "struct thread", &thread0_st, SIZE_OF(struct thread0_storage) },
 };
 const size_t weft_shim_nobjects = nitems(weft_shim_objects);
 
 const int weft_shim_osreldate = WEFT_OSRELDATE;
-const size_t weft_shim_sizeof_proc = SIZE_OF(struct proc);
 #ifdef VIMAGE
 const int weft_shim_vimage = 1;
 #else

@@ -47,7 +47,6 @@ int	weft_module_event(module_t, int, void *);
 MALLOC_DECLARE(M_WEFT);
 MALLOC_DECLARE(M_WEFT_FIB);
 struct thread *weft_shim_curthread(void);
-u_int	weft_shim_curfib(void);
 void	weft_shim_pause_ms(u_int);
 void	weft_shim_log(int, const char *, size_t);
 void	weft_shim_panic(const char *, size_t) __dead2;
@@ -66,7 +65,6 @@ extern const struct weft_shim_object weft_shim_objects[];
 extern const size_t weft_shim_nobjects;
 extern const int weft_shim_osreldate;
 extern const int weft_shim_vimage;
-extern const size_t weft_shim_sizeof_proc;
 
 /* epoch.c */
 void	weft_shim_net_epoch_enter(struct epoch_tracker *);

@@ -2,10 +2,12 @@
 //! The kernel headers that `weft.ko` is compiled against: `SYSDIR` when it is
 //! set, else `/usr/src/sys`, else a pinned set that any Linux machine can fetch.
 //!
-//! The pinned set is FreeBSD 15.1's installed headers as the PyPI wheel of
-//! `ziglang` redistributes them, and ConcurrencyKit's, which the kernel carries
-//! in its tree but does not install. Both are checked against hashes below, so
-//! what is compiled is the same everywhere.
+//! The pinned set is FreeBSD 15's installed headers as the PyPI wheel of `ziglang`
+//! redistributes them, and ConcurrencyKit's, which the kernel carries in its tree
+//! but does not install. Both are checked against hashes below, so what is
+//! compiled is the same everywhere. The wheel's headers are a little older than
+//! 15.1: `struct proc` and `struct ucred`, among others, have grown since. What
+//! the module looks into has not, and `bindings/layout.rs` says what that is.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,8 @@ const WHEEL_SHA256: &str = "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188f
 /// Where the wheel keeps the two folders that matter.
 const WHEEL_PREFIX: &str = "ziglang/lib/libc/include/";
 const WHEEL_FOLDERS: [&str; 2] = ["generic-freebsd", "x86_64-freebsd-none"];
-/// `__FreeBSD_version` of the pinned set, which the wheel leaves out.
+/// The `__FreeBSD_version` that the pinned set stands for, which the wheel leaves
+/// out: the oldest kernel on which a module built with it was run.
 const PINNED_OSRELDATE: u32 = 1_501_000;
 
 /// Debian's package of ConcurrencyKit's headers, and the hash over all of them.
@@ -112,7 +115,7 @@ impl Headers {
             ],
             osreldate: PINNED_OSRELDATE,
             defines_version: false,
-            origin: format!("pinned FreeBSD 15.1 headers, __FreeBSD_version {PINNED_OSRELDATE}"),
+            origin: format!("pinned FreeBSD 15 headers, __FreeBSD_version {PINNED_OSRELDATE}"),
         })
     }
 }

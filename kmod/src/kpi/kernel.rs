@@ -31,8 +31,9 @@ pub(crate) fn has_feature(sleepable: &mut Sleepable, oid: &CStr) -> bool {
     read_int(sleepable, oid).is_some_and(|value| value != 0)
 }
 
-/// An integer sysctl's value, if there is such a sysctl. May sleep.
-fn read_int(_sleepable: &mut Sleepable, oid: &CStr) -> Option<c_int> {
+/// An integer sysctl's value, as the current thread sees it, if there is such a
+/// sysctl. May sleep.
+pub(super) fn read_int(_sleepable: &mut Sleepable, oid: &CStr) -> Option<c_int> {
     let mut value: c_int = 0;
     let mut len = size_of::<c_int>();
     // SAFETY: the name is a C string, which the kernel only reads; value and

@@ -12,6 +12,7 @@ use weft_bindings::kernel as c;
 use super::context::{NetEpoch, Sleepable, Vnet};
 use super::epoch::in_net_epoch;
 use super::fib::{Datapath, Route};
+use super::kernel::read_int;
 
 /// The IPv4 table of one FIB of the current network stack.
 pub(crate) struct Rib4<'v> {
@@ -21,12 +22,14 @@ pub(crate) struct Rib4<'v> {
 }
 
 impl<'v> Rib4<'v> {
-    /// The table of the FIB that the current process uses, see setfib(2).
-    pub(crate) fn of_current_process(_vnet: &Vnet<'v>) -> Option<Self> {
-        // SAFETY: reads of the current thread and of the current network stack,
-        // which has a table for each FIB as long as it lives.
+    /// The table of the FIB that the current process uses, see setfib(2). The
+    /// process is asked by sysctl, since the place of its FIB in `struct proc`
+    /// differs from kernel to kernel.
+    pub(crate) fn of_current_process(sleepable: &mut Sleepable, _vnet: &Vnet<'v>) -> Option<Self> {
+        let fib = u32::try_from(read_int(sleepable, c"net.my_fibnum")?).ok()?;
+        // SAFETY: the current network stack has a table for each of its FIBs as
+        // long as it lives.
         unsafe {
-            let fib = c::weft_shim_curfib();
             if fib >= c::weft_shim_numfibs() {
                 return None;
             }
