@@ -139,6 +139,7 @@ pub(super) enum Side {
 
 impl Side {
     /// The side below a node of length `len` (0 to 31) to which `key` belongs.
+    #[inline]
     pub(super) fn of(key: u32, len: u8) -> Self {
         if key.rotate_left(u32::from(len)) >> 31 == 0 {
             Self::Zero
@@ -192,20 +193,24 @@ impl Node {
         }
     }
 
+    #[inline]
     pub(super) fn key(&self) -> u32 {
         self.key
     }
 
+    #[inline]
     pub(super) fn len(&self) -> u8 {
         self.len
     }
 
+    #[inline]
     pub(super) fn class(&self) -> u32 {
         self.class.load(Ordering::Acquire)
     }
 
     /// How many leading bits of `key` agree with this node's prefix, no more
     /// than the node's length.
+    #[inline]
     pub(super) fn agreement(&self, key: u32) -> u8 {
         let same = (self.key ^ key).leading_zeros();
         if same >= u32::from(self.len) {
@@ -215,7 +220,14 @@ impl Node {
         }
     }
 
+    /// Whether `key` begins with this node's prefix.
+    #[inline]
+    pub(super) fn covers(&self, key: u32) -> bool {
+        (self.key ^ key).leading_zeros() >= u32::from(self.len)
+    }
+
     /// The child on that side, for as long as this node may be looked at.
+    #[inline]
     pub(super) fn child(&self, side: Side) -> Option<&Node> {
         let child = self.link(side).load(Ordering::Acquire);
         // SAFETY: null, or a node that was whole when its pointer was released.
@@ -225,6 +237,7 @@ impl Node {
         unsafe { child.as_ref() }
     }
 
+    #[inline]
     fn link(&self, side: Side) -> &AtomicPtr<Node> {
         &self.child[side as usize]
     }
@@ -284,6 +297,7 @@ impl Shared {
     }
 
     /// The number of changes published.
+    #[inline]
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

@@ -207,12 +207,13 @@ impl<G: Grace> Reader<'_, G> {
 }
 
 /// The last class on the way from `root` to `dst`.
+#[inline]
 fn walk(root: &Node, dst: u32) -> u32 {
     let mut class = root.class();
     let mut node = root;
     while node.len() < BITS {
         match node.child(Side::of(dst, node.len())) {
-            Some(child) if child.agreement(dst) == child.len() => node = child,
+            Some(child) if child.covers(dst) => node = child,
             _ => break,
         }
         let own = node.class();
@@ -228,9 +229,7 @@ fn nearest<M: Memory, G: Grace>(mut cursor: Cursor<'_, M, G>, prefix: Entry) -> 
     while cursor.node().len() < prefix.len {
         let side = Side::of(prefix.key, cursor.node().len());
         match cursor.node().child(side) {
-            Some(child)
-                if child.len() <= prefix.len && child.agreement(prefix.key) == child.len() =>
-            {
+            Some(child) if child.len() <= prefix.len && child.covers(prefix.key) => {
                 cursor.descend(side);
             }
             _ => break,
