@@ -61,7 +61,13 @@ pub(crate) struct KernelLine;
 
 impl Line for KernelLine {
     fn read(sleepable: &mut Sleepable) -> Text<LINE> {
-        let mut option = |oid, name| if kernel::has_feature(sleepable, oid) { name } else { "" };
+        let mut option = |oid, name| {
+            if kernel::has_feature(sleepable, oid) {
+                name
+            } else {
+                ""
+            }
+        };
         Text::format(format_args!(
             "__FreeBSD_version {}, built for {}; options:{}{}{}",
             kernel::running_osreldate(),

@@ -8,6 +8,7 @@ use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::errno::Errno;
 use crate::kpi::fib::{self, Policy};
 use crate::kpi::log;
+use crate::kpi::memory::FibMemory;
 use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
 
 /// The algorithm's name and choices.
@@ -83,6 +84,27 @@ impl Number for OutOfMemory {
     }
 }
 
+struct Bytes;
+
+impl Number for Bytes {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        FibMemory::bytes()
+    }
+}
+
+struct BytesLimit;
+
+impl Number for BytesLimit {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        FibMemory::limit()
+    }
+
+    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, bytes: u64) -> Result<(), Errno> {
+        FibMemory::set_limit(bytes);
+        Ok(())
+    }
+}
+
 /// Adds this file's part of `net.weft.fib`.
 ///
 /// # Errors
@@ -93,6 +115,19 @@ pub(crate) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno>
         c"tables",
         Access::READ | Access::STATS,
         c"Route tables of all network stacks that weft4 serves; unload is refused above 0",
+    )?;
+    tree.number::<Bytes>(
+        node,
+        c"bytes",
+        Access::READ | Access::STATS,
+        c"Bytes that the tables of all network stacks hold",
+    )?;
+    tree.number::<BytesLimit>(
+        node,
+        c"bytes_limit",
+        Access::READ | Access::WRITE,
+        c"Bytes that these tables may hold in all, 0 for no limit; a table that would pass it is \
+          served as before, and by another algorithm if it is new",
     )?;
     tree.number::<OutOfMemory>(
         node,

@@ -53,8 +53,12 @@ impl Number for Check {
         };
         let state = vnet::state(vnet);
         state.check_keys.store(keys, Ordering::Relaxed);
-        state.check_compared.store(tally.compared, Ordering::Relaxed);
-        state.check_mismatches.store(tally.mismatches, Ordering::Relaxed);
+        state
+            .check_compared
+            .store(tally.compared, Ordering::Relaxed);
+        state
+            .check_mismatches
+            .store(tally.mismatches, Ordering::Relaxed);
         result?;
         if tally.mismatches > 0 {
             log::error(format_args!(
@@ -163,7 +167,11 @@ fn draw(
     let mut seen = 0u64;
     let room = sample.len() as u64;
     rib.for_each(sleepable, |route| {
-        let place = if seen < room { seen } else { random.below(seen + 1) };
+        let place = if seen < room {
+            seen
+        } else {
+            random.below(seen + 1)
+        };
         if let Some(slot) = sample.get_mut(place as usize) {
             *slot = route;
         }

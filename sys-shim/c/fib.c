@@ -53,12 +53,12 @@ weft_shim_rib_runlock(struct rib_head *rh, struct rm_priotracker *tracker)
 	rm_runlock(&rh->rib_lock, tracker);
 }
 
-/* Whether the algorithm has every change of the RIB. */
-bool
-weft_shim_rib_in_step(const struct rib_head *rh)
+/* How many changes of the RIB its algorithm has not had yet. */
+u_int
+weft_shim_rib_behind(const struct rib_head *rh)
 {
 
-	return (rh->rnh_gen == rh->rnh_gen_rib);
+	return (rh->rnh_gen_rib - rh->rnh_gen);
 }
 
 u_int

@@ -83,7 +83,7 @@ void	weft_shim_fib4_datapath(u_int, struct fib_dp *);
 struct nhop_object *weft_shim_rib4_match(struct rib_head *, in_addr_t);
 void	weft_shim_rib_rlock(struct rib_head *, struct rm_priotracker *);
 void	weft_shim_rib_runlock(struct rib_head *, struct rm_priotracker *);
-bool	weft_shim_rib_in_step(const struct rib_head *);
+u_int	weft_shim_rib_behind(const struct rib_head *);
 u_int	weft_shim_rib_prefixes(const struct rib_head *);
 
 /* vnet.c */

@@ -13,6 +13,14 @@
 //! an index to a nexthop or group. That array has the instance's lifetime; a slot
 //! is filled before the change that mentions it reaches us, and what it pointed
 //! to is freed a grace period after the last change that took it out.
+//!
+//! An instance that missed a change must take no further one. It misses one for
+//! want of memory; or the framework keeps changes from it while a rebuild is due,
+//! and when the rebuild fails goes on as if nothing had been missed, which the
+//! table's generations tell. The framework counts a nexthop's references by our
+//! answers, so to take part then would free a nexthop that lookups still answer.
+//! Hence such an instance is stale from then on: it answers lookups as it did,
+//! and changes with "rebuild".
 
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;
@@ -20,7 +28,7 @@ use core::ffi::{CStr, c_int, c_void};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::{FibError, Leave, Reader, Trie4};
@@ -44,6 +52,9 @@ pub(crate) trait Policy: 'static {
     /// answers until the framework has rebuilt the table.
     fn out_of_memory(fib: u32);
 }
+
+/// Builds of one table in a row that may find no memory before it is given up.
+const BUILD_TRIES: u32 = 2;
 
 /// Instances that exist, those that wait for their last grace period included.
 static INSTANCES: AtomicU32 = AtomicU32::new(0);
@@ -119,6 +130,10 @@ struct Instance {
     framework: *mut c::fib_data,
     fib: u32,
     heir: Heir,
+    /// Instances before this one, in a row, whose building found no memory.
+    failed_builds: u32,
+    /// A change was missed.
+    stale: AtomicBool,
     /// Touched by callbacks under the route table's write lock only.
     table: UnsafeCell<Trie4<FibMemory, EpochGrace>>,
 }
@@ -130,7 +145,7 @@ impl Drop for Instance {
 }
 
 impl Instance {
-    fn new(fib: u32, framework: *mut c::fib_data) -> Result<Box<Self>, Errno> {
+    fn new(fib: u32, framework: *mut c::fib_data, failed_builds: u32) -> Result<Box<Self>, Errno> {
         let grace = EpochGrace::new()?;
         let heir = grace.heir();
         let table = Trie4::new(FibMemory, grace).map_err(|_| Errno::ENOMEM)?;
@@ -145,6 +160,8 @@ impl Instance {
             framework,
             fib,
             heir,
+            failed_builds,
+            stale: AtomicBool::new(false),
             table: UnsafeCell::new(table),
         })
         .map_err(|_| Errno::ENOMEM)
@@ -164,6 +181,9 @@ impl Instance {
     /// # Safety
     /// The route table's write lock is held, and a nexthop has an index.
     unsafe fn apply(&self, route: Route, nexthop: *mut c::nhop_object) -> Result<(), FibError> {
+        if self.stale.load(Ordering::Relaxed) {
+            return Err(FibError::OutOfMemory);
+        }
         // SAFETY: the write lock makes this the only reference.
         let table = unsafe { &mut *self.table.get() };
         if nexthop.is_null() {
@@ -179,12 +199,33 @@ impl Instance {
         match outcome {
             Ok(()) => c::FLM_SUCCESS,
             Err(FibError::OutOfMemory) => {
-                P::out_of_memory(self.fib);
+                if !self.stale.swap(true, Ordering::Relaxed) {
+                    P::out_of_memory(self.fib);
+                }
                 c::FLM_REBUILD
             }
             // No route of the kernel has such a prefix; were there one, this
             // algorithm could not serve the table.
             Err(_) => c::FLM_ERROR,
+        }
+    }
+
+    /// The same while the instance is built. The framework tries 32 times on end,
+    /// with the table locked; a table for which there is no memory ends that
+    /// sooner, and the table keeps what served it before.
+    fn verdict_of_build<P: Policy>(&self, outcome: Result<(), FibError>) -> c::flm_op_result {
+        match self.verdict::<P>(outcome) {
+            c::FLM_REBUILD if self.failed_builds + 1 >= BUILD_TRIES => c::FLM_ERROR,
+            verdict => verdict,
+        }
+    }
+
+    /// How many builds in a row have failed when a new one begins after this.
+    fn failed_builds_so_far(&self) -> u32 {
+        if self.stale.load(Ordering::Relaxed) {
+            self.failed_builds.saturating_add(1)
+        } else {
+            0
         }
     }
 }
@@ -225,10 +266,16 @@ impl Route {
 unsafe extern "C" fn init<P: Policy>(
     fib: u32,
     framework: *mut c::fib_data,
-    _old: *mut c_void,
+    old: *mut c_void,
     new: *mut *mut c_void,
 ) -> c::flm_op_result {
-    match Instance::new(fib, framework) {
+    let failed_builds = if old.is_null() {
+        0
+    } else {
+        // SAFETY: the framework keeps the instance before until this call is over.
+        unsafe { Instance::from_data(old) }.failed_builds_so_far()
+    };
+    match Instance::new(fib, framework, failed_builds) {
         Ok(instance) => {
             // SAFETY: the framework's place for the pointer.
             unsafe { *new = Box::into_raw(instance).cast() };
@@ -236,7 +283,7 @@ unsafe extern "C" fn init<P: Policy>(
         }
         Err(_) => {
             P::out_of_memory(fib);
-            c::FLM_REBUILD
+            c::FLM_ERROR
         }
     }
 }
@@ -272,7 +319,7 @@ unsafe extern "C" fn dump<P: Policy>(
     unsafe {
         let instance = Instance::from_data(data);
         let outcome = instance.apply(Route::of(entry), c::rt_get_raw_nhop(entry));
-        instance.verdict::<P>(outcome)
+        instance.verdict_of_build::<P>(outcome)
     }
 }
 
@@ -286,7 +333,7 @@ unsafe extern "C" fn dump_end(data: *mut c_void, datapath: *mut c::fib_dp) -> c:
 }
 
 unsafe extern "C" fn change<P: Policy>(
-    _table: *mut c::rib_head,
+    table: *mut c::rib_head,
     change: *mut c::rib_cmd_info,
     data: *mut c_void,
 ) -> c::flm_op_result {
@@ -294,6 +341,9 @@ unsafe extern "C" fn change<P: Policy>(
     // that leaves a nexthop, or a smaller group, names it in `rc_nh_new`.
     unsafe {
         let instance = Instance::from_data(data);
+        if c::weft_shim_rib_behind(table) > 1 {
+            instance.stale.store(true, Ordering::Relaxed);
+        }
         let outcome = instance.apply(Route::of((*change).rc_rt), (*change).rc_nh_new);
         instance.verdict::<P>(outcome)
     }
@@ -376,9 +426,7 @@ impl<'e> Datapath<'e> {
     /// What a packet to that address (host order) would be answered.
     pub(super) fn answer(&self, destination: u32) -> *mut c::nhop_object {
         let mut key = c::flm_lookup_key {
-            __bindgen_anon_1: c::flm_lookup_key__bindgen_ty_1 {
-                addr6: ptr::null(),
-            },
+            __bindgen_anon_1: c::flm_lookup_key__bindgen_ty_1 { addr6: ptr::null() },
         };
         key.__bindgen_anon_1.addr4 = c::in_addr {
             s_addr: destination.to_be(),

@@ -84,7 +84,10 @@ pub(crate) struct SizeMismatch {
 pub(crate) fn compare_sizes(_in_module_event: &mut Sleepable) -> Result<(), SizeMismatch> {
     // SAFETY: the shim's table of that many entries, all constant.
     let objects = unsafe {
-        slice::from_raw_parts((&raw const c::weft_shim_objects).cast(), c::weft_shim_nobjects)
+        slice::from_raw_parts(
+            (&raw const c::weft_shim_objects).cast(),
+            c::weft_shim_nobjects,
+        )
     };
     for object in objects {
         let object: &c::weft_shim_object = object;

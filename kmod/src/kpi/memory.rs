@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::c_int;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::Memory;
@@ -59,19 +60,64 @@ unsafe impl GlobalAlloc for Malloc {
     }
 }
 
-/// The memory of a route table: type `weft_fib`, never sleeps.
+/// The memory of route tables: type `weft_fib`, never sleeps, up to a limit.
 #[derive(Clone, Copy)]
 pub(crate) struct FibMemory;
+
+/// Bytes that all route tables hold, and may hold; a limit of 0 is none.
+static FIB_BYTES: AtomicU64 = AtomicU64::new(0);
+static FIB_BYTES_LIMIT: AtomicU64 = AtomicU64::new(0);
+
+impl FibMemory {
+    /// Bytes that all route tables hold now.
+    pub(crate) fn bytes() -> u64 {
+        FIB_BYTES.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that they may hold; 0: as many as the kernel has.
+    pub(crate) fn limit() -> u64 {
+        FIB_BYTES_LIMIT.load(Ordering::Relaxed)
+    }
+
+    /// Sets the limit. What is held already stays.
+    pub(crate) fn set_limit(bytes: u64) {
+        FIB_BYTES_LIMIT.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts `size` bytes in, if the limit allows it.
+    fn reserve(size: u64) -> bool {
+        let limit = Self::limit();
+        let held = FIB_BYTES.fetch_add(size, Ordering::Relaxed) + size;
+        if limit != 0 && held > limit {
+            Self::release(size);
+            return false;
+        }
+        true
+    }
+
+    fn release(size: u64) {
+        FIB_BYTES.fetch_sub(size, Ordering::Relaxed);
+    }
+}
 
 // SAFETY: as for `Malloc`.
 unsafe impl Memory for FibMemory {
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let size = layout.size() as u64;
+        if !Self::reserve(size) {
+            return None;
+        }
         // SAFETY: M_WEFT_FIB lives as long as the module; the engine never asks
         // for 0 bytes.
-        NonNull::new(unsafe { allocate(layout, (&raw mut c::M_WEFT_FIB).cast()) })
+        let block = NonNull::new(unsafe { allocate(layout, (&raw mut c::M_WEFT_FIB).cast()) });
+        if block.is_none() {
+            Self::release(size);
+        }
+        block
     }
 
-    unsafe fn free(&self, block: NonNull<u8>, _layout: Layout) {
+    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
+        Self::release(layout.size() as u64);
         // SAFETY: the block came from `allocate` with this type.
         unsafe { c::free(block.as_ptr().cast(), (&raw mut c::M_WEFT_FIB).cast()) }
     }

@@ -114,7 +114,7 @@ impl SideBySide<'_> {
     /// framework waits to rebuild it.
     pub(crate) fn in_step(&self) -> bool {
         // SAFETY: the table is locked.
-        unsafe { c::weft_shim_rib_in_step(self.head.as_ptr()) }
+        unsafe { c::weft_shim_rib_behind(self.head.as_ptr()) == 0 }
     }
 
     /// The answers of the algorithm and of the table for an address, host order.

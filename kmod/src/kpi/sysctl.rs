@@ -204,9 +204,7 @@ unsafe extern "C" fn handle_number<N: Number>(
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
         let mut value = N::read(sleepable, vnet);
         // SAFETY: the kernel's own arguments; the value is a u64 on this stack.
-        Errno::check(unsafe {
-            c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request)
-        })?;
+        Errno::check(unsafe { c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request) })?;
         // SAFETY: the kernel's request, valid during the call.
         if unsafe { c::weft_shim_sysctl_is_write(request) } {
             N::write(sleepable, vnet, value)?;

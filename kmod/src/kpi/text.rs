@@ -42,10 +42,7 @@ impl<const N: usize> Text<N> {
 
 impl<const N: usize> fmt::Write for Text<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self
-            .bytes
-            .get_mut(self.len..N - 1)
-            .unwrap_or_default();
+        let room = self.bytes.get_mut(self.len..N - 1).unwrap_or_default();
         let taken = room.len().min(text.len());
         for (to, from) in room.iter_mut().zip(text.bytes()) {
             *to = from;
