@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The agent's commands as functions. What goes over the serial line, is lost
+//! there, and is asked for again stays in here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use weft_agent::frame::{Kind, Line, Request, UNASKED, escape_word};
+
+use crate::console::{Alarm, Event, Sign};
+use crate::machine::{Gone, Machine};
+
+/// Added to a command's own limit before the host gives up on an answer.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the agent may take to repeat an answer.
+const REPEAT: Duration = Duration::from_secs(10);
+/// How often a request is repeated.
+const ATTEMPTS: u32 = 5;
+/// After a panic: how long the kernel may take for its backtrace.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Why a command has no result.
+#[derive(Debug)]
+pub enum Error {
+    /// The command failed; the agent says why.
+    Failed {
+        /// The command.
+        command: String,
+        /// The agent's reason.
+        why: String,
+    },
+    /// The kernel stopped.
+    Panicked(String),
+    /// The machine ended without a panic.
+    Gone,
+    /// Nothing sensible came over the line in time.
+    Silent(String),
+    /// The reply is not of the form that the command has.
+    Unexpected(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Failed { command, why } => write!(out, "{command}: {why}"),
+            Error::Panicked(text) => write!(out, "the kernel stopped:\n{text}"),
+            Error::Gone => write!(out, "the machine ended"),
+            Error::Silent(what) => write!(out, "no answer: {what}"),
+            Error::Unexpected(what) => write!(out, "unexpected reply: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    /// True if the machine cannot be used any more.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Error::Panicked(_) | Error::Gone | Error::Silent(_))
+    }
+}
+
+/// A result of a command.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A guest with an agent that listens.
+pub struct Guest {
+    machine: Machine,
+    sequence: u32,
+    alarms: Vec<Alarm>,
+    repeats: u32,
+    deadline: Option<Instant>,
+}
+
+impl Guest {
+    /// Waits for the agent's greeting.
+    ///
+    /// # Errors
+    /// If none comes within `limit`; the text has the console's last lines.
+    pub fn meet(machine: Machine, limit: Duration) -> Result<Self> {
+        let mut guest = Self {
+            machine,
+            sequence: 0,
+            alarms: Vec::new(),
+            repeats: 0,
+            deadline: None,
+        };
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Silent(format!(
+                    "no agent after {limit:?}\n{}",
+                    guest.last_lines(20)
+                )));
+            }
+            for line in guest.hear(left)? {
+                if line.seq == UNASKED && line.kind == Kind::Done {
+                    guest.alarms.clear();
+                    return Ok(guest);
+                }
+            }
+        }
+    }
+
+    /// Runs a command that takes at most `limit`, and gives the lines of its reply.
+    ///
+    /// # Errors
+    /// If the command fails or the machine does.
+    pub fn call_within(&mut self, command: &str, limit: Duration) -> Result<Vec<String>> {
+        self.sequence += 1;
+        let limit = match self
+            .deadline
+            .map(|end| end.saturating_duration_since(Instant::now()))
+        {
+            Some(Duration::ZERO) => {
+                return Err(Error::Silent(format!(
+                    "{command}: the scenario's time is over"
+                )));
+            }
+            Some(left) => limit.min(left),
+            None => limit,
+        };
+        let limit_ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        let request = Request {
+            seq: self.sequence,
+            limit_ms,
+            command: command.into(),
+        };
+        let mut reply = Reply::default();
+        let mut patience = limit + GRACE;
+        for attempt in 0..ATTEMPTS {
+            self.repeats += u32::from(attempt > 0);
+            self.machine
+                .send(request.encode().as_bytes())
+                .map_err(|_| self.ended())?;
+            if self.await_reply(&mut reply, patience)? {
+                return reply.into_result(command);
+            }
+            patience = REPEAT;
+        }
+        Err(Error::Silent(format!("{command}\n{}", self.last_lines(20))))
+    }
+
+    /// [`Guest::call_within`] ten seconds.
+    ///
+    /// # Errors
+    /// If the command fails or the machine does.
+    pub fn call(&mut self, command: &str) -> Result<Vec<String>> {
+        self.call_within(command, Duration::from_secs(10))
+    }
+
+    /// The one line of a command's reply.
+    ///
+    /// # Errors
+    /// If there is not exactly one, or the command fails.
+    pub fn line(&mut self, command: &str) -> Result<String> {
+        let mut lines = self.call(command)?;
+        match (lines.pop(), lines.is_empty()) {
+            (Some(line), true) => Ok(line),
+            _ => Err(Error::Unexpected(format!("{command}: not one line"))),
+        }
+    }
+
+    /// The one line of a command's reply as a number.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn number(&mut self, command: &str) -> Result<u64> {
+        let line = self.line(command)?;
+        line.parse()
+            .map_err(|_| Error::Unexpected(format!("{command}: {line} is no number")))
+    }
+
+    /// Runs a command that must fail, and gives the agent's reason.
+    ///
+    /// # Errors
+    /// If it succeeds, or the machine fails.
+    pub fn refused(&mut self, command: &str) -> Result<String> {
+        match self.call(command) {
+            Ok(_) => Err(Error::Unexpected(format!(
+                "{command}: succeeded, should have failed"
+            ))),
+            Err(Error::Failed { why, .. }) => Ok(why),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Reads a sysctl.
+    ///
+    /// # Errors
+    /// If there is none of this name, or it cannot be read.
+    pub fn sysctl(&mut self, name: &str) -> Result<String> {
+        self.line(&format!("sysctl get {name}"))
+    }
+
+    /// Sets a sysctl.
+    ///
+    /// # Errors
+    /// If it cannot be set to this.
+    pub fn set_sysctl(&mut self, name: &str, value: impl fmt::Display) -> Result<()> {
+        let value = escape_word(&value.to_string());
+        self.call_within(
+            &format!("sysctl set {name} {value}"),
+            Duration::from_secs(120),
+        )
+        .map(drop)
+    }
+
+    /// Starts a command in the background under a name.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn start(&mut self, name: &str, command: &str) -> Result<()> {
+        self.call(&format!("job start {name} {command}")).map(drop)
+    }
+
+    /// The counters of a command in the background.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn counters(&mut self, name: &str) -> Result<Vec<u64>> {
+        let line = self.line(&format!("job stat {name}"))?;
+        Ok(numbers(line.split_once(' ').map_or("", |(_, rest)| rest)))
+    }
+
+    /// Waits for a command in the background and gives the numbers of its line.
+    ///
+    /// # Errors
+    /// If it fails or takes longer than `limit`.
+    pub fn finish(&mut self, name: &str, limit: Duration) -> Result<Vec<u64>> {
+        self.end_job("wait", name, limit)
+    }
+
+    /// Asks a command in the background to stop and gives the numbers of its line.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn stop(&mut self, name: &str) -> Result<Vec<u64>> {
+        self.end_job("stop", name, Duration::from_secs(30))
+    }
+
+    fn end_job(&mut self, how: &str, name: &str, limit: Duration) -> Result<Vec<u64>> {
+        let lines = self.call_within(&format!("job {how} {name} {}", limit.as_millis()), limit)?;
+        Ok(lines.first().map_or_else(Vec::new, |line| numbers(line)))
+    }
+
+    /// Malloc types and UMA zones named `prefix...` that hold something, a line each.
+    ///
+    /// # Errors
+    /// If the statistics cannot be read.
+    pub fn memory_held(&mut self, prefix: &str) -> Result<Vec<String>> {
+        let mut held = Vec::new();
+        for (command, what) in [("malloc", "bytes"), ("zones", "items")] {
+            for line in self.call_within(&format!("{command} {prefix}"), Duration::from_secs(30))? {
+                let fields: Vec<&str> = line.split('\t').collect();
+                match fields[..] {
+                    [_, "0", "0", _] => {}
+                    [_, "0", _, _] if command == "zones" => {}
+                    [name, amount, ..] => held.push(format!("{name}: {amount} {what}")),
+                    _ => return Err(Error::Unexpected(format!("{command}: {line}"))),
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// The kernel's messages since [`Guest::clear_messages`], whole even if the
+    /// console's were cut.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn messages(&mut self) -> Result<Vec<String>> {
+        self.call("dmesg tail 500")
+    }
+
+    /// Forgets the kernel's messages so far.
+    ///
+    /// # Errors
+    /// If the kernel will not.
+    pub fn clear_messages(&mut self) -> Result<()> {
+        self.call("dmesg clear").map(drop)
+    }
+
+    /// The alarms since the last call.
+    pub fn take_alarms(&mut self) -> Vec<Alarm> {
+        std::mem::take(&mut self.alarms)
+    }
+
+    /// How often a request had to be repeated.
+    #[must_use]
+    pub fn repeats(&self) -> u32 {
+        self.repeats
+    }
+
+    /// The machine underneath.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// Commands after `deadline` fail, and earlier ones may take no longer than until then.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    /// How long the machine has been running.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.machine.age()
+    }
+
+    /// At most `count` lines of the kernel, from the first that ends as `line` does.
+    #[must_use]
+    pub fn text_from(&self, line: &str, count: usize) -> String {
+        let text = self.machine.text();
+        let start = text
+            .iter()
+            .position(|one| line.ends_with(one.as_str()))
+            .unwrap_or(0);
+        text[start..]
+            .iter()
+            .take(count)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// The last `count` lines of the kernel.
+    #[must_use]
+    pub fn last_lines(&self, count: usize) -> String {
+        let text = self.machine.text();
+        text[text.len().saturating_sub(count)..].join("\n")
+    }
+
+    /// Listens until the reply is whole (true), or must be asked for again (false).
+    fn await_reply(&mut self, reply: &mut Reply, patience: Duration) -> Result<bool> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            for line in self.hear(left)? {
+                if line.seq == UNASKED && line.kind == Kind::Failed {
+                    return Ok(false);
+                }
+                if line.seq == self.sequence {
+                    reply.add(line);
+                }
+            }
+            if reply.is_whole() {
+                return Ok(true);
+            }
+            if reply.ended() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The agent's lines that come next; alarms are kept.
+    fn hear(&mut self, wait: Duration) -> Result<Vec<Line>> {
+        let events = match self.machine.listen(wait) {
+            Ok(events) => events.unwrap_or_default(),
+            Err(Gone) => return Err(self.ended()),
+        };
+        let mut lines = Vec::new();
+        for event in events {
+            match event {
+                Event::Agent(line) => lines.push(line),
+                Event::Damaged => {}
+                Event::Alarm(alarm) => self.alarms.push(alarm),
+            }
+        }
+        if self.alarms.iter().any(|alarm| alarm.sign.is_fatal()) {
+            self.machine.wait_for_end(LAST_WORDS);
+            return Err(self.ended());
+        }
+        Ok(lines)
+    }
+
+    fn ended(&self) -> Error {
+        let text = self.machine.text();
+        let first = text
+            .iter()
+            .position(|line| line.contains("panic: ") || line.contains("Fatal trap"));
+        match first {
+            Some(at) => Error::Panicked(text[at..].join("\n")),
+            None if self.alarms.iter().any(|alarm| alarm.sign == Sign::Panic) => {
+                Error::Panicked(self.last_lines(40))
+            }
+            None => Error::Gone,
+        }
+    }
+}
+
+fn numbers(text: &str) -> Vec<u64> {
+    text.split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect()
+}
+
+/// A reply as its lines come in, in any order and more than once.
+#[derive(Default)]
+struct Reply {
+    data: BTreeMap<u32, String>,
+    last: Option<Line>,
+}
+
+impl Reply {
+    fn add(&mut self, line: Line) {
+        match line.kind {
+            Kind::Data => drop(self.data.insert(line.index, line.text)),
+            Kind::Done | Kind::Failed => self.last = Some(line),
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.last.is_some()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.last
+            .as_ref()
+            .is_some_and(|last| self.data.len() == last.index as usize)
+    }
+
+    fn into_result(self, command: &str) -> Result<Vec<String>> {
+        match self.last {
+            Some(Line {
+                kind: Kind::Failed,
+                text: why,
+                ..
+            }) => Err(Error::Failed {
+                command: command.into(),
+                why,
+            }),
+            _ => Ok(self.data.into_values().collect()),
+        }
+    }
+}

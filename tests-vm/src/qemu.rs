@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! QEMU's command lines, and whether KVM works here.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// The program.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+
+/// How QEMU runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// In hardware, by Linux.
+    Kvm,
+    /// By translation, on any host.
+    Tcg,
+}
+
+/// The arguments for a machine that boots `kernel` (as [`crate::loader::compose`]
+/// makes it) with `root` in its CD drive and the console on standard input and output.
+#[must_use]
+pub fn arguments(
+    accelerator: Accelerator,
+    kernel: &Path,
+    root: &Path,
+    memory_mib: u32,
+) -> Vec<String> {
+    let (accelerator, cpu) = match accelerator {
+        Accelerator::Kvm => ("kvm", "host"),
+        Accelerator::Tcg => ("tcg,thread=multi", "max"),
+    };
+    let memory = memory_mib.to_string();
+    let kernel = kernel.display().to_string();
+    // A comma in a file name would begin another option.
+    let drive = root.display().to_string().replace(',', ",,");
+    let drive = format!("file={drive},format=raw,media=cdrom,readonly=on,if=none,id=root");
+    [
+        ["-M", "q35"],
+        ["-accel", accelerator],
+        ["-cpu", cpu],
+        ["-smp", "2"],
+        ["-m", &memory],
+        ["-display", "none"],
+        ["-monitor", "none"],
+        ["-serial", "stdio"],
+        ["-kernel", &kernel],
+        ["-drive", &drive],
+        ["-device", "ide-cd,drive=root,bus=ide.0"],
+    ]
+    .concat()
+    .into_iter()
+    .chain(["-nodefaults", "-no-reboot"])
+    .map(String::from)
+    .collect()
+}
+
+/// KVM if a guest really runs with it here, otherwise TCG. Asked once.
+#[must_use]
+pub fn accelerator() -> Accelerator {
+    static KVM_WORKS: LazyLock<bool> = LazyLock::new(|| kvm_runs(Duration::from_secs(5)));
+    if *KVM_WORKS {
+        Accelerator::Kvm
+    } else {
+        Accelerator::Tcg
+    }
+}
+
+/// True if QEMU can be started at all.
+#[must_use]
+pub fn is_there() -> bool {
+    let version = Command::new(PROGRAM)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
+    version.is_ok_and(|out| out.status.success())
+}
+
+/// What the boot sector of [`kvm_runs`] writes to QEMU's debug exit port, and the
+/// exit status that QEMU makes of it.
+const SIGN: u8 = 0x10;
+const STATUS: i32 = (SIGN as i32) << 1 | 1;
+
+/// Some hosts have /dev/kvm and yet no working KVM: only a guest that has executed
+/// an instruction proves it.
+fn kvm_runs(limit: Duration) -> bool {
+    if !Path::new("/dev/kvm").exists() {
+        return false;
+    }
+    let Ok(disk) = tempfile::NamedTempFile::new() else {
+        return false;
+    };
+    // mov dx, 0xf4; mov al, SIGN; out dx, al; hlt
+    let mut sector = vec![0xba, 0xf4, 0x00, 0xb0, SIGN, 0xee, 0xf4];
+    sector.resize(510, 0);
+    sector.extend([0x55, 0xaa]);
+    if std::fs::write(disk.path(), sector).is_err() {
+        return false;
+    }
+    let drive = format!("file={},format=raw", disk.path().display());
+    let child = Command::new(PROGRAM)
+        .args([
+            "-accel",
+            "kvm",
+            "-cpu",
+            "host",
+            "-m",
+            "32",
+            "-display",
+            "none",
+            "-nodefaults",
+        ])
+        .args([
+            "-no-reboot",
+            "-device",
+            "isa-debug-exit,iobase=0xf4,iosize=1",
+            "-drive",
+            &drive,
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = child else { return false };
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        if let Ok(Some(status)) = child.try_wait() {
+            return status.code() == Some(STATUS);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // It may have ended this moment, which is late all the same.
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_names_everything_once() {
+        let words = arguments(
+            Accelerator::Tcg,
+            Path::new("/k.elf"),
+            Path::new("/a,b.iso"),
+            1024,
+        );
+        let line = words.join(" ");
+        assert!(
+            line.contains("-accel tcg,thread=multi -cpu max -smp 2 -m 1024"),
+            "{line}"
+        );
+        assert!(
+            line.contains("-kernel /k.elf -drive file=/a,,b.iso,format=raw,media=cdrom"),
+            "{line}"
+        );
+        assert!(line.ends_with("-nodefaults -no-reboot"), "{line}");
+        let kvm = arguments(Accelerator::Kvm, Path::new("/k"), Path::new("/r"), 512).join(" ");
+        assert!(kvm.contains("-accel kvm -cpu host"), "{kvm}");
+    }
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Runs scenarios on a kernel: one boot a group, a log for each scenario, a TAP
+//! report for the kernel.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::Artifacts;
+use crate::console::Sign;
+use crate::guest::{Error, Guest};
+use crate::image::{KLDS, MODULES, Root};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::report::{Counts, Report};
+use crate::scenarios::{Context, Scenario, TABLE};
+use crate::{loader, qemu};
+
+/// How long a guest may take from power-on to the agent's greeting.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// Memory of the guest, in MiB.
+const MEMORY_MIB: u32 = 1024;
+const MEMORY_FULL_MIB: u32 = 2048;
+/// How much longer everything may take in the long form.
+const FULL_FACTOR: u32 = 10;
+/// How long a guest may take to switch itself off.
+const HALT_LIMIT: Duration = Duration::from_secs(20);
+
+/// The kernel's environment, as `loader.conf` and `device.hints` would give it.
+const ENVIRONMENT: [&str; 13] = [
+    "console=comconsole",
+    "hint.uart.0.at=isa",
+    "hint.uart.0.port=0x3F8",
+    "hint.uart.0.flags=0x10",
+    "hint.uart.0.irq=4",
+    "vfs.root.mountfrom=cd9660:/dev/cd0",
+    "init_path=/sbin/init",
+    "net.fibs=4",
+    "kern.panic_reboot_wait_time=0",
+    "debug.debugger_on_panic=0",
+    "debug.trace_on_panic=1",
+    "hw.memtest.tests=0",
+    "machdep.hyperthreading_allowed=1",
+];
+
+/// What is to be done on every kernel.
+pub struct Plan<'a> {
+    /// The modules and the agent.
+    pub artifacts: &'a Artifacts,
+    /// The scenarios, groups together.
+    pub scenarios: Vec<Scenario>,
+    /// True for the long form.
+    pub full: bool,
+    /// The table file, and the routes in it.
+    pub table: (PathBuf, usize),
+    /// Where logs and reports go.
+    pub output: PathBuf,
+}
+
+impl Plan<'_> {
+    /// Runs everything on `kernel`.
+    ///
+    /// # Errors
+    /// If the host cannot make what a machine needs.
+    pub fn run(&self, kernel: &Kernel) -> Result<Counts> {
+        let folder = self.output.join(&kernel.name);
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("could not make {}", folder.display()))?;
+        let start = Instant::now();
+        let mut report = Report::default();
+        let groups = self
+            .scenarios
+            .chunk_by(|one, other| one.group == other.group);
+        for group in groups {
+            self.run_group(kernel, group, &folder, &mut report)?;
+        }
+        let tap = folder.join("report.tap");
+        std::fs::write(&tap, report.tap())
+            .with_context(|| format!("could not write {}", tap.display()))?;
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = report.counts();
+        println!(
+            "{}: {passed} passed, {failed} failed, {skipped} skipped in {:.0} s ({})",
+            kernel.name,
+            start.elapsed().as_secs_f32(),
+            tap.display()
+        );
+        Ok(report.counts())
+    }
+
+    /// Boots once for the whole group, and again after a scenario that cost the machine.
+    fn run_group(
+        &self,
+        kernel: &Kernel,
+        group: &[Scenario],
+        folder: &Path,
+        report: &mut Report,
+    ) -> Result<()> {
+        let mut guest: Option<Guest> = None;
+        for scenario in group {
+            if let Some(missing) = scenario
+                .klds
+                .iter()
+                .find(|kld| kernel.module(kld).is_none())
+            {
+                report.skip(
+                    scenario.name,
+                    &format!("{missing}.ko is not beside the kernel"),
+                );
+                continue;
+            }
+            report.begin(scenario.name);
+            let log = folder.join(scenario.name).join("console.log");
+            let mut current = match guest.take() {
+                Some(guest) => guest,
+                None => match self.boot(kernel, group, folder)? {
+                    Ok(guest) => guest,
+                    Err(error) => {
+                        report.fail("the kernel boots", error);
+                        continue;
+                    }
+                },
+            };
+            current.machine().log_to(&log)?;
+            if self.run_scenario(scenario, &mut current, report) {
+                guest = Some(current);
+            }
+        }
+        if let Some(guest) = guest {
+            report.begin("halt");
+            halt(guest, report);
+        }
+        Ok(())
+    }
+
+    /// True if the machine can be used for the next scenario.
+    fn run_scenario(&self, scenario: &Scenario, guest: &mut Guest, report: &mut Report) -> bool {
+        let start = Instant::now();
+        let factor = if self.full { FULL_FACTOR } else { 1 };
+        guest.set_deadline(start + scenario.limit * factor);
+        let before = report.counts().failed;
+        let outcome = (scenario.run)(&mut Context {
+            guest,
+            report,
+            artifacts: self.artifacts,
+            routes: self.table.1,
+            full: self.full,
+        });
+        let usable = match outcome {
+            Ok(()) => true,
+            Err(error) => {
+                report.fail("runs to its end", &error);
+                false
+            }
+        };
+        note_alarms(guest, report);
+        let failed = report.counts().failed - before;
+        let result = if failed == 0 { "ok" } else { "FAILED" };
+        println!(
+            "  {:<8} {result:<6} {:.1} s",
+            scenario.name,
+            start.elapsed().as_secs_f32()
+        );
+        usable
+    }
+
+    /// The outer error is the host's, the inner the guest's.
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        group: &[Scenario],
+        folder: &Path,
+    ) -> Result<std::result::Result<Guest, Error>> {
+        let name = group.first().map_or("none", |scenario| scenario.group);
+        let memory = if self.full {
+            MEMORY_FULL_MIB
+        } else {
+            MEMORY_MIB
+        };
+        let (root, elf) = (
+            folder.join(format!("{name}.iso")),
+            folder.join("kernel.elf"),
+        );
+        self.root(kernel, group).write(&root)?;
+        let image = std::fs::read(&kernel.image)
+            .with_context(|| format!("could not read {}", kernel.image.display()))?;
+        let environment = ENVIRONMENT.map(String::from);
+        let composed = loader::compose(&image, &environment, memory)
+            .with_context(|| format!("could not boot {}", kernel.image.display()))?;
+        std::fs::write(&elf, composed)
+            .with_context(|| format!("could not write {}", elf.display()))?;
+
+        let mut command = Command::new(qemu::PROGRAM);
+        command.args(qemu::arguments(qemu::accelerator(), &elf, &root, memory));
+        let machine = Machine::start(&mut command, &folder.join(format!("boot-{name}.log")))?;
+        let guest = Guest::meet(machine, BOOT_LIMIT);
+        if let Ok(guest) = &guest {
+            println!("  boot     {:.1} s", guest.age().as_secs_f32());
+        }
+        Ok(guest)
+    }
+
+    fn root(&self, kernel: &Kernel, group: &[Scenario]) -> Root {
+        let mut root = Root::with_agent(&self.artifacts.agent);
+        root.add(&format!("{MODULES}/weft.ko"), &self.artifacts.module);
+        for variant in &self.artifacts.variants {
+            root.add(
+                &format!("{MODULES}/{}/weft.ko", variant.name),
+                &variant.path,
+            );
+        }
+        for kld in group.iter().flat_map(|scenario| scenario.klds) {
+            if let Some(path) = kernel.module(kld) {
+                root.add(&format!("{KLDS}/{kld}.ko"), &path);
+            }
+        }
+        root.add(TABLE, &self.table.0);
+        root
+    }
+}
+
+/// A lock order reversal that names nothing of weft is the kernel's own, and is only
+/// noted; every other alarm fails.
+fn note_alarms(guest: &mut Guest, report: &mut Report) {
+    let alarms = guest.take_alarms();
+    for alarm in &alarms {
+        let text = guest.text_from(&alarm.line, 40);
+        if alarm.sign == Sign::LockOrder && !text.contains("weft") {
+            report.note(&format!(
+                "a lock order reversal without weft in it:\n{text}"
+            ));
+        } else {
+            report.fail("the kernel has no complaints", text);
+        }
+    }
+    if alarms.is_empty() {
+        report.pass("the kernel has no complaints");
+    }
+    if guest.repeats() > 0 {
+        report.note(&format!("{} requests repeated so far", guest.repeats()));
+    }
+}
+
+fn halt(mut guest: Guest, report: &mut Report) {
+    // The reply may drown in the shutdown; what counts is that the machine ends.
+    let _ = guest.call("halt");
+    let ended = guest.machine().wait_for_end(HALT_LIMIT);
+    let text = guest.last_lines(30);
+    report.check(
+        ended && !text.contains("panic: "),
+        "the machine switches itself off",
+        text,
+    );
+}
