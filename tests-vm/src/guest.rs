@@ -133,6 +133,7 @@ impl Guest {
         let mut patience = limit + GRACE;
         for attempt in 0..ATTEMPTS {
             self.repeats += u32::from(attempt > 0);
+            reply.last = None;
             self.machine
                 .send(request.encode().as_bytes())
                 .map_err(|_| self.ended())?;
@@ -273,7 +274,11 @@ impl Guest {
     /// # Errors
     /// If they cannot be read.
     pub fn messages(&mut self) -> Result<Vec<String>> {
-        self.call("dmesg tail 500")
+        let lines = self.call("dmesg tail 500")?;
+        Ok(lines
+            .iter()
+            .map(|line| without_priority(line).to_string())
+            .collect())
     }
 
     /// Forgets the kernel's messages so far.
@@ -395,6 +400,15 @@ impl Guest {
     }
 }
 
+/// The message without the syslog priority that the buffer keeps in front of it.
+fn without_priority(line: &str) -> &str {
+    let rest = line.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+    match rest {
+        Some((priority, text)) if priority.bytes().all(|byte| byte.is_ascii_digit()) => text,
+        _ => line,
+    }
+}
+
 fn numbers(text: &str) -> Vec<u64> {
     text.split(' ')
         .filter_map(|word| word.parse().ok())
@@ -438,5 +452,148 @@ impl Reply {
             }),
             _ => Ok(self.data.into_values().collect()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    /// A guest whose agent answers the n-th request line with the n-th script,
+    /// where `SEQ` is the request's number.
+    fn guest(scripts: Vec<Vec<String>>) -> (tempfile::TempDir, Guest) {
+        let (host, agent) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || serve(agent, &scripts));
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new("sleep")
+            .arg("600")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let log = folder.path().join("console.log");
+        let machine = Machine::attach(
+            child,
+            Box::new(host.try_clone().unwrap()),
+            Box::new(host),
+            &log,
+        )
+        .unwrap();
+        (
+            folder,
+            Guest::meet(machine, Duration::from_secs(10)).unwrap(),
+        )
+    }
+
+    fn serve(mut agent: UnixStream, scripts: &[Vec<String>]) {
+        writeln!(agent, "booting\r\n{}\r", frame(0, 0, Kind::Done, "agent")).unwrap();
+        let mut requests = BufReader::new(agent.try_clone().unwrap()).lines();
+        for script in scripts {
+            let Some(Ok(line)) = requests.next() else {
+                return;
+            };
+            assert!(Request::decode(&line).is_some(), "{line}");
+            for text in script {
+                write!(agent, "{text}\r\n").unwrap();
+            }
+        }
+        // Stay, so that the host does not think that the machine has ended.
+        let _ = requests.next();
+    }
+
+    fn frame(seq: u32, index: u32, kind: Kind, text: &str) -> String {
+        Line {
+            seq,
+            index,
+            kind,
+            text: text.into(),
+        }
+        .encode()
+    }
+
+    fn two_lines() -> Vec<String> {
+        vec![
+            frame(1, 0, Kind::Data, "one"),
+            frame(1, 1, Kind::Data, "two"),
+            frame(1, 2, Kind::Done, ""),
+        ]
+    }
+
+    fn cut(mut lines: Vec<String>, at: usize) -> Vec<String> {
+        let middle = lines[at].len() / 2;
+        lines[at].insert_str(middle, "lo0: link state changed to UP\r\n");
+        lines
+    }
+
+    #[test]
+    fn a_whole_reply_is_taken() {
+        let (_folder, mut guest) = guest(vec![two_lines()]);
+        assert_eq!(guest.call("x").unwrap(), ["one", "two"]);
+        assert_eq!(guest.repeats(), 0);
+    }
+
+    #[test]
+    fn a_damaged_line_is_asked_for_again() {
+        for at in 0..2 {
+            let (_folder, mut guest) = guest(vec![cut(two_lines(), at), two_lines()]);
+            assert_eq!(guest.call("x").unwrap(), ["one", "two"]);
+            assert_eq!(guest.repeats(), 1);
+        }
+    }
+
+    #[test]
+    fn lines_from_two_tries_make_one_reply() {
+        let tries = vec![cut(two_lines(), 0), cut(two_lines(), 1)];
+        let (_folder, mut guest) = guest(tries);
+        assert_eq!(guest.call("x").unwrap(), ["one", "two"]);
+    }
+
+    #[test]
+    fn a_request_that_did_not_arrive_is_sent_again() {
+        let lost = vec![frame(UNASKED, 1, Kind::Failed, "request not whole")];
+        let (_folder, mut guest) = guest(vec![lost, two_lines()]);
+        assert_eq!(guest.call("x").unwrap(), ["one", "two"]);
+    }
+
+    #[test]
+    fn a_failure_has_its_reason() {
+        let failed = vec![frame(1, 0, Kind::Failed, "EBUSY (errno 16)")];
+        let (_folder, mut guest) = guest(vec![failed]);
+        let error = guest.call("kld unload weft.ko").unwrap_err();
+        assert!(!error.is_final());
+        assert_eq!(error.to_string(), "kld unload weft.ko: EBUSY (errno 16)");
+    }
+
+    #[test]
+    fn a_panic_ends_the_call_with_its_text() {
+        let panic = vec![
+            "panic: oops".into(),
+            "cpuid = 1".into(),
+            "KDB: stack backtrace:".into(),
+        ];
+        let (_folder, mut guest) = guest(vec![panic]);
+        let error = guest.call("x").unwrap_err();
+        assert!(error.is_final());
+        let text = error.to_string();
+        assert!(
+            text.contains("panic: oops\ncpuid = 1\nKDB: stack backtrace:"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_scenarios_time_ends() {
+        let (_folder, mut guest) = guest(vec![]);
+        guest.set_deadline(Instant::now());
+        assert!(guest.call("x").unwrap_err().is_final());
+    }
+
+    #[test]
+    fn priorities_go() {
+        assert_eq!(without_priority("<4>weft: x"), "weft: x");
+        assert_eq!(without_priority("<x>weft: x"), "<x>weft: x");
+        assert_eq!(without_priority("weft: x"), "weft: x");
     }
 }

@@ -34,6 +34,8 @@ pub struct Artifacts {
     pub variants: Vec<Variant>,
     /// The guest agent.
     pub agent: PathBuf,
+    /// `weft_rtload.ko`, which takes many routes in one call.
+    pub route_loader: PathBuf,
     /// Where logs and reports go, a folder a kernel.
     pub output: PathBuf,
 }
@@ -50,7 +52,7 @@ pub struct Variant {
 }
 
 /// The arguments of `cargo xtask vm`.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct VmArgs {
     /// Only scenarios with this in their name
     #[arg(long, value_name = "TEXT")]
@@ -96,6 +98,34 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
         });
     }
     run_all(args, artifacts, scenarios, &kernels)
+}
+
+/// Why [`show`] can't show anything here, if so.
+#[must_use]
+pub fn reason_not_to_show() -> Option<String> {
+    let given = std::env::var_os("WEFT_KERNEL");
+    match kernel::find(given.as_deref(), kernel::cache_folder().as_deref()) {
+        Ok(kernels) if kernels.is_empty() => Some(kernel::HOW_TO_GET_ONE.to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
+
+/// Boots the first kernel, and shows the module at work in it.
+///
+/// # Errors
+/// As for [`run`].
+pub fn show(artifacts: &Artifacts) -> Result<Counts> {
+    let given = std::env::var_os("WEFT_KERNEL");
+    let mut kernels = kernel::find(given.as_deref(), kernel::cache_folder().as_deref())?;
+    kernels.reverse();
+    kernels.truncate(1);
+    run_all(
+        &VmArgs::default(),
+        artifacts,
+        scenarios::TOUR.to_vec(),
+        &kernels,
+    )
 }
 
 fn run_all(

@@ -29,7 +29,7 @@ const FULL_FACTOR: u32 = 10;
 const HALT_LIMIT: Duration = Duration::from_secs(20);
 
 /// The kernel's environment, as `loader.conf` and `device.hints` would give it.
-const ENVIRONMENT: [&str; 13] = [
+const ENVIRONMENT: [&str; 12] = [
     "console=comconsole",
     "hint.uart.0.at=isa",
     "hint.uart.0.port=0x3F8",
@@ -41,8 +41,8 @@ const ENVIRONMENT: [&str; 13] = [
     "kern.panic_reboot_wait_time=0",
     "debug.debugger_on_panic=0",
     "debug.trace_on_panic=1",
-    "hw.memtest.tests=0",
-    "machdep.hyperthreading_allowed=1",
+    // The agent writes to the console; its lines have no business in the kernel's.
+    "kern.log_console_output=0",
 ];
 
 /// What is to be done on every kernel.

@@ -7,6 +7,7 @@ mod fib;
 mod forward;
 mod load;
 mod refuse;
+mod show;
 
 use std::time::Duration;
 
@@ -54,10 +55,14 @@ pub const ALL: [Scenario; 4] = [
     forward::SCENARIO,
 ];
 
+/// What `cargo xtask run` shows.
+pub const TOUR: [Scenario; 2] = [show::SCENARIO, forward::SCENARIO];
+
 /// Where the table file is in the guest.
 pub const TABLE: &str = "/tables/ipv4";
-/// The algorithm that a guest without `weft.ko` uses for any table.
-const PLAIN_ALGORITHM: &str = "radix4_lockless";
+/// The kernel's algorithm that takes single changes cheaply: the others are rebuilt
+/// whole, which makes loading a table by single routes take for ever.
+const PLAIN_ALGORITHM: &str = "radix4";
 const ALGORITHM: &str = "net.route.algo.inet.algo";
 
 impl Context<'_> {
