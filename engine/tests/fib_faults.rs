@@ -240,6 +240,7 @@ fn who_comes_last_drops_an_abandoned_table() {
     assert_eq!(table.abandon(), Leave::Now);
     drop(table);
     assert_eq!(memory.bytes(), 0);
+    assert_eq!(Arc::strong_count(&grace.running), 1);
 }
 
 #[test]
@@ -250,6 +251,11 @@ fn a_table_dropped_under_a_period_keeps_its_memory() {
     let bytes = table.figures().bytes;
     drop(table);
     assert_eq!(memory.bytes(), bytes, "a leak is the lesser evil");
+    assert_eq!(
+        Arc::strong_count(&grace.running),
+        2,
+        "so it is for what the platform needs"
+    );
     assert_eq!(grace.elapse(), AfterGrace::Live);
 }
 

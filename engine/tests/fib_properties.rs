@@ -127,7 +127,7 @@ fn compare(table: &mut Table, naive: &Naive) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
 
     #[test]
     fn answers_as_the_reference_does(changes in prop::collection::vec(change(), 1..200)) {

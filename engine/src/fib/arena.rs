@@ -13,7 +13,7 @@
 use super::{FibError, Figures};
 use core::alloc::Layout;
 use core::marker::PhantomData;
-use core::mem::size_of;
+use core::mem::{ManuallyDrop, size_of};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -438,8 +438,10 @@ impl Chain {
 /// The writer's half of a table, and the owner of all its memory.
 pub(super) struct Arena<M: Memory, G: Grace> {
     shared: NonNull<Shared>,
-    memory: M,
-    grace: G,
+    /// This one and the next are dropped with the blocks, or never: a period
+    /// that still runs may lead to what they own.
+    memory: ManuallyDrop<M>,
+    grace: ManuallyDrop<G>,
     slabs: Option<NonNull<Slab>>,
     /// The part of the newest slab that was never used.
     untouched: NonNull<Node>,
@@ -469,8 +471,8 @@ impl<M: Memory, G: Grace> Arena<M, G> {
         unsafe { shared.write(Shared::new()) };
         let arena = Self {
             shared,
-            memory,
-            grace,
+            memory: ManuallyDrop::new(memory),
+            grace: ManuallyDrop::new(grace),
             slabs: None,
             untouched: NonNull::dangling(),
             untouched_count: 0,
@@ -640,7 +642,8 @@ impl<M: Memory, G: Grace> Arena<M, G> {
 
 impl<M: Memory, G: Grace> Drop for Arena<M, G> {
     fn drop(&mut self) {
-        // A running period will store to `Shared`: better a leak than that.
+        // A running period will store to `Shared`, and use what `grace` owns:
+        // better a leak than that.
         if matches!(
             self.shared().period.load(Ordering::Acquire),
             RUNNING | ABANDONED
@@ -658,6 +661,11 @@ impl<M: Memory, G: Grace> Drop for Arena<M, G> {
         }
         // SAFETY: as above; it came from `allocate` in `new`.
         unsafe { self.memory.free(self.shared.cast(), Shared::LAYOUT) };
+        // SAFETY: once, here, and neither is used afterwards.
+        unsafe {
+            ManuallyDrop::drop(&mut self.grace);
+            ManuallyDrop::drop(&mut self.memory);
+        }
     }
 }
 
