@@ -3,9 +3,7 @@
 
 fn main() {
     println!("cargo:rerun-if-env-changed=WEFT_HEADERS");
-    println!("cargo:rerun-if-env-changed=WEFT_VARIANT");
     let headers = std::env::var("WEFT_HEADERS").unwrap_or_else(|_| "no headers".into());
-    let variant = std::env::var("WEFT_VARIANT").unwrap_or_else(|_| "host".into());
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let compiler = std::process::Command::new(rustc)
         .arg("--version")
@@ -13,5 +11,5 @@ fn main() {
         .ok()
         .map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
         .unwrap_or_default();
-    println!("cargo:rustc-env=WEFT_BUILD={variant}; {compiler}; {headers}");
+    println!("cargo:rustc-env=WEFT_BUILD={compiler}; {headers}");
 }

@@ -42,7 +42,7 @@ pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<Sysctls, Errno> {
     tree.line::<BuildLine>(
         weft,
         c"build",
-        c"What weft.ko was built by: variant; compiler; kernel headers",
+        c"What weft.ko was built by: compiler; kernel headers",
     )?;
     tree.line::<KernelLine>(
         weft,

@@ -72,8 +72,13 @@ const struct weft_shim_object weft_shim_objects[] = {
 };
 const size_t weft_shim_nobjects = nitems(weft_shim_objects);
 
+/* The oldest kernel that will do, or in a test one that is not there yet. */
+#ifdef WEFT_TEST_TOO_NEW
+const int weft_shim_osreldate = WEFT_OSRELDATE + 1;
+#else
 const int weft_shim_osreldate = WEFT_OSRELDATE;
-#ifdef VIMAGE
+#endif
+#if defined(VIMAGE) && !defined(WEFT_TEST_WRONG_OPTION)
 const int weft_shim_vimage = 1;
 #else
 const int weft_shim_vimage = 0;

@@ -6,6 +6,11 @@
  */
 #include "weft_shim.h"
 
+#ifdef WEFT_TEST_BRANCH
+#undef	__FreeBSD_version
+#define	__FreeBSD_version	WEFT_TEST_BRANCH
+#endif
+
 moduledata_t weft_shim_moduledata = {
 	.name = "weft",
 	.evhand = weft_module_event,

@@ -15,28 +15,23 @@ use crate::tools::{Toolchain, output, quiet, run};
 /// Separates flags in `WEFT_CFLAGS`: no path has this character.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
-/// What may differ between two builds of the module. The default is what ships;
-/// the others exist so that the load checks can be seen to refuse them.
-#[derive(Debug, Clone, Default)]
+/// A module that is wrong in one way, made so that the kernel and the module's own
+/// load checks can be seen to refuse it.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Variant {
-    /// `__FreeBSD_version` to claim, if not that of the headers.
-    pub(crate) osreldate: Option<u32>,
-    /// Compile for a kernel without VIMAGE.
-    pub(crate) no_vimage: bool,
-    /// Claim another size for `struct fib_lookup_module` than the headers say.
-    pub(crate) wrong_size: bool,
+    /// What is wrong with it, as a word.
+    pub(crate) name: &'static str,
+    /// What the C shim is compiled with to make it so.
+    pub(crate) flag: Flag,
 }
 
-impl Variant {
-    /// The folder name under `target/weft/`, and part of `net.weft.build`.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self { osreldate: Some(_), .. } => "wrong-version",
-            Self { no_vimage: true, .. } => "wrong-option",
-            Self { wrong_size: true, .. } => "wrong-size",
-            _ => "release",
-        }
-    }
+/// See [`Variant`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Flag {
+    /// `__FreeBSD_version` of another branch in the module's metadata.
+    Branch(u32),
+    /// A macro definition, as `-D` takes it.
+    Define(&'static str),
 }
 
 /// What a build needs, found once and used by every step.
@@ -78,30 +73,85 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
 ///
 /// # Errors
 /// What the failing tool said, or each rule of `check_ko` that was broken.
-pub(crate) fn module(build: &Build, variant: &Variant) -> Result<PathBuf> {
-    let archive = compile(build, variant)?;
-    let dir = match variant.name() {
-        "release" => build.out(),
-        other => build.out().join("variants").join(other),
-    };
-    std::fs::create_dir_all(&dir)?;
-    let ko = dir.join("weft.ko");
-    link(build, &archive, &ko)?;
+pub(crate) fn module(build: &Build) -> Result<PathBuf> {
+    run(&mut kernel_cargo(build, "build")?).context("compiling weft.ko failed")?;
+    std::fs::create_dir_all(build.out())?;
+    let ko = build.out().join("weft.ko");
+    link(build, &[], &ko)?;
     let mut options = check_ko::Options::for_weft()?;
     options.unstripped = Some(ko.with_extension("ko.full"));
     let report = check_ko::check(&ko, &options)?;
     if !report.violations.is_empty() {
         bail!("{report}");
     }
-    if variant.name() == "release" {
-        println!("{report}");
+    println!("{report}");
+    Ok(ko)
+}
+
+/// Links a variant of the module that was built last: the same Rust, and the C
+/// shim compiled with the variant's flag, whose objects come before the archive's.
+///
+/// # Errors
+/// What the compiler or the linker said.
+pub(crate) fn variant(build: &Build, variant: Variant) -> Result<PathBuf> {
+    let dir = build.out().join("variants").join(variant.name);
+    std::fs::create_dir_all(&dir)?;
+    let mut flags = cflags(build);
+    match variant.flag {
+        Flag::Define(macro_) => flags.push(format!("-D{macro_}")),
+        Flag::Branch(version) => flags.push(format!("-DWEFT_TEST_BRANCH={version}")),
     }
+    let mut objects = Vec::new();
+    for entry in std::fs::read_dir(build.root.join("sys-shim/c"))? {
+        let source = entry?.path();
+        if source.extension().is_some_and(|x| x == "c") {
+            objects.push(compile_c(build, &flags, &source, &dir)?);
+        }
+    }
+    let ko = dir.join("weft.ko");
+    link(build, &objects, &ko)?;
+    Ok(ko)
+}
+
+/// Compiles one C file for the kernel.
+fn compile_c(build: &Build, flags: &[String], source: &Path, dir: &Path) -> Result<PathBuf> {
+    let name = source.file_name().context("a source without a name")?;
+    let object = dir.join(name).with_extension("o");
+    quiet(
+        Command::new(&build.tools.clang)
+            .args(["--target=x86_64-unknown-freebsd15", "-O2", "-Wall"])
+            .args(["-Werror"])
+            .args(flags)
+            .arg("-c")
+            .arg(source)
+            .arg("-o")
+            .arg(&object),
+    )?;
+    Ok(object)
+}
+
+/// Builds `weft_rtload.ko`, by which the VM tests load large route tables.
+///
+/// # Errors
+/// What the compiler or the linker said.
+pub(crate) fn route_loader(build: &Build) -> Result<PathBuf> {
+    let dir = build.out().join("rtload");
+    std::fs::create_dir_all(&dir)?;
+    let source = build.root.join("tests-vm/rtload/weft_rtload.c");
+    let object = compile_c(build, &cflags(build), &source, &dir)?;
+    let ko = dir.join("weft_rtload.ko");
+    quiet(
+        Command::new(&build.tools.lld)
+            .args(["-m", "elf_x86_64_fbsd", "-r", "-o"])
+            .arg(&ko)
+            .arg(&object),
+    )?;
     Ok(ko)
 }
 
 /// The kernel's own flags for amd64 (`sys/conf/kern.mk`, `kmod.mk`), without
 /// those that only silence warnings.
-fn cflags(build: &Build, variant: &Variant) -> Vec<String> {
+fn cflags(build: &Build) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-std=gnu17",
         "-mcmodel=kernel",
@@ -125,19 +175,9 @@ fn cflags(build: &Build, variant: &Variant) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    if variant.no_vimage {
-        flags.push("-DWEFT_NO_VIMAGE".into());
-    }
-    match variant.osreldate {
-        Some(version) => flags.push(format!("-DWEFT_OSRELDATE={version}")),
-        None => flags.push(format!("-DWEFT_OSRELDATE={}", build.headers.osreldate)),
-    }
-    if variant.wrong_size {
-        flags.push("-DWEFT_TEST_WRONG_SIZE".into());
-    }
+    flags.push(format!("-DWEFT_OSRELDATE={}", build.headers.osreldate));
     if !build.headers.defines_version {
-        let version = variant.osreldate.unwrap_or(build.headers.osreldate);
-        flags.push(format!("-D__FreeBSD_version={version}"));
+        flags.push(format!("-D__FreeBSD_version={}", build.headers.osreldate));
     }
     let options = build.root.join("sys-shim/opt");
     flags.push(format!("-I{}", options.display()));
@@ -150,27 +190,37 @@ fn cflags(build: &Build, variant: &Variant) -> Vec<String> {
     flags
 }
 
-/// Compiles everything into one static archive.
-fn compile(build: &Build, variant: &Variant) -> Result<PathBuf> {
-    let target = build.root.join("kmod/x86_64-unknown-freebsd-kmod.json");
+/// Lints the crates that exist for the kernel only.
+///
+/// # Errors
+/// Any warning.
+pub(crate) fn clippy(build: &Build) -> Result<()> {
+    let mut command = kernel_cargo(build, "clippy")?;
+    command.args(["--package", "weft-bindings", "--package", "weft-shim"]);
+    quiet(command.args(["--", "--deny", "warnings"]))
+}
+
+/// A cargo command on the module, for the kernel's target.
+fn kernel_cargo(build: &Build, verb: &str) -> Result<Command> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(&build.root)
-        .args(["build", "--quiet", "--locked", "--package", "weft-kmod"])
+        .args([verb, "--quiet", "--locked", "--package", "weft-kmod"])
         .args(["--profile", "kmod", "--target"])
-        .arg(&target)
+        .arg(build.root.join("kmod/x86_64-unknown-freebsd-kmod.json"))
         .args(["-Z", "json-target-spec", "-Z", "build-std=core,alloc"])
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(build)?.join(FLAG_SEPARATOR))
-        .env("WEFT_CFLAGS", cflags(build, variant).join(FLAG_SEPARATOR))
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            rustflags(build)?.join(FLAG_SEPARATOR),
+        )
+        .env("WEFT_CFLAGS", cflags(build).join(FLAG_SEPARATOR))
         .env("WEFT_CLANG", &build.tools.clang)
         .env("WEFT_HEADERS", &build.headers.origin)
-        .env("WEFT_VARIANT", variant.name())
         .env("LIBCLANG_PATH", &build.tools.libclang)
         .env("CLANG_PATH", &build.tools.clang);
-    run(&mut command).context("compiling weft.ko failed")?;
-    Ok(target_dir(&build.root).join("x86_64-unknown-freebsd-kmod/kmod/libweft_kmod.a"))
+    Ok(command)
 }
 
 /// Flags for every crate of the module, `core` and `alloc` included.
@@ -201,11 +251,11 @@ fn rustflags(build: &Build) -> Result<Vec<String>> {
     Ok(flags)
 }
 
-/// Links the archive into a relocatable module, and keeps global only what
-/// `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
-fn link(build: &Build, archive: &Path, ko: &Path) -> Result<()> {
+/// Links the archive, after `first`, into a relocatable module, and keeps global
+/// only what `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
+fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
     let full = ko.with_extension("ko.full");
-    let archive = without_compiler_builtins(build, archive)?;
+    let archive = target_dir(&build.root).join("x86_64-unknown-freebsd-kmod/kmod/libweft_kmod.a");
     quiet(
         Command::new(&build.tools.lld)
             .args(["-m", "elf_x86_64_fbsd", "-r", "--gc-sections", "-T"])
@@ -214,7 +264,8 @@ fn link(build: &Build, archive: &Path, ko: &Path) -> Result<()> {
             .arg(&full)
             .arg("--undefined=weft_module_event")
             .arg("--undefined=weft_shim_moduledata")
-            .arg(archive),
+            .args(first)
+            .arg(without_compiler_builtins(build, &archive)?),
     )
     .context("linking weft.ko failed")?;
     let mut objcopy = Command::new(&build.tools.objcopy);

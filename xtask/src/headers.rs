@@ -258,7 +258,9 @@ mod tests {
         std::fs::write(dir.path().join("a.h"), "y").unwrap();
         let second = hash_tree(dir.path()).unwrap();
         assert_ne!(first, second);
-        let message = require_hash("set", &second, &first).unwrap_err().to_string();
+        let message = require_hash("set", &second, &first)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("not the pinned"), "{message}");
     }
 }

@@ -2,11 +2,16 @@
 //! The project's build program, `cargo xtask`. The `Makefile` only names its
 //! commands.
 
+mod agent;
 mod build;
 mod check_ko;
 mod headers;
+mod run;
 mod rust_src;
+mod simulate;
+mod test;
 mod tools;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,8 +31,18 @@ enum Task {
     Setup,
     /// Build weft.ko and hold it against check-ko
     Build,
+    /// Lint the kernel module
+    Clippy,
     /// Check a module against the rules of the kernel linker
     CheckKo(check_ko::Arguments),
+    /// See the module at work: here on FreeBSD, else in a virtual machine, else simulated
+    Run(simulate::SimulateArgs),
+    /// Run the engine as a router on this host
+    Simulate(simulate::SimulateArgs),
+    /// Check everything that can be checked on this machine
+    Test,
+    /// Test the module in virtual machines
+    Vm(weft_tests_vm::VmArgs),
 }
 
 fn main() -> ExitCode {
@@ -50,7 +65,21 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Setup => setup(&root)?,
         Task::Build => {
             let build = build::Build::prepare(&root)?;
-            build::module(&build, &build::Variant::default())?;
+            build::module(&build)?;
+        }
+        Task::Clippy => build::clippy(&build::Build::prepare(&root)?)?,
+        Task::Run(arguments) => run::run(&root, &arguments)?,
+        Task::Simulate(arguments) => simulate::run(&arguments)?,
+        Task::Test => return test::run(&root),
+        Task::Vm(arguments) => {
+            let counts = vm::run(&build::Build::prepare(&root)?, &arguments)?;
+            println!(
+                "{} passed, {} failed, {} skipped",
+                counts.passed, counts.failed, counts.skipped
+            );
+            if counts.failed > 0 {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Task::CheckKo(arguments) => return check_ko::run(&arguments),
     }

@@ -137,7 +137,10 @@ fn install(need: &Need) -> Result<()> {
             return Ok(());
         }
     }
-    bail!("apt-get could not install any of {}", need.debian.join(", "))
+    bail!(
+        "apt-get could not install any of {}",
+        need.debian.join(", ")
+    )
 }
 
 /// Installs Debian packages without asking.
