@@ -696,7 +696,10 @@ impl<M: Memory, G: Grace> Cursor<'_, M, G> {
 
     /// Goes down to the child on that side, if there is one.
     pub(super) fn descend(&mut self, side: Side) {
-        let Some(child) = self.node().child(side).map(NonNull::from) else {
+        // The pointer itself, not one made of a `&Node`: when the node has been
+        // retired and is used again, it is written to by this pointer.
+        let child = self.node().link(side).load(Ordering::Relaxed);
+        let Some(child) = NonNull::new(child) else {
             return;
         };
         let grand = self.above.map(|above| (above.parent, above.side));
