@@ -72,6 +72,9 @@ pub struct Guest {
     alarms: Vec<Alarm>,
     repeats: u32,
     deadline: Option<Instant>,
+    patience: u32,
+    /// In a machine inside a machine: the number of the outer agent's last request.
+    outer: Option<u32>,
 }
 
 impl Guest {
@@ -86,6 +89,8 @@ impl Guest {
             alarms: Vec::new(),
             repeats: 0,
             deadline: None,
+            patience: 1,
+            outer: None,
         };
         let deadline = Instant::now() + limit;
         loop {
@@ -111,6 +116,7 @@ impl Guest {
     /// If the command fails or the machine does.
     pub fn call_within(&mut self, command: &str, limit: Duration) -> Result<Vec<String>> {
         self.sequence += 1;
+        let limit = limit * self.patience;
         let limit = match self
             .deadline
             .map(|end| end.saturating_duration_since(Instant::now()))
@@ -130,7 +136,7 @@ impl Guest {
             command: command.into(),
         };
         let mut reply = Reply::default();
-        let mut patience = limit + GRACE;
+        let mut patience = limit + GRACE * self.patience;
         for attempt in 0..ATTEMPTS {
             self.repeats += u32::from(attempt > 0);
             reply.last = None;
@@ -140,7 +146,7 @@ impl Guest {
             if self.await_reply(&mut reply, patience)? {
                 return reply.into_result(command);
             }
-            patience = REPEAT;
+            patience = REPEAT * self.patience;
         }
         Err(Error::Silent(format!("{command}\n{}", self.last_lines(20))))
     }
@@ -308,6 +314,64 @@ impl Guest {
     /// Commands after `deadline` fail, and earlier ones may take no longer than until then.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
+    }
+
+    /// From now on everything may take `factor` times as long.
+    pub fn set_patience(&mut self, factor: u32) {
+        self.patience = factor;
+    }
+
+    /// Runs a program in the guest, which has the console meanwhile.
+    ///
+    /// # Errors
+    /// If it does not end with status 0.
+    pub fn run_program(&mut self, words: &str, limit: Duration) -> Result<()> {
+        let command = format!("exec {words}");
+        match self.call_within(&command, limit)?.as_slice() {
+            [status] if status == "0" => Ok(()),
+            other => Err(Error::Failed {
+                command,
+                why: format!("exit status {}", other.join(" ")),
+            }),
+        }
+    }
+
+    /// Starts a program in the guest that gives the console to a guest of its own,
+    /// and waits for the agent in there.
+    ///
+    /// # Errors
+    /// If none greets within `limit`.
+    pub fn enter(mut self, words: &str, limit: Duration) -> Result<Self> {
+        self.sequence += 1;
+        let request = Request {
+            seq: self.sequence,
+            limit_ms: u32::MAX,
+            command: format!("exec {words}"),
+        };
+        self.machine
+            .send(request.encode().as_bytes())
+            .map_err(|_| self.ended())?;
+        let outer = self.sequence;
+        let mut inner = Self::meet(self.machine, limit)?;
+        (inner.patience, inner.outer) = (self.patience, Some(outer));
+        Ok(inner)
+    }
+
+    /// Switches the machine off, and the one around it; true if that happened
+    /// within `limit` each.
+    pub fn halt(mut self, limit: Duration) -> bool {
+        let limit = limit * self.patience;
+        // The reply may drown in the shutdown; what counts is that the machine ends.
+        let _ = self.call("halt");
+        let Some(outer) = self.outer else {
+            return self.machine.wait_for_end(limit);
+        };
+        // The inner machine's end is the outer agent's answer.
+        self.sequence = outer;
+        let mut reply = Reply::default();
+        let inner_ended = self.await_reply(&mut reply, limit).unwrap_or(false);
+        let _ = self.call("halt");
+        inner_ended && self.machine.wait_for_end(limit)
     }
 
     /// How long the machine has been running.

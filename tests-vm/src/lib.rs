@@ -6,6 +6,9 @@
 //! lets each of the [`scenarios`] give it commands over the serial line.
 //! `docs/testing.md` tells the whole.
 
+pub mod bhyve;
+pub mod bochs;
+pub mod boot;
 pub mod console;
 pub mod guest;
 pub mod image;
@@ -17,13 +20,16 @@ pub mod report;
 pub mod runner;
 pub mod scenarios;
 pub mod table;
+pub mod userland;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+pub use boot::Backend;
 pub use report::Counts;
 use scenarios::Scenario;
+use userland::Userland;
 
 /// What to test and what to test it with.
 #[derive(Clone, Debug)]
@@ -63,6 +69,12 @@ pub struct VmArgs {
     /// The long form: a full table, many loads, much traffic
     #[arg(long)]
     pub full: bool,
+    /// What runs the guests
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: Backend,
+    /// Print the command lines that would start the guests, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Name the scenarios and the kernels and run nothing
     #[arg(long)]
     pub list: bool,
@@ -90,14 +102,25 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
         list(&scenarios, &kernels);
         return Ok(Counts::default());
     }
-    if let Some(reason) = reason_to_skip(&kernels) {
+    let userland = Userland::find(
+        std::env::var_os("WEFT_USERLAND").as_deref(),
+        kernel::cache_folder().as_deref(),
+    );
+    let no_kernel = || {
+        kernels
+            .is_empty()
+            .then(|| kernel::HOW_TO_GET_ONE.to_string())
+    };
+    let no_machine =
+        || boot::reason_to_skip(args.backend, userland.as_ref()).filter(|_| !args.dry_run);
+    if let Some(reason) = no_kernel().or_else(no_machine) {
         println!("skipped: {reason}");
         return Ok(Counts {
             skipped: scenarios.len(),
             ..Counts::default()
         });
     }
-    run_all(args, artifacts, scenarios, &kernels)
+    run_all(args, artifacts, scenarios, &kernels, userland)
 }
 
 /// Why [`show`] can't show anything here, if so.
@@ -106,7 +129,7 @@ pub fn reason_not_to_show() -> Option<String> {
     let given = std::env::var_os("WEFT_KERNEL");
     match kernel::find(given.as_deref(), kernel::cache_folder().as_deref()) {
         Ok(kernels) if kernels.is_empty() => Some(kernel::HOW_TO_GET_ONE.to_owned()),
-        Ok(_) => None,
+        Ok(_) => boot::reason_to_skip(Backend::Qemu, None),
         Err(error) => Some(format!("{error:#}")),
     }
 }
@@ -125,6 +148,7 @@ pub fn show(artifacts: &Artifacts) -> Result<Counts> {
         artifacts,
         scenarios::TOUR.to_vec(),
         &kernels,
+        None,
     )
 }
 
@@ -133,6 +157,7 @@ fn run_all(
     artifacts: &Artifacts,
     scenarios: Vec<Scenario>,
     kernels: &[kernel::Kernel],
+    userland: Option<Userland>,
 ) -> Result<Counts> {
     let prefixes = table::prefixes(std::env::var_os("WEFT_RIB").as_deref(), args.full)?;
     std::fs::create_dir_all(&artifacts.output).context("could not make the folder for logs")?;
@@ -144,21 +169,26 @@ fn run_all(
         full: args.full,
         table: (file, prefixes.len()),
         output: artifacts.output.clone(),
+        backend: args.backend,
+        userland,
     };
     let mut counts = Counts::default();
     for kernel in kernels {
-        println!("{} ({:?})", kernel.name, qemu::accelerator());
+        if args.dry_run {
+            plan.print_commands(kernel);
+            continue;
+        }
+        println!("{} ({})", kernel.name, describe(args.backend));
         counts += plan.run(kernel)?;
     }
     Ok(counts)
 }
 
-/// Why no machine can be started here, if so.
-fn reason_to_skip(kernels: &[kernel::Kernel]) -> Option<&'static str> {
-    if kernels.is_empty() {
-        return Some(kernel::HOW_TO_GET_ONE);
+fn describe(backend: Backend) -> String {
+    match backend {
+        Backend::Qemu | Backend::QemuLoader => format!("{backend:?}, {:?}", qemu::accelerator()),
+        Backend::Bhyve | Backend::Bochs => format!("{backend:?}"),
     }
-    (!qemu::is_there()).then_some("qemu-system-x86_64 is not installed (cargo xtask setup)")
 }
 
 fn list(scenarios: &[Scenario], kernels: &[kernel::Kernel]) {

@@ -30,6 +30,7 @@ pub struct Machine {
     watcher: Watcher,
     log: File,
     started: Instant,
+    clean_up: Option<Command>,
 }
 
 impl Machine {
@@ -56,16 +57,30 @@ impl Machine {
     ) -> Result<Self> {
         let child = Arc::new(Mutex::new(child));
         register(&child);
-        let (to, from) = channel();
-        std::thread::spawn(move || pump(output, &to));
         Ok(Self {
             child,
             input,
-            output: from,
+            output: hear(output),
             watcher: Watcher::default(),
             log: create(log)?,
             started: Instant::now(),
+            clean_up: None,
         })
+    }
+
+    /// The same machine, with its serial line here.
+    #[must_use]
+    pub fn with_line(mut self, input: Box<dyn Write + Send>, output: Box<dyn Read + Send>) -> Self {
+        self.input = input;
+        self.output = hear(output);
+        self
+    }
+
+    /// Runs `command` once the process is gone.
+    #[must_use]
+    pub fn clean_up_by(mut self, command: Command) -> Self {
+        self.clean_up = Some(command);
+        self
     }
 
     /// How long the machine has been running.
@@ -135,6 +150,10 @@ pub struct Gone;
 impl Drop for Machine {
     fn drop(&mut self) {
         end(&self.child);
+        if let Some(mut command) = self.clean_up.take() {
+            // A machine that ended well has left nothing to clean up.
+            let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|one| !Arc::ptr_eq(one, &self.child));
     }
@@ -188,6 +207,13 @@ fn register(child: &SharedChild) {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(Arc::clone(child));
+}
+
+/// What comes from `from`, read by a thread of its own.
+fn hear(from: Box<dyn Read + Send>) -> Receiver<Vec<u8>> {
+    let (to, output) = channel();
+    std::thread::spawn(move || pump(from, &to));
+    output
 }
 
 fn pump(mut from: Box<dyn Read + Send>, to: &Sender<Vec<u8>>) {

@@ -18,12 +18,21 @@ pub enum Accelerator {
     Tcg,
 }
 
-/// The arguments for a machine that boots `kernel` (as [`crate::loader::compose`]
-/// makes it) with `root` in its CD drive and the console on standard input and output.
+/// What the machine boots.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// A kernel file that [`crate::loader::compose`] made.
+    Kernel(&'a Path),
+    /// The loader on the CD.
+    Cd,
+}
+
+/// The arguments for a machine with `root` in its CD drive and the console on
+/// standard input and output.
 #[must_use]
 pub fn arguments(
     accelerator: Accelerator,
-    kernel: &Path,
+    start: &Start<'_>,
     root: &Path,
     memory_mib: u32,
 ) -> Vec<String> {
@@ -32,7 +41,10 @@ pub fn arguments(
         Accelerator::Tcg => ("tcg,thread=multi", "max"),
     };
     let memory = memory_mib.to_string();
-    let kernel = kernel.display().to_string();
+    let start = match start {
+        Start::Kernel(kernel) => ["-kernel".into(), kernel.display().to_string()],
+        Start::Cd => ["-boot".into(), "d".into()],
+    };
     // A comma in a file name would begin another option.
     let drive = root.display().to_string().replace(',', ",,");
     let drive = format!("file={drive},format=raw,media=cdrom,readonly=on,if=none,id=root");
@@ -45,7 +57,7 @@ pub fn arguments(
         ["-display", "none"],
         ["-monitor", "none"],
         ["-serial", "stdio"],
-        ["-kernel", &kernel],
+        [&start[0], &start[1]],
         ["-drive", &drive],
         ["-device", "ide-cd,drive=root,bus=ide.0"],
     ]
@@ -144,7 +156,7 @@ mod tests {
     fn the_command_line_names_everything_once() {
         let words = arguments(
             Accelerator::Tcg,
-            Path::new("/k.elf"),
+            &Start::Kernel(Path::new("/k.elf")),
             Path::new("/a,b.iso"),
             1024,
         );
@@ -158,7 +170,10 @@ mod tests {
             "{line}"
         );
         assert!(line.ends_with("-nodefaults -no-reboot"), "{line}");
-        let kvm = arguments(Accelerator::Kvm, Path::new("/k"), Path::new("/r"), 512).join(" ");
-        assert!(kvm.contains("-accel kvm -cpu host"), "{kvm}");
+        let kvm = arguments(Accelerator::Kvm, &Start::Cd, Path::new("/r"), 512).join(" ");
+        assert!(
+            kvm.contains("-accel kvm -cpu host") && kvm.contains("-boot d"),
+            "{kvm}"
+        );
     }
 }

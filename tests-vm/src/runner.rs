@@ -3,23 +3,20 @@
 //! report for the kernel.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
 use crate::Artifacts;
+use crate::boot::{Backend, Order};
 use crate::console::Sign;
 use crate::guest::{Error, Guest};
 use crate::image::{KLDS, MODULES, Root};
 use crate::kernel::Kernel;
-use crate::machine::Machine;
 use crate::report::{Counts, Report};
 use crate::scenarios::{Context, Scenario, TABLE};
-use crate::{loader, qemu};
+use crate::userland::Userland;
 
-/// How long a guest may take from power-on to the agent's greeting.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// Memory of the guest, in MiB.
 const MEMORY_MIB: u32 = 1024;
 const MEMORY_FULL_MIB: u32 = 2048;
@@ -27,23 +24,6 @@ const MEMORY_FULL_MIB: u32 = 2048;
 const FULL_FACTOR: u32 = 10;
 /// How long a guest may take to switch itself off.
 const HALT_LIMIT: Duration = Duration::from_secs(20);
-
-/// The kernel's environment, as `loader.conf` and `device.hints` would give it.
-const ENVIRONMENT: [&str; 12] = [
-    "console=comconsole",
-    "hint.uart.0.at=isa",
-    "hint.uart.0.port=0x3F8",
-    "hint.uart.0.flags=0x10",
-    "hint.uart.0.irq=4",
-    "vfs.root.mountfrom=cd9660:/dev/cd0",
-    "init_path=/sbin/init",
-    "net.fibs=4",
-    "kern.panic_reboot_wait_time=0",
-    "debug.debugger_on_panic=0",
-    "debug.trace_on_panic=1",
-    // The agent writes to the console; its lines have no business in the kernel's.
-    "kern.log_console_output=0",
-];
 
 /// What is to be done on every kernel.
 pub struct Plan<'a> {
@@ -57,6 +37,10 @@ pub struct Plan<'a> {
     pub table: (PathBuf, usize),
     /// Where logs and reports go.
     pub output: PathBuf,
+    /// What runs the guests.
+    pub backend: Backend,
+    /// Where the loader and bhyve come from, if they are needed.
+    pub userland: Option<Userland>,
 }
 
 impl Plan<'_> {
@@ -65,15 +49,12 @@ impl Plan<'_> {
     /// # Errors
     /// If the host cannot make what a machine needs.
     pub fn run(&self, kernel: &Kernel) -> Result<Counts> {
-        let folder = self.output.join(&kernel.name);
+        let folder = self.folder(kernel);
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("could not make {}", folder.display()))?;
         let start = Instant::now();
         let mut report = Report::default();
-        let groups = self
-            .scenarios
-            .chunk_by(|one, other| one.group == other.group);
-        for group in groups {
+        for group in self.groups() {
             self.run_group(kernel, group, &folder, &mut report)?;
         }
         let tap = folder.join("report.tap");
@@ -176,33 +157,47 @@ impl Plan<'_> {
         group: &[Scenario],
         folder: &Path,
     ) -> Result<std::result::Result<Guest, Error>> {
-        let name = group.first().map_or("none", |scenario| scenario.group);
-        let memory = if self.full {
-            MEMORY_FULL_MIB
-        } else {
-            MEMORY_MIB
-        };
-        let (root, elf) = (
-            folder.join(format!("{name}.iso")),
-            folder.join("kernel.elf"),
-        );
-        self.root(kernel, group).write(&root)?;
-        let image = std::fs::read(&kernel.image)
-            .with_context(|| format!("could not read {}", kernel.image.display()))?;
-        let environment = ENVIRONMENT.map(String::from);
-        let composed = loader::compose(&image, &environment, memory)
-            .with_context(|| format!("could not boot {}", kernel.image.display()))?;
-        std::fs::write(&elf, composed)
-            .with_context(|| format!("could not write {}", elf.display()))?;
-
-        let mut command = Command::new(qemu::PROGRAM);
-        command.args(qemu::arguments(qemu::accelerator(), &elf, &root, memory));
-        let machine = Machine::start(&mut command, &folder.join(format!("boot-{name}.log")))?;
-        let guest = Guest::meet(machine, BOOT_LIMIT);
+        let guest = self.order(kernel, group, folder).start()?;
         if let Ok(guest) = &guest {
             println!("  boot     {:.1} s", guest.age().as_secs_f32());
         }
         Ok(guest)
+    }
+
+    fn order<'b>(&'b self, kernel: &'b Kernel, group: &[Scenario], folder: &'b Path) -> Order<'b> {
+        Order {
+            backend: self.backend,
+            kernel,
+            root: self.root(kernel, group),
+            agent: &self.artifacts.agent,
+            folder,
+            name: group.first().map_or("none", |scenario| scenario.group),
+            memory_mib: if self.full {
+                MEMORY_FULL_MIB
+            } else {
+                MEMORY_MIB
+            },
+            userland: self.userland.as_ref(),
+        }
+    }
+
+    /// Prints what [`Plan::run`] would start for `kernel`.
+    pub fn print_commands(&self, kernel: &Kernel) {
+        let folder = self.folder(kernel);
+        for group in self.groups() {
+            for line in self.order(kernel, group, &folder).commands() {
+                println!("{line}");
+            }
+        }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &[Scenario]> {
+        self.scenarios
+            .chunk_by(|one, other| one.group == other.group)
+    }
+
+    fn folder(&self, kernel: &Kernel) -> PathBuf {
+        self.output.join(&kernel.name)
     }
 
     fn root(&self, kernel: &Kernel, group: &[Scenario]) -> Root {
@@ -246,14 +241,11 @@ fn note_alarms(guest: &mut Guest, report: &mut Report) {
     }
 }
 
-fn halt(mut guest: Guest, report: &mut Report) {
-    // The reply may drown in the shutdown; what counts is that the machine ends.
-    let _ = guest.call("halt");
-    let ended = guest.machine().wait_for_end(HALT_LIMIT);
-    let text = guest.last_lines(30);
+fn halt(guest: Guest, report: &mut Report) {
+    let tail = guest.last_lines(30);
     report.check(
-        ended && !text.contains("panic: "),
+        guest.halt(HALT_LIMIT),
         "the machine switches itself off",
-        text,
+        tail,
     );
 }

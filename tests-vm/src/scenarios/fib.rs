@@ -50,9 +50,8 @@ impl Context<'_> {
 
 /// One end of an epair with all gateways behind it.
 pub(super) fn set_up_interface(context: &mut Context<'_>) -> Result<String> {
-    context
-        .guest
-        .call(&format!("kld load {KLDS}/if_epair.ko"))?;
+    // Another scenario may have loaded it; a second load is refused.
+    let _ = context.guest.call(&format!("kld load {KLDS}/if_epair.ko"));
     let pair = context.guest.line("if create epair")?;
     context.guest.call(&format!(
         "each if addr lo0 127.0.0.1/8 -- if up lo0 -- if up {pair}"
@@ -64,7 +63,7 @@ pub(super) fn set_up_interface(context: &mut Context<'_>) -> Result<String> {
     Ok(pair)
 }
 
-fn gateway(number: u32) -> String {
+pub(super) fn gateway(number: u32) -> String {
     format!("{NETWORK}.{}", number + 2)
 }
 

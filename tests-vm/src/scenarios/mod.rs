@@ -6,6 +6,7 @@
 mod fib;
 mod forward;
 mod load;
+mod memory;
 mod refuse;
 mod show;
 
@@ -48,10 +49,11 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 4] = [
+pub const ALL: [Scenario; 5] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO,
+    memory::SCENARIO,
     forward::SCENARIO,
 ];
 
