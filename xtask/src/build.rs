@@ -84,7 +84,7 @@ pub(crate) fn module(build: &Build) -> Result<PathBuf> {
     if !report.violations.is_empty() {
         bail!("{report}");
     }
-    println!("{report}");
+    log::info!("{} passes check-ko", ko.display());
     Ok(ko)
 }
 

@@ -65,7 +65,11 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Setup => setup(&root)?,
         Task::Build => {
             let build = build::Build::prepare(&root)?;
-            build::module(&build)?;
+            let module = build::module(&build)?;
+            print!(
+                "{}",
+                check_ko::check(&module, &check_ko::Options::for_weft()?)?
+            );
         }
         Task::Clippy => build::clippy(&build::Build::prepare(&root)?)?,
         Task::Run(arguments) => run::run(&root, &arguments)?,
