@@ -11,7 +11,7 @@ use crate::bhyve::{self, Vm};
 use crate::bochs;
 use crate::guest::{Error, Guest};
 use crate::image::{KLDS, Root};
-use crate::kernel::Kernel;
+use crate::kernel::{Form, Kernel};
 use crate::loader;
 use crate::machine::Machine;
 use crate::qemu::{self, Start};
@@ -33,6 +33,8 @@ pub enum Backend {
 
 /// How long a guest may take from power-on to the agent's greeting.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// The same for an installed system, which grows its disk and makes keys first.
+const DISK_BOOT_LIMIT: Duration = Duration::from_secs(900);
 /// How much longer things take in a machine inside Bochs.
 const BOCHS_FACTOR: u32 = 10;
 /// Memory of a machine inside Bochs, in MiB.
@@ -53,6 +55,16 @@ const ENVIRONMENT: [&str; 11] = [
     // The agent writes to the console; its lines have no business in the kernel's.
     "kern.log_console_output=0",
 ];
+
+/// What an installed system does with the second disk, by sh(1), when it is up: the
+/// agent finds everything where it is on a root of its own.
+const USER_DATA: &str = "#!/bin/sh
+mount -t cd9660 /dev/iso9660/cidata /mnt
+ln -s /mnt/modules /mnt/tables /
+ln -s /boot/kernel /klds
+/mnt/sbin/init
+shutdown -o -p now
+";
 
 /// A guest to be started.
 pub struct Order<'a> {
@@ -103,6 +115,7 @@ impl Order<'_> {
     /// If an image cannot be made or a program not be started.
     pub fn start(mut self) -> Result<std::result::Result<Guest, Error>> {
         match self.backend {
+            Backend::Qemu if self.kernel.form == Form::Disk => self.start_disk(),
             Backend::Qemu => self.start_qemu(),
             Backend::QemuLoader => self.start_qemu_by_loader(),
             Backend::Bhyve => self.start_bhyve(),
@@ -118,6 +131,9 @@ impl Order<'_> {
             vec![format!("{} {}", qemu::PROGRAM, words.join(" "))]
         };
         match self.backend {
+            Backend::Qemu if self.kernel.form == Form::Disk => {
+                qemu(Start::Disk(&self.kernel.image))
+            }
             Backend::Qemu => qemu(Start::Kernel(&self.elf())),
             Backend::QemuLoader => qemu(Start::Cd),
             Backend::Bhyve => bhyve_commands(&self.vm()),
@@ -162,6 +178,27 @@ impl Order<'_> {
             .with_context(|| format!("could not boot {}", path.display()))?;
         write(&self.elf(), &composed)?;
         self.run_qemu(&Start::Kernel(&self.elf()))
+    }
+
+    /// The root becomes the second disk that tells the installed system what to run.
+    fn start_disk(&mut self) -> Result<std::result::Result<Guest, Error>> {
+        let (script, about) = (self.path("user-data"), self.path("meta-data"));
+        write(&script, USER_DATA.as_bytes())?;
+        write(&about, b"instance-id: weft\nlocal-hostname: weft\n")?;
+        self.root.label("cidata");
+        self.root.add("/user-data", &script);
+        self.root.add("/meta-data", &about);
+        self.root.write(&self.iso())?;
+        let mut command = Command::new(qemu::PROGRAM);
+        let start = Start::Disk(&self.kernel.image);
+        command.args(qemu::arguments(
+            qemu::accelerator(),
+            &start,
+            &self.iso(),
+            self.memory_mib,
+        ));
+        let machine = Machine::start(&mut command, &self.log())?;
+        Ok(Guest::meet(machine, DISK_BOOT_LIMIT))
     }
 
     fn start_qemu_by_loader(&mut self) -> Result<std::result::Result<Guest, Error>> {

@@ -102,6 +102,10 @@ impl Guest {
                 )));
             }
             for line in guest.hear(left)? {
+                if line.seq != UNASKED && line.kind != Kind::Data {
+                    let why = format!("the machine inside ended: {}", line.text);
+                    return Err(Error::Unexpected(why));
+                }
                 if line.seq == UNASKED && line.kind == Kind::Done {
                     guest.alarms.clear();
                     return Ok(guest);

@@ -19,6 +19,7 @@ pub struct Root {
     files: BTreeMap<String, PathBuf>,
     folders: Vec<String>,
     boot: Option<String>,
+    label: Option<&'static str>,
 }
 
 impl Root {
@@ -47,6 +48,11 @@ impl Root {
         self.boot = Some(path.into());
     }
 
+    /// Gives the file system this label instead of `WEFT`.
+    pub fn label(&mut self, label: &'static str) {
+        self.label = Some(label);
+    }
+
     /// Writes the image, with Rock Ridge names and modes.
     ///
     /// # Errors
@@ -69,7 +75,8 @@ impl Root {
     }
 
     fn arguments(&self, image: &Path, empty: &Path) -> Result<Vec<String>> {
-        let mut words: Vec<String> = ["-as", "mkisofs", "-quiet", "-R", "-V", "WEFT"]
+        let label = self.label.unwrap_or("WEFT");
+        let mut words: Vec<String> = ["-as", "mkisofs", "-quiet", "-R", "-V", label]
             .map(String::from)
             .into();
         if let Some(boot) = &self.boot {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Finds the kernels to test on: those that `WEFT_KERNEL` names, otherwise those in
-//! the cache folder.
+//! Finds the systems to test on: the kernels that `WEFT_KERNEL` names, otherwise
+//! those in the cache folder; and the disk images that `WEFT_IMAGE` names.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,18 @@ pub struct Kernel {
     pub image: PathBuf,
     /// The folder with its modules.
     pub folder: PathBuf,
+    /// What `image` is.
+    pub form: Form,
+}
+
+/// What a [`Kernel`]'s image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A kernel file.
+    Bare,
+    /// A disk with an installed system that runs what a second disk tells it
+    /// (nuageinit(7)), such as FreeBSD's BASIC-CLOUDINIT images.
+    Disk,
 }
 
 impl Kernel {
@@ -28,6 +40,13 @@ impl Kernel {
     pub fn module(&self, name: &str) -> Option<PathBuf> {
         let path = self.folder.join(format!("{name}.ko"));
         path.is_file().then_some(path)
+    }
+
+    /// True if the guest can load the kernel's module `name`. An installed system has
+    /// all of them.
+    #[must_use]
+    pub fn has_module(&self, name: &str) -> bool {
+        self.form == Form::Disk || self.module(name).is_some()
     }
 
     fn at(path: &Path) -> Option<Self> {
@@ -42,6 +61,7 @@ impl Kernel {
             name,
             image,
             folder,
+            form: Form::Bare,
         })
     }
 }
@@ -82,6 +102,31 @@ pub fn find(given: Option<&OsStr>, cache: Option<&Path>) -> Result<Vec<Kernel>> 
         .collect();
     kernels.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(kernels)
+}
+
+/// The disk images that `given`, the value of `WEFT_IMAGE`, names with commas between.
+///
+/// # Errors
+/// If one of them is not there.
+pub fn images(given: Option<&OsStr>) -> Result<Vec<Kernel>> {
+    let given = given.unwrap_or_default().to_string_lossy().into_owned();
+    let paths = given
+        .split(',')
+        .map(str::trim)
+        .filter(|path| !path.is_empty());
+    paths.map(|path| disk(Path::new(path))).collect()
+}
+
+fn disk(path: &Path) -> Result<Kernel> {
+    match path.file_stem() {
+        Some(stem) if path.is_file() => Ok(Kernel {
+            name: stem.to_string_lossy().into_owned(),
+            image: path.to_owned(),
+            folder: path.parent().unwrap_or(Path::new("/")).to_owned(),
+            form: Form::Disk,
+        }),
+        _ => bail!("WEFT_IMAGE: {} is no file", path.display()),
+    }
 }
 
 fn named(path: &Path) -> Result<Kernel> {
@@ -148,6 +193,22 @@ mod tests {
     fn a_given_kernel_that_is_not_there_is_an_error() {
         let error = find(Some(OsStr::new("/nonexistent/kernel")), None).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/kernel"), "{error}");
+    }
+
+    #[test]
+    fn disk_images_are_found_by_name_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("FreeBSD-15.1.qcow2");
+        std::fs::write(&path, "").unwrap();
+        let found = images(Some(path.as_os_str())).unwrap();
+        assert_eq!(
+            (names(&found), found[0].form),
+            (vec!["FreeBSD-15.1"], Form::Disk)
+        );
+        assert!(found[0].has_module("if_epair"));
+        assert_eq!(images(None).unwrap(), []);
+        let error = images(Some(OsStr::new("/nonexistent.raw"))).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent.raw"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod bhyve;
 pub mod bochs;
 pub mod boot;
 pub mod console;
+pub mod fetch;
 pub mod guest;
 pub mod image;
 pub mod kernel;
@@ -75,9 +76,30 @@ pub struct VmArgs {
     /// Print the command lines that would start the guests, and run nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Do something else than run scenarios
+    #[command(subcommand)]
+    pub action: Option<Action>,
     /// Name the scenarios and the kernels and run nothing
     #[arg(long)]
     pub list: bool,
+}
+
+/// What `cargo xtask vm` does besides running scenarios.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Action {
+    /// Download FreeBSD's virtual machine image and check its SHA-512
+    FetchImage(fetch::FetchArgs),
+}
+
+/// Does what the arguments ask for besides running scenarios; false if that is nothing.
+///
+/// # Errors
+/// If it cannot be done.
+pub fn act(args: &VmArgs) -> Result<bool> {
+    match &args.action {
+        Some(Action::FetchImage(args)) => fetch::run(args).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 /// Runs the scenarios on the kernels.
@@ -87,6 +109,9 @@ pub struct VmArgs {
 pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
     let given = std::env::var_os("WEFT_KERNEL");
     let mut kernels = kernel::find(given.as_deref(), kernel::cache_folder().as_deref())?;
+    if args.backend == Backend::Qemu {
+        kernels.extend(kernel::images(std::env::var_os("WEFT_IMAGE").as_deref())?);
+    }
     kernels.retain(|kernel| {
         args.kernel
             .as_ref()

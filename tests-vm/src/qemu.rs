@@ -25,6 +25,8 @@ pub enum Start<'a> {
     Kernel(&'a Path),
     /// The loader on the CD.
     Cd,
+    /// The system on this disk, raw or qcow2. What it writes is forgotten.
+    Disk(&'a Path),
 }
 
 /// The arguments for a machine with `root` in its CD drive and the console on
@@ -44,6 +46,13 @@ pub fn arguments(
     let start = match start {
         Start::Kernel(kernel) => ["-kernel".into(), kernel.display().to_string()],
         Start::Cd => ["-boot".into(), "d".into()],
+        Start::Disk(disk) => {
+            let file = disk.display().to_string().replace(',', ",,");
+            [
+                "-drive".into(),
+                format!("file={file},if=virtio,snapshot=on"),
+            ]
+        }
     };
     // A comma in a file name would begin another option.
     let drive = root.display().to_string().replace(',', ",,");
@@ -171,6 +180,17 @@ mod tests {
         );
         assert!(line.ends_with("-nodefaults -no-reboot"), "{line}");
         let kvm = arguments(Accelerator::Kvm, &Start::Cd, Path::new("/r"), 512).join(" ");
+        let disk = arguments(
+            Accelerator::Tcg,
+            &Start::Disk(Path::new("/i.qcow2")),
+            Path::new("/r"),
+            512,
+        );
+        assert!(
+            disk.join(" ")
+                .contains("-drive file=/i.qcow2,if=virtio,snapshot=on"),
+            "{disk:?}"
+        );
         assert!(
             kvm.contains("-accel kvm -cpu host") && kvm.contains("-boot d"),
             "{kvm}"

@@ -84,11 +84,7 @@ impl Plan<'_> {
     ) -> Result<()> {
         let mut guest: Option<Guest> = None;
         for scenario in group {
-            if let Some(missing) = scenario
-                .klds
-                .iter()
-                .find(|kld| kernel.module(kld).is_none())
-            {
+            if let Some(missing) = scenario.klds.iter().find(|kld| !kernel.has_module(kld)) {
                 report.skip(
                     scenario.name,
                     &format!("{missing}.ko is not beside the kernel"),
@@ -197,7 +193,13 @@ impl Plan<'_> {
     }
 
     fn folder(&self, kernel: &Kernel) -> PathBuf {
-        self.output.join(&kernel.name)
+        let suffix = match self.backend {
+            Backend::Qemu => "",
+            Backend::QemuLoader => ".loader",
+            Backend::Bhyve => ".bhyve",
+            Backend::Bochs => ".bochs",
+        };
+        self.output.join(format!("{}{suffix}", kernel.name))
     }
 
     fn root(&self, kernel: &Kernel, group: &[Scenario]) -> Root {

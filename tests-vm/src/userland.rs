@@ -65,7 +65,15 @@ impl Userland {
 
     /// Adds bhyve, the libraries it may be linked with, and rescue's programs.
     pub fn add_bhyve(&self, root: &mut Root) {
-        let more = ["rescue", "lib", "usr/lib", "libexec", "usr/sbin/iasl"];
+        // bhyve writes its ACPI tables by iasl, which it starts by /bin/sh.
+        let more = [
+            "bin",
+            "rescue",
+            "lib",
+            "usr/lib",
+            "libexec",
+            "usr/sbin/iasl",
+        ];
         for path in BHYVE.iter().chain(&more) {
             let from = self.0.join(path);
             if from.exists() {
