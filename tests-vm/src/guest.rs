@@ -107,7 +107,6 @@ impl Guest {
                     return Err(Error::Unexpected(why));
                 }
                 if line.seq == UNASKED && line.kind == Kind::Done {
-                    guest.alarms.clear();
                     return Ok(guest);
                 }
             }

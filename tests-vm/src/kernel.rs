@@ -66,7 +66,7 @@ impl Kernel {
     }
 }
 
-/// The cache folder: `$XDG_CACHE_HOME/weft`, or `~/.cache/weft`.
+/// The cache folder: `$WEFT_CACHE`, `$XDG_CACHE_HOME/weft`, or `~/.cache/weft`.
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
     let set = |name| {
@@ -74,8 +74,10 @@ pub fn cache_folder() -> Option<PathBuf> {
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-    Some(base.join("weft"))
+    let below = |base: PathBuf| base.join("weft");
+    set("WEFT_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(below))
+        .or_else(|| Some(below(set("HOME")?.join(".cache"))))
 }
 
 /// The kernels to test on. `given` is the value of `WEFT_KERNEL`: kernel files or
