@@ -41,7 +41,7 @@ const BOCHS_FACTOR: u32 = 10;
 const NESTED_MIB: u32 = 256;
 
 /// The kernel's environment, as `loader.conf` and `device.hints` would give it.
-const ENVIRONMENT: [&str; 11] = [
+const ENVIRONMENT: [&str; 12] = [
     "hint.uart.0.at=isa",
     "hint.uart.0.port=0x3F8",
     "hint.uart.0.flags=0x10",
@@ -52,6 +52,9 @@ const ENVIRONMENT: [&str; 11] = [
     "kern.panic_reboot_wait_time=0",
     "debug.debugger_on_panic=0",
     "debug.trace_on_panic=1",
+    // As FreeBSD's own debug kernels have it (WITNESS_SKIPSPIN): the kernel reverses
+    // spin locks of callout(9) and rmlock(9) by itself.
+    "debug.witness.skipspin=1",
     // The agent writes to the console; its lines have no business in the kernel's.
     "kern.log_console_output=0",
 ];

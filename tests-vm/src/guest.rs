@@ -324,6 +324,12 @@ impl Guest {
         self.patience = factor;
     }
 
+    /// How many times as long as usual everything may take.
+    #[must_use]
+    pub fn patience(&self) -> u32 {
+        self.patience
+    }
+
     /// Runs a program in the guest, which has the console meanwhile.
     ///
     /// # Errors

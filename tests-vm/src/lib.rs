@@ -41,8 +41,6 @@ pub struct Artifacts {
     pub variants: Vec<Variant>,
     /// The guest agent.
     pub agent: PathBuf,
-    /// `weft_rtload.ko`, which takes many routes in one call.
-    pub route_loader: PathBuf,
     /// Where logs and reports go, a folder a kernel.
     pub output: PathBuf,
 }

@@ -130,25 +130,6 @@ fn compile_c(build: &Build, flags: &[String], source: &Path, dir: &Path) -> Resu
     Ok(object)
 }
 
-/// Builds `weft_rtload.ko`, by which the VM tests load large route tables.
-///
-/// # Errors
-/// What the compiler or the linker said.
-pub(crate) fn route_loader(build: &Build) -> Result<PathBuf> {
-    let dir = build.out().join("rtload");
-    std::fs::create_dir_all(&dir)?;
-    let source = build.root.join("tests-vm/rtload/weft_rtload.c");
-    let object = compile_c(build, &cflags(build), &source, &dir)?;
-    let ko = dir.join("weft_rtload.ko");
-    quiet(
-        Command::new(&build.tools.lld)
-            .args(["-m", "elf_x86_64_fbsd", "-r", "-o"])
-            .arg(&ko)
-            .arg(&object),
-    )?;
-    Ok(ko)
-}
-
 /// The kernel's own flags for amd64 (`sys/conf/kern.mk`, `kmod.mk`), without
 /// those that only silence warnings.
 fn cflags(build: &Build) -> Vec<String> {

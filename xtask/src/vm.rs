@@ -33,7 +33,6 @@ pub(crate) fn artifacts(build: &Build, module: PathBuf) -> Result<Artifacts> {
     Ok(Artifacts {
         agent: agent::agent(build)?,
         variants: refused(build, &module)?,
-        route_loader: build::route_loader(build)?,
         output: build.out().join("vm"),
         module,
     })

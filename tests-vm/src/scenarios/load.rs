@@ -17,8 +17,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// Loads in a row.
-const TIMES: u32 = 10;
-const TIMES_FULL: u32 = 100;
+const TIMES: u32 = 100;
+const TIMES_FULL: u32 = 1_000;
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     context.load_weft()?;
