@@ -8,12 +8,13 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 17] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
     "free",
     "arc4random",
+    "sig_intr",
     "fib_module_(un)?register",
     "fib_get_(nhop_idx|nhop_array|rh)",
     "fib_epoch_call",

@@ -22,6 +22,9 @@ use crate::kpi::vnet;
 const MOST: u64 = 100_000_000;
 /// Announced prefixes that are drawn at a time, to draw addresses from.
 const SAMPLE: u64 = 65_536;
+/// How often, at most, prefixes are drawn: each time the table's read lock is
+/// held while it is walked.
+const DRAWS: u64 = 16;
 /// Addresses that are compared under one hold of the lock.
 const BATCH: u64 = 64;
 /// Mismatches that are logged one by one.
@@ -139,7 +142,7 @@ fn run(sleepable: &mut Sleepable, rib: &Rib4<'_>, keys: u64) -> Result<Tally, (T
         let Some(prefixes) = sample.get(..drawn).filter(|p| !p.is_empty()) else {
             break;
         };
-        let part = left.min(SAMPLE);
+        let part = left.min(SAMPLE.max(keys.div_ceil(DRAWS)));
         let address = |random: &mut Random| {
             let route = prefixes
                 .get(random.below(prefixes.len() as u64) as usize)
@@ -192,6 +195,7 @@ fn compare(
     let mut left = keys;
     let mut lag = 0;
     while left > 0 {
+        kernel::check_interrupted(sleepable).map_err(|error| (*tally, error))?;
         let batch = left.min(BATCH);
         let compared = rib.beside_algorithm(sleepable, |both| {
             both.in_step()

@@ -54,6 +54,8 @@ impl Life for Weft {
     }
 
     fn unload(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
+        // Asked again, since a forced unload goes past `quiesce`.
+        fib::refuse_while_used()?;
         self.algorithm.withdraw(sleepable)
     }
 }

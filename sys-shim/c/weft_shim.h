@@ -24,6 +24,7 @@
 #include <sys/mutex.h>
 #include <sys/proc.h>
 #include <sys/rmlock.h>
+#include <sys/signalvar.h>
 #include <sys/socket.h>
 #include <sys/sysctl.h>
 #include <sys/syslog.h>

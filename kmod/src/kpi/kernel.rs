@@ -7,6 +7,7 @@ use core::slice;
 use weft_bindings::kernel as c;
 
 use super::context::Sleepable;
+use super::errno::Errno;
 
 /// `__FreeBSD_version` of the headers the module was compiled with.
 pub(crate) fn compiled_osreldate() -> i32 {
@@ -57,6 +58,16 @@ pub(super) fn read_int(_sleepable: &mut Sleepable, oid: &CStr) -> Option<c_int> 
 pub(crate) fn pause_ms(_sleepable: &mut Sleepable, ms: u32) {
     // SAFETY: the caller may sleep.
     unsafe { c::weft_shim_pause_ms(ms) }
+}
+
+/// Whether the current thread has a signal to take, which a long system call
+/// should make way for.
+///
+/// # Errors
+/// `EINTR` or `ERESTART`, if so.
+pub(crate) fn check_interrupted(_sleepable: &mut Sleepable) -> Result<(), Errno> {
+    // SAFETY: a system call's thread, with no lock held.
+    Errno::check(unsafe { c::sig_intr() })
 }
 
 /// 64 bits from the kernel's generator, arc4random(9).
