@@ -17,7 +17,7 @@
 //! with the two words that `amd64/amd64/locore.S` expects on the stack.
 
 use anyhow::{Context, Result, ensure};
-use object::elf::{PT_LOAD, SHT_SYMTAB};
+use object::elf::{PT_LOAD, PT_NOTE, SHT_SYMTAB};
 use object::read::elf::{ElfFile64, ProgramHeader, SectionHeader};
 use object::{Endianness, Object};
 
@@ -346,7 +346,7 @@ fn elf_file(segments: &[Segment]) -> Vec<u8> {
     let mut at = (note_at + note.len()).next_multiple_of(PAGE);
     let mut file = elf_header(count as u16);
     file.extend(program_header(
-        4,
+        PT_NOTE.0,
         note_at as u64,
         0,
         note.len() as u64,
@@ -356,7 +356,7 @@ fn elf_file(segments: &[Segment]) -> Vec<u8> {
     for segment in segments {
         let size = segment.bytes.len() as u64;
         let header = program_header(
-            1,
+            PT_LOAD.0,
             at as u64,
             segment.physical,
             size,
@@ -404,4 +404,151 @@ fn program_header(
         out.extend(word.to_le_bytes());
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::read::elf::FileHeader;
+    use std::collections::BTreeMap;
+
+    const ENTRY: u64 = 0xffff_ffff_8020_0010;
+    const START: u64 = 0x20_0000;
+
+    /// A kernel of one segment, of which the last page is not in the file.
+    fn kernel() -> Vec<u8> {
+        let mut file = elf_header(1);
+        file[24..32].copy_from_slice(&ENTRY.to_le_bytes());
+        file.extend(program_header(PT_LOAD.0, 0x78, START, 4, 0x1800, 0x1000));
+        file.extend(b"code");
+        file
+    }
+
+    /// The composed file's segments: note first, then memory by address.
+    fn memory(file: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+        let elf = ElfFile64::<Endianness>::parse(file).unwrap();
+        let endian = elf.endian();
+        let loads = elf
+            .elf_program_headers()
+            .iter()
+            .filter(|one| one.p_type(endian) == PT_LOAD);
+        loads
+            .map(|one| {
+                (
+                    one.p_paddr(endian),
+                    one.data(endian, file).unwrap().to_vec(),
+                )
+            })
+            .collect()
+    }
+
+    fn word(bytes: &[u8], at: usize) -> u32 {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+    }
+
+    /// The preload records by type, as the kernel's linker walks them.
+    fn records(mut bytes: &[u8]) -> BTreeMap<u32, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        loop {
+            let (kind, length) = (word(bytes, 0), word(bytes, 4) as usize);
+            if kind == 0 {
+                return found;
+            }
+            found.insert(kind, bytes[8..8 + length].to_vec());
+            bytes = &bytes[(8 + length).next_multiple_of(8)..];
+        }
+    }
+
+    fn number(bytes: &[u8]) -> u64 {
+        u64::from_le_bytes(bytes.try_into().unwrap())
+    }
+
+    #[test]
+    fn the_kernel_gets_what_a_loader_gives() {
+        let variables = ["a=1", "b=two words"].map(String::from);
+        let memory = memory(&compose(&kernel(), &variables, 1024).unwrap());
+        assert_eq!(memory[&START], b"code");
+        let trampoline = &memory[&u64::from(TRAMPOLINE)];
+        let (metadata, end) = (
+            word(trampoline, STACK_AT + 4),
+            u64::from(word(trampoline, STACK_AT + 8)),
+        );
+
+        // Behind the kernel's last page begins what the loader adds.
+        let behind_at = (START + 0x1800).next_multiple_of(PAGE as u64);
+        let behind = &memory[&behind_at];
+        let from = |address: u64| &behind[usize::try_from(address - behind_at).unwrap()..];
+        let found = records(from(u64::from(metadata)));
+        assert_eq!(found[&TYPE], b"elf kernel\0");
+        assert_eq!(number(&found[&ADDRESS]), START);
+        assert_eq!(number(&found[&KERNEL_END]), end);
+        assert!(end >= behind_at + behind.len() as u64 && end < u64::from(TRAMPOLINE));
+        assert!(from(number(&found[&ENVIRONMENT])).starts_with(b"a=1\0b=two words\0\0"));
+        assert!(
+            !found.contains_key(&SYMBOLS_START),
+            "this kernel has no symbols"
+        );
+
+        let map = &found[&MEMORY_MAP];
+        assert_eq!(map.len(), 2 * 20);
+        assert_eq!(
+            number(&map[20..28]) + number(&map[28..36]),
+            (1024 << 20) - FIRMWARE_TOP
+        );
+    }
+
+    #[test]
+    fn the_trampoline_is_the_entry_and_maps_both_halves() {
+        let file = compose(&kernel(), &[], 512).unwrap();
+        let elf = ElfFile64::<Endianness>::parse(&*file).unwrap();
+        assert_eq!(
+            elf.elf_header().e_entry(elf.endian()),
+            u64::from(TRAMPOLINE)
+        );
+        let note = elf
+            .elf_program_headers()
+            .iter()
+            .find(|one| one.p_type(elf.endian()) == PT_NOTE)
+            .unwrap();
+        let note = note.data(elf.endian(), &*file).unwrap();
+        assert_eq!((word(note, 8), &note[12..16]), (18, &b"Xen\0"[..]));
+        assert_eq!(number(&note[16..24]), u64::from(TRAMPOLINE));
+
+        let trampoline = &memory(&file)[&u64::from(TRAMPOLINE)];
+        let slot = |table: usize, index: usize| {
+            let at = table * PAGE + index * 8;
+            number(&trampoline[at..at + 8])
+        };
+        // KERNBASE is slot 511 of the first level and 510 of the second.
+        assert_eq!(slot(1, 0), slot(1, 511));
+        assert_eq!(slot(2, 0), slot(2, 510));
+        assert_eq!(slot(3, 1), (2 << 20) | 0x83);
+        let jump = trampoline
+            .windows(8)
+            .any(|bytes| bytes == ENTRY.to_le_bytes());
+        assert!(jump, "the kernel's entry is in the code");
+    }
+
+    #[test]
+    fn what_cannot_boot_is_refused() {
+        let refused = |kernel: &[u8], memory| compose(kernel, &[], memory).unwrap_err().to_string();
+        assert_eq!(refused(b"text", 1024), "the kernel is no 64-bit ELF file");
+        assert!(refused(&kernel(), 256).contains("512..=2048"));
+        let mut other = kernel();
+        other[18] = 183;
+        assert!(
+            refused(&other, 1024).contains("Aarch64"),
+            "{}",
+            refused(&other, 1024)
+        );
+        let mut empty = kernel();
+        empty[64] = 2;
+        assert_eq!(refused(&empty, 1024), "the kernel has nothing to load");
+        let mut short = kernel();
+        short[72] = 0xff;
+        assert_eq!(
+            refused(&short, 1024),
+            "a kernel segment lies outside the file"
+        );
+    }
 }

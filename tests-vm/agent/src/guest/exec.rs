@@ -31,6 +31,8 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             }
         }
         None => {
+            // A command that takes too long is killed; its program must not stay.
+            let _ = sys::die_with_parent();
             let args: Vec<String> = words.iter().map(|&word| word.into()).collect();
             let error = sys::exec(path, &args, &ENVIRONMENT);
             let _ = sys::Fd::standard(2).write_all(format!("\r\n{path}: {error}\r\n").as_bytes());

@@ -55,6 +55,7 @@ const SYS_JAIL_GET: usize = 506;
 const SYS_JAIL_SET: usize = 507;
 const SYS_JAIL_REMOVE: usize = 508;
 const SYS_PIPE2: usize = 542;
+const SYS_PROCCTL: usize = 544;
 
 /// An errno of the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -510,6 +511,17 @@ pub(super) fn exec(path: &str, args: &[String], environment: &[&str]) -> Errno {
         Ok(_) => Errno(libc::ENOEXEC),
         Err(error) => error,
     }
+}
+
+/// Has the kernel kill this process when its parent dies (`PROC_PDEATHSIG_CTL` of
+/// `sys/procctl.h`, for the process itself).
+pub(super) fn die_with_parent() -> Result<()> {
+    const DEATH_SIGNAL: usize = 11;
+    let signal: c_int = libc::SIGKILL;
+    let at = &raw const signal as usize;
+    // SAFETY: the kernel reads one int.
+    unsafe { syscall(SYS_PROCCTL, [0, 0, DEATH_SIGNAL, at, 0, 0]) }?;
+    Ok(())
 }
 
 /// Becomes the leader of a session of its own.
