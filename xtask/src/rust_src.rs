@@ -43,8 +43,13 @@ pub(crate) fn ensure() -> Result<()> {
     }
     bail!(
         "rust-src {version}: not in {}; the kernel module builds `core` and `alloc` from source; \
-         rustup component add rust-src (tried: {})",
+         {} (tried: {})",
         library.display(),
+        if cfg!(target_os = "freebsd") {
+            "pkg install rust, whose package has the sources"
+        } else {
+            "rustup component add rust-src"
+        },
         tried.join("; ")
     )
 }

@@ -23,36 +23,37 @@ struct Need {
     freebsd: &'static str,
 }
 
-const CLANG: Need = Need {
-    name: "clang",
-    why: "compiles the C shim for FreeBSD",
-    debian: &["clang-19", "clang"],
-    freebsd: "llvm19",
-};
-const LLD: Need = Need {
-    name: "ld.lld",
-    why: "links weft.ko",
-    debian: &["lld-19", "lld"],
-    freebsd: "llvm19",
-};
-const OBJCOPY: Need = Need {
-    name: "llvm-objcopy",
-    why: "localises symbols and strips weft.ko",
-    debian: &["llvm-19", "llvm"],
-    freebsd: "llvm19",
-};
-const AR: Need = Need {
-    name: "llvm-ar",
-    why: "takes apart the archive that weft.ko is linked from",
-    debian: &["llvm-19", "llvm"],
-    freebsd: "llvm19",
-};
-const LIBCLANG: Need = Need {
-    name: "libclang",
-    why: "lets bindgen read the kernel headers",
-    debian: &["libclang-19-dev", "libclang-dev"],
-    freebsd: "llvm19",
-};
+/// A part of LLVM; on FreeBSD one package has them all.
+const fn llvm(name: &'static str, why: &'static str, debian: &'static [&'static str]) -> Need {
+    Need {
+        name,
+        why,
+        debian,
+        freebsd: "llvm19",
+    }
+}
+
+const CLANG: Need = llvm(
+    "clang",
+    "compiles the C shim for FreeBSD",
+    &["clang-19", "clang"],
+);
+const LLD: Need = llvm("ld.lld", "links weft.ko", &["lld-19", "lld"]);
+const OBJCOPY: Need = llvm(
+    "llvm-objcopy",
+    "localises symbols and strips weft.ko",
+    &["llvm-19", "llvm"],
+);
+const AR: Need = llvm(
+    "llvm-ar",
+    "takes apart the archive that weft.ko is linked from",
+    &["llvm-19", "llvm"],
+);
+const LIBCLANG: Need = llvm(
+    "libclang",
+    "lets bindgen read the kernel headers",
+    &["libclang-19-dev", "libclang-dev"],
+);
 const XORRISO: Need = Need {
     name: "xorriso",
     why: "makes the test guest's root image",
