@@ -17,6 +17,8 @@ const PROGRAM: &str = "bochs";
 const MEMORY_MIB: u32 = 1024;
 /// How long Bochs may take to connect its serial port.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+/// The pause after each piece of a request.
+const PACE: Duration = Duration::from_millis(100);
 /// The BIOS images' folder, as packages install it.
 const FIRMWARE: [&str; 2] = ["/usr/share/bochs", "/usr/local/share/bochs"];
 
@@ -106,7 +108,9 @@ pub fn start(cd: &Path, log: &Path) -> Result<Machine> {
         log,
     )?;
     let line = accept(&listener)?;
-    Ok(pending.with_line(Box::new(line.try_clone()?), Box::new(line)))
+    Ok(pending
+        .with_line(Box::new(line.try_clone()?), Box::new(line))
+        .with_pace(PACE))
 }
 
 fn accept(listener: &TcpListener) -> Result<std::net::TcpStream> {

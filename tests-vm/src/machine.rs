@@ -31,7 +31,11 @@ pub struct Machine {
     log: File,
     started: Instant,
     clean_up: Option<Command>,
+    pace: Option<Duration>,
 }
+
+/// Bytes that go out at a time to a machine with a pace.
+const CHUNK: usize = 64;
 
 impl Machine {
     /// Starts `command`, whose standard input and output are the guest's serial line.
@@ -65,6 +69,7 @@ impl Machine {
             log: create(log)?,
             started: Instant::now(),
             clean_up: None,
+            pace: None,
         })
     }
 
@@ -73,6 +78,14 @@ impl Machine {
     pub fn with_line(mut self, input: Box<dyn Write + Send>, output: Box<dyn Read + Send>) -> Self {
         self.input = input;
         self.output = hear(output);
+        self
+    }
+
+    /// Long lines go out in small pieces with this time between: terminals drop what
+    /// they have no room for, and inside an emulated host nobody is quick to read.
+    #[must_use]
+    pub fn with_pace(mut self, pause: Duration) -> Self {
+        self.pace = Some(pause);
         self
     }
 
@@ -103,8 +116,16 @@ impl Machine {
     /// # Errors
     /// If the machine is gone.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.input.write_all(bytes)?;
-        self.input.flush()
+        let Some(pause) = self.pace else {
+            self.input.write_all(bytes)?;
+            return self.input.flush();
+        };
+        for chunk in bytes.chunks(CHUNK) {
+            self.input.write_all(chunk)?;
+            self.input.flush()?;
+            std::thread::sleep(pause);
+        }
+        Ok(())
     }
 
     /// What the console says next. `Ok(None)` if it says nothing for `wait`.

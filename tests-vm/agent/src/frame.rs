@@ -134,6 +134,13 @@ impl Request {
         )
     }
 
+    /// The request in a line as it arrived: the whole line, or what follows its last
+    /// `?` if the line end of an earlier request was lost.
+    #[must_use]
+    pub fn find_in(line: &str) -> Option<Self> {
+        Self::decode(line).or_else(|| Self::decode(&line[line.rfind('?')?..]))
+    }
+
     /// Reads a request line without its line end. `None` if it is not whole.
     #[must_use]
     pub fn decode(line: &str) -> Option<Self> {
@@ -253,6 +260,18 @@ mod tests {
             command: "sysctl get kern.osrelease".into(),
         };
         assert_eq!(Request::decode(request.encode().trim_end()), Some(request));
+    }
+
+    #[test]
+    fn a_lost_line_end_costs_one_request() {
+        let request = Request {
+            seq: 2,
+            limit_ms: 9,
+            command: "uptime".into(),
+        };
+        let line = format!("?1 500 00000000 half a requ{}", request.encode());
+        assert_eq!(Request::find_in(line.trim_end()), Some(request));
+        assert_eq!(Request::find_in("noise"), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn forever() -> ! {
             jobs.reap();
             continue;
         };
-        let Some(request) = Request::decode(&line) else {
+        let Some(request) = Request::find_in(&line) else {
             if line.contains('?') {
                 send(
                     &console,
