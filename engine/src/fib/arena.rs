@@ -10,125 +10,13 @@
 //! are borrowed for no longer. A [`Cursor`] borrows the whole arena, and each
 //! change consumes it, so no place in the tree is remembered across a change.
 
+use super::grace::{ABANDONED, ELAPSED, Grace, IDLE, Leave, Memory, Period, RUNNING};
 use super::{FibError, Figures};
 use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, size_of};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-
-/// Where a table gets its memory. Called by the writer only, in the writer's
-/// context: in the kernel under a lock and inside the net epoch, so an
-/// implementation there must not sleep.
-///
-/// # Safety
-///
-/// A block that [`allocate`](Memory::allocate) returns fits the layout, is no
-/// one else's, and stays so until it is given to [`free`](Memory::free).
-pub unsafe trait Memory {
-    /// A block of that layout (its size is never 0), or `None` if there is none now.
-    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>>;
-
-    /// Takes a block back.
-    ///
-    /// # Safety
-    ///
-    /// `block` came from `allocate` of this very allocator with this layout, is
-    /// given back once, and is not used afterwards.
-    unsafe fn free(&self, block: NonNull<u8>, layout: Layout);
-}
-
-/// How a table learns that every lookup of some moment is over.
-///
-/// # Safety
-///
-/// - A `Section` exists only while its thread is in a read section, and
-///   [`Period::elapsed`] is not called before every section that existed when
-///   [`start`](Grace::start) was called has ended.
-/// - A section for which the period did not wait sees all stores that were made
-///   before the call of `start`.
-///
-/// `NET_EPOCH_CALL` of epoch(9) gives both.
-pub unsafe trait Grace {
-    /// Proof that the thread is in a read section. In the kernel it is the net
-    /// epoch's token.
-    type Section<'s>;
-
-    /// Starts a grace period: have `period.elapsed()` called once, from any
-    /// thread, after all sections that exist now have ended. May be called
-    /// inside a section, so it must not wait. A table has at most one period
-    /// running.
-    fn start(&self, period: Period);
-}
-
-/// A grace period that a table waits for.
-#[must_use = "a table reuses nothing until its period is told to have elapsed"]
-#[derive(Debug)]
-pub struct Period {
-    shared: NonNull<Shared>,
-}
-
-// SAFETY: the only thing a period does is one atomic operation on a block that
-// stays allocated until it has done so (see the drop of `Arena`).
-unsafe impl Send for Period {}
-
-/// What is to be done by the caller of [`Period::elapsed`].
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterGrace {
-    /// Nothing: the table lives.
-    Live,
-    /// The owner has left the table to the caller, who drops it now.
-    Abandoned,
-}
-
-/// What is to be done by the caller of [`Trie4::abandon`](super::Trie4::abandon).
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
-    /// No grace period runs: drop the table.
-    Now,
-    /// One runs: the thread in which it elapses drops the table.
-    WithPeriod,
-}
-
-/// No period runs.
-const IDLE: u8 = 0;
-/// A period was started and has not elapsed.
-const RUNNING: u8 = 1;
-/// The period has elapsed; the writer has not taken the batch back yet.
-const ELAPSED: u8 = 2;
-/// As `RUNNING`, and the owner will not come back.
-const ABANDONED: u8 = 3;
-
-impl Period {
-    /// Tells the table that the lookups it waits for are over. One atomic
-    /// operation; any thread, any context. The table is not touched afterwards.
-    pub fn elapsed(self) -> AfterGrace {
-        // SAFETY: `Shared` is not given back while the state is RUNNING or
-        // ABANDONED, and only this call, once a period, ends these states.
-        let before = unsafe { &(*self.shared.as_ptr()).period }.swap(ELAPSED, Ordering::AcqRel);
-        if before == ABANDONED {
-            AfterGrace::Abandoned
-        } else {
-            AfterGrace::Live
-        }
-    }
-
-    /// The period as a pointer, for a callback that C carries.
-    pub fn into_raw(self) -> NonNull<()> {
-        self.shared.cast()
-    }
-
-    /// The period that a pointer stands for.
-    ///
-    /// # Safety
-    ///
-    /// `raw` came from [`into_raw`](Period::into_raw) and is turned back once.
-    pub unsafe fn from_raw(raw: NonNull<()>) -> Self {
-        Self { shared: raw.cast() }
-    }
-}
 
 /// On which side of a node a child hangs: that of the next bit 0, or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -542,9 +430,10 @@ impl<M: Memory, G: Grace> Arena<M, G> {
         if self.pending.count != 0 && self.shared().period.load(Ordering::Relaxed) == IDLE {
             self.waiting = core::mem::take(&mut self.pending);
             self.shared().period.store(RUNNING, Ordering::Release);
-            self.grace.start(Period {
-                shared: self.shared,
-            });
+            // SAFETY: a place within the shared block, which stays until the
+            // period has elapsed: see the drop below.
+            let state = unsafe { NonNull::new_unchecked(&raw mut (*self.shared.as_ptr()).period) };
+            self.grace.start(Period::of(state));
         }
     }
 

@@ -92,9 +92,28 @@
 
 #[allow(unsafe_code)]
 mod arena;
+#[allow(unsafe_code)]
+mod buckets;
+#[allow(unsafe_code)]
+mod grace;
+#[allow(unsafe_code)]
+mod owned;
+#[allow(unsafe_code)]
+mod page;
+#[allow(unsafe_code)]
+mod slab;
+#[allow(unsafe_code)]
+mod store;
+#[allow(unsafe_code)]
+mod sweep;
+#[allow(unsafe_code)]
+mod table4;
 mod trie4;
 
-pub use arena::{AfterGrace, Grace, Leave, Memory, Period, Reader};
+pub use arena::Reader;
+pub use grace::{AfterGrace, Grace, Leave, Lock, Memory, Period};
+pub use store::Store;
+pub use table4::{Reader4, Routes, Table4, Writer4};
 pub use trie4::{Trie4, Writer};
 
 use core::fmt;
@@ -113,6 +132,17 @@ pub enum FibError {
     },
     /// Class 0 means "no route" and cannot be stored.
     ZeroClass,
+    /// A class that a table cannot hold: allowed are 1 to 32,767.
+    ClassRange(u32),
+    /// A route, of this prefix and length, came after one of a higher address.
+    OutOfOrder {
+        /// The prefix, in host order.
+        prefix: u32,
+        /// Its length, in bits.
+        plen: u8,
+    },
+    /// A change came before the dump of all routes had ended.
+    Dumping,
     /// The platform had no memory to give at this moment.
     OutOfMemory,
 }
@@ -126,6 +156,15 @@ impl fmt::Display for FibError {
                 write!(f, "{a}.{b}.{c}.{d}/{plen} has bits set beyond its length")
             }
             Self::ZeroClass => f.write_str("class 0 means no route, allowed are 1 and up"),
+            Self::ClassRange(class) => write!(f, "class {class}, allowed are 1 to 32767"),
+            Self::OutOfOrder { prefix, plen } => {
+                let [a, b, c, d] = prefix.to_be_bytes();
+                write!(
+                    f,
+                    "{a}.{b}.{c}.{d}/{plen} after a route of a higher address"
+                )
+            }
+            Self::Dumping => f.write_str("the dump of all routes has not ended"),
             Self::OutOfMemory => f.write_str("no memory for a node"),
         }
     }
@@ -149,4 +188,33 @@ pub struct Figures {
     pub bytes: usize,
     /// Changes published since the table was made.
     pub generation: u64,
+}
+
+/// What one table of a [`Store`] holds of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableFigures {
+    /// Routes, as the routing information base counted them at the last change.
+    pub prefixes: usize,
+    /// Bytes that no other table shares: the root.
+    pub bytes: usize,
+    /// Changes published since the table was made.
+    pub generation: u64,
+}
+
+/// What a [`Store`] holds for all its tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFigures {
+    /// Pages, each counted once, however many tables share it.
+    pub pages: usize,
+    /// Rows, likewise.
+    pub rows: usize,
+    /// Pages and rows that no table refers to any more, and that running lookups
+    /// may still read, or that were not given back yet.
+    pub pending: usize,
+    /// Bytes of pages and rows, pending ones included: what lookups read, beside
+    /// the tables' roots.
+    pub used: usize,
+    /// Bytes obtained from [`Memory`] and not given back: these, the accounts of
+    /// them, and what is free.
+    pub bytes: usize,
 }

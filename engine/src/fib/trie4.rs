@@ -4,7 +4,8 @@
 //! Addresses and prefixes are `u32` in host order. For one writer and any number
 //! of readers; see the essay of [`fib`](super).
 
-use super::arena::{Arena, Cursor, Entry, Grace, Leave, Memory, Node, Reader, Side};
+use super::arena::{Arena, Cursor, Entry, Node, Reader, Side};
+use super::grace::{Grace, Leave, Memory};
 use super::{FibError, Figures};
 
 /// The longest prefix.
@@ -239,14 +240,14 @@ fn nearest<M: Memory, G: Grace>(mut cursor: Cursor<'_, M, G>, prefix: Entry) -> 
 }
 
 /// A mask of the first `len` bits, 0 to 32.
-fn mask(len: u8) -> u32 {
+pub(super) fn mask(len: u8) -> u32 {
     u32::MAX
         .checked_shl(u32::from(BITS.saturating_sub(len)))
         .unwrap_or(0)
 }
 
 /// Refuses what is not a prefix.
-fn check(prefix: u32, plen: u8) -> Result<(), FibError> {
+pub(super) fn check(prefix: u32, plen: u8) -> Result<(), FibError> {
     if plen > BITS {
         return Err(FibError::PrefixLength(plen));
     }

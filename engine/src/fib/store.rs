@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Pages and rows that many tables share.
+//!
+//! A [page](super::page) tells the answers of 256 slots; a *row* names the pages of
+//! the 256 /16 prefixes of one /8. Both are immutable from the moment anyone but
+//! their maker can find them, and there is never a second one with the same
+//! content: who wants one gets the one that is there (*hash consing*), and a count
+//! of those who refer to it is kept. Tables that resemble one another thus share
+//! all but where they differ.
+//!
+//! When the last reference goes, the block leaves the hash table at once, so that
+//! nobody refers to it again, and is *retired*: a reader may have found it by an
+//! older row. Retired blocks are chained; when no grace period of the store runs,
+//! the chain is set aside and a period is started for it; after its end the writers
+//! free the chain, some hundred blocks a change.
+//!
+//! A store has one grace period at a time, not one for each table: a block's last
+//! reference can go by a table other than the one whose readers may see it, and a
+//! platform needs one callback's memory for all of them.
+//!
+//! All of it is under the store's one lock, which a writer takes for the time of a
+//! page's or a row's making, not for the whole of its change. Readers take none.
+
+use super::buckets::Buckets;
+use super::grace::{ELAPSED, Grace, IDLE, Lock, Memory, Period, RUNNING};
+use super::page::{self, Image, SLOTS, Slots};
+use super::slab::{Base, Block, Heap, LINE};
+use super::{FibError, StoreFigures};
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::mem::ManuallyDrop;
+use core::ops::Range;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+
+/// The pages of the /16 prefixes of one /8, by number.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Row(pub(super) [u32; SLOTS]);
+
+/// How many blocks a change gives back at most.
+const FREE_AT_ONCE: usize = 256;
+
+/// What a block is. A page without sub-pages has neither bit.
+const ROW: u8 = 1;
+const WITH_SUBS: u8 = 2;
+
+/// Tables' common memory. It outlives them; each borrows it.
+pub struct Store<M: Memory, G: Grace, L: Lock> {
+    shared: NonNull<Shared>,
+    lock: L,
+    /// This one and the next are dropped with the store, or never: a period that
+    /// still runs may lead to what they own.
+    memory: ManuallyDrop<M>,
+    grace: ManuallyDrop<G>,
+    /// Touched with the lock held only.
+    pool: UnsafeCell<Pool>,
+}
+
+/// What readers and the grace period reach of a store.
+pub(super) struct Shared {
+    /// By which blocks are resolved.
+    pub(super) directory: AtomicPtr<Base>,
+    period: AtomicU8,
+}
+
+// SAFETY: blocks belong to the store; nothing in it is bound to a thread.
+unsafe impl<M: Memory + Send, G: Grace + Send, L: Lock + Send> Send for Store<M, G, L> {}
+// SAFETY: the pool and the grace object are used with the lock held only.
+unsafe impl<M: Memory + Sync, G: Grace + Send, L: Lock + Sync> Sync for Store<M, G, L> {}
+
+impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
+    /// An empty store. `seed` goes into its hashes: drawn at random, it keeps those
+    /// who announce routes from choosing some that collide.
+    ///
+    /// # Errors
+    /// [`FibError::OutOfMemory`].
+    pub fn new(memory: M, grace: G, lock: L, seed: u64) -> Result<Self, FibError> {
+        let shared = memory
+            .allocate(Layout::new::<Shared>())
+            .ok_or(FibError::OutOfMemory)?
+            .cast::<Shared>();
+        // SAFETY: fresh, and of this layout.
+        unsafe {
+            shared.write(Shared {
+                directory: AtomicPtr::default(),
+                period: AtomicU8::new(IDLE),
+            });
+        }
+        Ok(Self {
+            shared,
+            lock,
+            memory: ManuallyDrop::new(memory),
+            grace: ManuallyDrop::new(grace),
+            pool: UnsafeCell::new(Pool::new(seed)),
+        })
+    }
+
+    /// Frees what may be freed, up to some hundred blocks, and starts a grace period
+    /// if blocks wait for one. Every change does so too. Takes the lock; does not
+    /// sleep.
+    ///
+    /// All is freed when [`StoreFigures::pending`] is 0; to get there, call this,
+    /// wait for the platform's callbacks, and begin again.
+    pub fn reclaim(&self) {
+        self.with(|held| held.collect());
+    }
+
+    /// What the store holds. Takes the lock.
+    pub fn figures(&self) -> StoreFigures {
+        self.with(|held| held.figures())
+    }
+
+    pub(super) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    pub(super) fn shared(&self) -> NonNull<Shared> {
+        self.shared
+    }
+
+    /// Runs `inside` with the lock held.
+    pub(super) fn with<R>(&self, inside: impl FnOnce(&mut Held<'_, M, G>) -> R) -> R {
+        self.lock.with(|| {
+            inside(&mut Held {
+                // SAFETY: the lock excludes every other reference to the pool.
+                pool: unsafe { &mut *self.pool.get() },
+                memory: &self.memory,
+                grace: &self.grace,
+                shared: self.shared,
+            })
+        })
+    }
+
+    /// The first byte of a block, for a writer whose table refers to it.
+    ///
+    /// # Safety
+    ///
+    /// The block is referred to, and stays so while the result is read.
+    pub(super) unsafe fn lines_of(&self, block: Block) -> *const u8 {
+        // SAFETY: the shared block lives as long as the store; the caller's promise.
+        unsafe {
+            let directory = self.shared.as_ref().directory.load(Ordering::Acquire);
+            super::slab::resolve(directory, block.bits())
+        }
+    }
+}
+
+impl<M: Memory, G: Grace, L: Lock> Drop for Store<M, G, L> {
+    fn drop(&mut self) {
+        // SAFETY: the shared block lives until the end of this.
+        let period = unsafe { &self.shared.as_ref().period };
+        // A running period will store to `Shared`, and use what `grace` owns:
+        // better a leak than that.
+        if period.load(Ordering::Acquire) == RUNNING {
+            return;
+        }
+        let pool = self.pool.get_mut();
+        pool.buckets.release(&*self.memory);
+        // SAFETY: tables borrow the store, and readers have their table's lifetime,
+        // or promised to be gone with it: nobody refers to a block. The shared
+        // block came from `allocate` in `new`; nothing is used afterwards.
+        unsafe {
+            pool.heap.release(&*self.memory);
+            self.memory
+                .free(self.shared.cast(), Layout::new::<Shared>());
+            ManuallyDrop::drop(&mut self.grace);
+            ManuallyDrop::drop(&mut self.memory);
+        }
+    }
+}
+
+/// Retired blocks, linked by their tags.
+#[derive(Default)]
+struct Chain {
+    ends: Option<(Block, Block)>,
+    count: usize,
+}
+
+/// What the lock protects.
+struct Pool {
+    heap: Heap,
+    buckets: Buckets,
+    seed: u64,
+    /// Blocks in the hash table.
+    pages: usize,
+    rows: usize,
+    /// Retired since the running grace period began.
+    pending: Chain,
+    /// Retired before it began.
+    waiting: Chain,
+    /// Retired before one that has elapsed.
+    ripe: Chain,
+    image: Image,
+}
+
+impl Pool {
+    const fn new(seed: u64) -> Self {
+        const EMPTY: Chain = Chain {
+            ends: None,
+            count: 0,
+        };
+        Self {
+            heap: Heap::new(),
+            buckets: Buckets::new(),
+            seed,
+            pages: 0,
+            rows: 0,
+            pending: EMPTY,
+            waiting: EMPTY,
+            ripe: EMPTY,
+            image: Image::new(),
+        }
+    }
+}
+
+/// A store whose lock is held.
+pub(super) struct Held<'h, M: Memory, G: Grace> {
+    pool: &'h mut Pool,
+    memory: &'h M,
+    grace: &'h G,
+    shared: NonNull<Shared>,
+}
+
+impl<M: Memory, G: Grace> Held<'_, M, G> {
+    /// The page of these slots, referred to by the caller now. It refers to the
+    /// slots' sub-pages itself.
+    pub(super) fn page(&mut self, slots: &Slots) -> Result<Block, FibError> {
+        let made = self.pool.image.set(slots);
+        let kind = if made.subs { WITH_SUBS } else { 0 };
+        let words = self.pool.image.words(made.lines);
+        // SAFETY: as many words as there are; the image is not changed below.
+        let words = unsafe { core::slice::from_raw_parts(words.as_ptr(), words.len()) };
+        let (block, new) = self.intern(words, kind)?;
+        if new && made.subs {
+            self.for_each_sub(block, |held, sub| held.refer(sub, 1));
+        }
+        Ok(block)
+    }
+
+    /// `count` more references to a page.
+    pub(super) fn refer(&mut self, block: Block, count: u32) {
+        let tag = self.tag(block);
+        tag.refs = tag.refs.wrapping_add(count);
+    }
+
+    /// The row of these pages, referred to by the caller now. The caller's
+    /// references to the pages become the row's, or are given up; on an error they
+    /// stay the caller's.
+    pub(super) fn row(&mut self, row: &Row) -> Result<Block, FibError> {
+        let (block, new) = self.intern(row_words(row), ROW)?;
+        if !new {
+            self.release_pages(&row.0);
+        }
+        Ok(block)
+    }
+
+    /// As [`row`](Held::row), for a row that differs from `old` in the pages of
+    /// `changed` at most, to which alone the caller has references. The caller's
+    /// reference to `old` is given up. Until the lock is released `old` can be
+    /// published, and replaced, as if that had not happened yet.
+    pub(super) fn replace_row(
+        &mut self,
+        row: &Row,
+        changed: Range<usize>,
+        old: Block,
+    ) -> Result<Block, FibError> {
+        let (block, new) = self.intern(row_words(row), ROW)?;
+        let (before, rest) = row
+            .0
+            .split_at_checked(changed.start)
+            .unwrap_or((&row.0, &[]));
+        let length = changed.end.saturating_sub(changed.start);
+        let (own, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        if !new {
+            self.release_pages(own);
+            self.release_row(old);
+        } else if self.tag(old).refs == 1 {
+            // The unchanged pages go from one row to the other.
+            let pages = self.pages_of(old);
+            if let Some(own) = pages.0.get(changed) {
+                self.release_pages(own);
+            }
+            self.unintern(old);
+            self.retire(old);
+        } else {
+            for &page in before.iter().chain(after) {
+                self.refer(Block::of_bits(page), 1);
+            }
+            self.release_row(old);
+        }
+        Ok(block)
+    }
+
+    /// Gives up a reference to a row.
+    pub(super) fn release_row(&mut self, block: Block) {
+        if self.unrefer(block) {
+            let pages = self.pages_of(block);
+            self.unintern(block);
+            self.retire(block);
+            self.release_pages(&pages.0);
+        }
+    }
+
+    /// Gives up a reference to each of these pages.
+    pub(super) fn release_pages(&mut self, pages: &[u32]) {
+        for &page in pages {
+            self.release_page(Block::of_bits(page));
+        }
+    }
+
+    /// Gives up a reference to a page, or a sub-page.
+    pub(super) fn release_page(&mut self, block: Block) {
+        if self.unrefer(block) {
+            if self.tag(block).kind() & WITH_SUBS != 0 {
+                // Sub-pages have none of their own: no deeper than this.
+                self.for_each_sub(block, |held, sub| {
+                    if held.unrefer(sub) {
+                        held.unintern(sub);
+                        held.retire(sub);
+                    }
+                });
+            }
+            self.unintern(block);
+            self.retire(block);
+        }
+    }
+
+    /// See [`Store::reclaim`].
+    pub(super) fn collect(&mut self) {
+        // SAFETY: the shared block lives as long as the store.
+        let period = unsafe { &self.shared.as_ref().period };
+        if period.load(Ordering::Acquire) == ELAPSED {
+            let batch = core::mem::take(&mut self.pool.waiting);
+            self.join_ripe(batch);
+            period.store(IDLE, Ordering::Relaxed);
+        }
+        if self.pool.pending.count != 0 && period.load(Ordering::Relaxed) == IDLE {
+            self.pool.waiting = core::mem::take(&mut self.pool.pending);
+            period.store(RUNNING, Ordering::Release);
+            self.grace.start(Period::of(NonNull::from(period)));
+        }
+        for _ in 0..FREE_AT_ONCE {
+            let Some((first, last)) = self.pool.ripe.ends else {
+                break;
+            };
+            let next = self.tag(first).next();
+            self.pool.ripe.ends = next.filter(|_| first != last).map(|next| (next, last));
+            self.pool.ripe.count = self.pool.ripe.count.wrapping_sub(1);
+            // SAFETY: retired, so that no block refers to it, and a grace period
+            // has elapsed since, so that no reader does.
+            unsafe { self.pool.heap.free(self.memory, first) };
+        }
+    }
+
+    fn figures(&self) -> StoreFigures {
+        let Pool {
+            heap,
+            buckets,
+            pages,
+            rows,
+            pending,
+            waiting,
+            ripe,
+            ..
+        } = &*self.pool;
+        StoreFigures {
+            pages: *pages,
+            rows: *rows,
+            pending: pending.count + waiting.count + ripe.count,
+            used: heap.used_lines() * LINE,
+            bytes: heap.bytes() + buckets.bytes() + size_of::<Shared>(),
+        }
+    }
+
+    fn tag(&mut self, block: Block) -> &mut super::slab::Tag {
+        // SAFETY: blocks come from this pool's `intern` only, or from the rows and
+        // pages in it, and are free only after the last reference was given up.
+        unsafe { self.pool.heap.tag(block) }
+    }
+
+    fn lines_of(&self, block: Block) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { self.pool.heap.lines_of(block) }
+    }
+
+    /// A copy of a row.
+    fn pages_of(&self, row: Block) -> Row {
+        // SAFETY: the block is a row, and never written to.
+        unsafe { self.lines_of(row).cast::<Row>().read() }
+    }
+
+    fn for_each_sub(&mut self, page: Block, mut visit: impl FnMut(&mut Self, Block)) {
+        let lines = self.lines_of(page);
+        // SAFETY: the block is a page, and never written to.
+        unsafe { page::for_each_sub(lines, |sub| visit(self, Block::of_bits(sub))) };
+    }
+
+    /// Gives up a reference, and says whether it was the last.
+    fn unrefer(&mut self, block: Block) -> bool {
+        let tag = self.tag(block);
+        tag.refs = tag.refs.wrapping_sub(1);
+        tag.refs == 0
+    }
+
+    /// The block of this content, with one reference more, and whether it is new.
+    fn intern(&mut self, words: &[u64], kind: u8) -> Result<(Block, bool), FibError> {
+        let hash = hash(self.pool.seed, words);
+        if let Some(block) = self.find(hash, words, kind) {
+            self.refer(block, 1);
+            return Ok((block, false));
+        }
+        self.make_room()?;
+        let lines = words.len() / (LINE / 8);
+        let block = self.pool.heap.allocate(self.memory, lines)?;
+        // SAFETY: the block has as many lines, and nobody else knows it.
+        unsafe {
+            let place = self.lines_of(block).cast::<u64>();
+            place.copy_from_nonoverlapping(words.as_ptr(), words.len());
+            // Before anything that names the block is published.
+            let directory = &self.shared.as_ref().directory;
+            directory.store(self.pool.heap.directory(), Ordering::Release);
+        }
+        let index = self.pool.buckets.index(hash);
+        let head = self.pool.buckets.head(index);
+        let tag = self.tag(block);
+        tag.hash = hash;
+        tag.set_kind(kind);
+        tag.set_next(head);
+        self.pool.buckets.set_head(index, Some(block));
+        *self.count_of(kind) += 1;
+        Ok((block, true))
+    }
+
+    fn count_of(&mut self, kind: u8) -> &mut usize {
+        if kind & ROW != 0 {
+            &mut self.pool.rows
+        } else {
+            &mut self.pool.pages
+        }
+    }
+
+    fn find(&mut self, hash: u32, words: &[u64], kind: u8) -> Option<Block> {
+        let mut next = self.pool.buckets.head(self.pool.buckets.index(hash));
+        while let Some(block) = next {
+            let tag = *self.tag(block);
+            let lines = words.len() / (LINE / 8);
+            if tag.hash == hash && tag.kind() == kind && tag.count() == lines {
+                let place = self.lines_of(block).cast::<u64>();
+                // SAFETY: the block has as many words, and is never written to.
+                let there = unsafe { core::slice::from_raw_parts(place, words.len()) };
+                if there == words {
+                    return Some(block);
+                }
+            }
+            next = tag.next();
+        }
+        None
+    }
+
+    /// Keeps chains short: one head more for each entry that comes in.
+    fn make_room(&mut self) -> Result<(), FibError> {
+        let entries = self.pool.pages.wrapping_add(self.pool.rows);
+        if self.pool.buckets.count() == 0 {
+            self.pool.buckets.widen(self.memory);
+            if self.pool.buckets.count() == 0 {
+                return Err(FibError::OutOfMemory);
+            }
+        }
+        if entries < self.pool.buckets.count() as usize {
+            return Ok(());
+        }
+        let Some(split) = self.pool.buckets.widen(self.memory) else {
+            return Ok(());
+        };
+        let mut next = self.pool.buckets.head(split.from);
+        let (mut stay, mut go) = (None, None);
+        while let Some(block) = next {
+            let hash = self.tag(block).hash;
+            next = self.tag(block).next();
+            let goes = self.pool.buckets.index(hash) == split.to;
+            let chain = if goes { &mut go } else { &mut stay };
+            let head = chain.replace(block);
+            self.tag(block).set_next(head);
+        }
+        self.pool.buckets.set_head(split.from, stay);
+        self.pool.buckets.set_head(split.to, go);
+        Ok(())
+    }
+
+    /// Takes a block out of the hash table.
+    fn unintern(&mut self, block: Block) {
+        let tag = *self.tag(block);
+        let index = self.pool.buckets.index(tag.hash);
+        let mut last: Option<Block> = None;
+        let mut next = self.pool.buckets.head(index);
+        while let Some(other) = next {
+            next = self.tag(other).next();
+            if other == block {
+                match last {
+                    None => self.pool.buckets.set_head(index, next),
+                    Some(last) => self.tag(last).set_next(next),
+                }
+                break;
+            }
+            last = Some(other);
+        }
+        let count = self.count_of(tag.kind());
+        *count = count.wrapping_sub(1);
+    }
+
+    /// Keeps a block that nobody refers to any more for those who still read it.
+    fn retire(&mut self, block: Block) {
+        let before = self.pool.pending.ends;
+        self.tag(block).set_next(before.map(|(first, _)| first));
+        self.pool.pending.ends = Some((block, before.map_or(block, |(_, last)| last)));
+        self.pool.pending.count = self.pool.pending.count.wrapping_add(1);
+    }
+
+    /// Puts a chain in front of the ripe one.
+    fn join_ripe(&mut self, front: Chain) {
+        let Some((first, front_last)) = front.ends else {
+            return;
+        };
+        let ripe = self.pool.ripe.ends;
+        self.tag(front_last).set_next(ripe.map(|(first, _)| first));
+        self.pool.ripe.ends = Some((first, ripe.map_or(front_last, |(_, last)| last)));
+        self.pool.ripe.count = self.pool.ripe.count.wrapping_add(front.count);
+    }
+}
+
+/// A row as words.
+fn row_words(row: &Row) -> &[u64] {
+    let count = size_of::<Row>() / size_of::<u64>();
+    // SAFETY: as many bytes, without padding, aligned to more than a word.
+    unsafe { core::slice::from_raw_parts((&raw const *row).cast(), count) }
+}
+
+/// A hash of the words. Each one is mixed in by a product of 64 bits, whose upper
+/// half depends on all bits below.
+fn hash(seed: u64, words: &[u64]) -> u32 {
+    let mixed = words.iter().fold(seed, |hash, &word| {
+        let product = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        product ^ (product >> 29)
+    });
+    let mixed = mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> 32) as u32
+}
