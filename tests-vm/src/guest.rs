@@ -15,6 +15,9 @@ use crate::machine::{Gone, Machine};
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the agent may take to repeat an answer.
 const REPEAT: Duration = Duration::from_secs(10);
+/// The longest text that [`Guest::each`] makes of several commands: well below what a
+/// terminal at 9,600 baud has room for (`tty_watermarks` in `kern/tty.c`, a fifth of that).
+const LONGEST_BATCH: usize = 512;
 /// How often a request is repeated.
 const ATTEMPTS: u32 = 5;
 /// After a panic: how long the kernel may take for its backtrace.
@@ -160,6 +163,24 @@ impl Guest {
     /// If the command fails or the machine does.
     pub fn call(&mut self, command: &str) -> Result<Vec<String>> {
         self.call_within(command, Duration::from_secs(10))
+    }
+
+    /// Runs commands one after the other, several in a request.
+    ///
+    /// # Errors
+    /// If one of them fails; those after it are not run.
+    pub fn each(&mut self, commands: &[String]) -> Result<()> {
+        let mut batch = String::new();
+        for command in commands {
+            if !batch.is_empty() && batch.len() + command.len() > LONGEST_BATCH {
+                self.call(&format!("each {batch}"))?;
+                batch.clear();
+            }
+            let between = if batch.is_empty() { "" } else { " -- " };
+            batch.push_str(between);
+            batch.push_str(command);
+        }
+        self.call(&format!("each {batch}")).map(drop)
     }
 
     /// The one line of a command's reply.
@@ -598,6 +619,14 @@ mod tests {
         let middle = lines[at].len() / 2;
         lines[at].insert_str(middle, "lo0: link state changed to UP\r\n");
         lines
+    }
+
+    #[test]
+    fn many_commands_become_few_short_requests() {
+        let done = |seq| vec![frame(seq, 0, Kind::Done, "")];
+        let (_folder, mut guest) = guest(vec![done(1), done(2)]);
+        guest.each(&vec!["x".repeat(100); 8]).unwrap();
+        assert_eq!(guest.sequence, 2);
     }
 
     #[test]

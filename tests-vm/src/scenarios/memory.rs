@@ -96,9 +96,7 @@ fn while_growing(context: &mut Context<'_>) -> Result<()> {
         let batch: Vec<String> = (added..added + 50)
             .map(|n| format!("route add 198.51.{}.{}/32 {gateway}", n / 250, n % 250 + 1))
             .collect();
-        context
-            .guest
-            .call(&format!("each {}", batch.join(" -- ")))?;
+        context.guest.each(&batch)?;
         added += 50;
     }
     let now = context.guest.number(&format!("sysctl get {FAILURES}"))?;
