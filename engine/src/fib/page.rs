@@ -59,14 +59,6 @@ pub(super) struct Made {
 }
 
 impl Image {
-    pub(super) const fn new() -> Self {
-        Self {
-            starts: [0; 4],
-            before: [0; 4],
-            values: [0; _],
-        }
-    }
-
     /// Makes the page of these slots. The same slots make the same bytes.
     pub(super) fn set(&mut self, slots: &Slots) -> Made {
         let runs = self.mark_runs(slots);

@@ -2,11 +2,14 @@
 //! Pages and rows that many tables share.
 //!
 //! A [page](super::page) tells the answers of 256 slots; a *row* names the pages of
-//! the 256 /16 prefixes of one /8. Both are immutable from the moment anyone but
-//! their maker can find them, and there is never a second one with the same
+//! the 256 /16 prefixes of one /8. There is never a second one with the same
 //! content: who wants one gets the one that is there (*hash consing*), and a count
 //! of those who refer to it is kept. Tables that resemble one another thus share
 //! all but where they differ.
+//!
+//! A page is immutable from the moment anyone but its maker can find it. A row that
+//! was one table's alone all its life may have one of its pages replaced, by one
+//! release store; else it is as immutable.
 //!
 //! When the last reference goes, the block leaves the hash table at once, so that
 //! nobody refers to it again, and is *retired*: a reader may have found it by an
@@ -31,12 +34,15 @@ use core::cell::UnsafeCell;
 use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
 
 /// The pages of the /16 prefixes of one /8, by number.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Row(pub(super) [u32; SLOTS]);
+
+/// The same as readers see it.
+pub(super) type LiveRow = [AtomicU32; SLOTS];
 
 /// How many blocks a change gives back at most.
 const FREE_AT_ONCE: usize = 256;
@@ -44,6 +50,9 @@ const FREE_AT_ONCE: usize = 256;
 /// What a block is. A page without sub-pages has neither bit.
 const ROW: u8 = 1;
 const WITH_SUBS: u8 = 2;
+/// A row to which more than one place of a root referred at some time. Readers of
+/// another table may be in it, so it is never stored to.
+const SHARED: u8 = 4;
 
 /// Tables' common memory. It outlives them; each borrows it.
 pub struct Store<M: Memory, G: Grace, L: Lock> {
@@ -80,8 +89,16 @@ impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
             .allocate(Layout::new::<Shared>())
             .ok_or(FibError::OutOfMemory)?
             .cast::<Shared>();
-        // SAFETY: fresh, and of this layout.
+        // In memory of its own, for it is larger than a kernel's stack likes.
+        let Some(image) = memory.allocate(Layout::new::<Image>()) else {
+            // SAFETY: from this allocator, with this layout, and not used again.
+            unsafe { memory.free(shared.cast(), Layout::new::<Shared>()) };
+            return Err(FibError::OutOfMemory);
+        };
+        let image = image.cast::<Image>();
+        // SAFETY: fresh, and of this layout; an image is integers.
         unsafe {
+            image.write_bytes(0, 1);
             shared.write(Shared {
                 directory: AtomicPtr::default(),
                 period: AtomicU8::new(IDLE),
@@ -92,7 +109,7 @@ impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
             lock,
             memory: ManuallyDrop::new(memory),
             grace: ManuallyDrop::new(grace),
-            pool: UnsafeCell::new(Pool::new(seed)),
+            pool: UnsafeCell::new(Pool::new(seed, image)),
         })
     }
 
@@ -162,6 +179,7 @@ impl<M: Memory, G: Grace, L: Lock> Drop for Store<M, G, L> {
         // block came from `allocate` in `new`; nothing is used afterwards.
         unsafe {
             pool.heap.release(&*self.memory);
+            self.memory.free(pool.image.cast(), Layout::new::<Image>());
             self.memory
                 .free(self.shared.cast(), Layout::new::<Shared>());
             ManuallyDrop::drop(&mut self.grace);
@@ -191,11 +209,12 @@ struct Pool {
     waiting: Chain,
     /// Retired before one that has elapsed.
     ripe: Chain,
-    image: Image,
+    /// Where a page is made. Owned by the pool.
+    image: NonNull<Image>,
 }
 
 impl Pool {
-    const fn new(seed: u64) -> Self {
+    const fn new(seed: u64, image: NonNull<Image>) -> Self {
         const EMPTY: Chain = Chain {
             ends: None,
             count: 0,
@@ -209,7 +228,7 @@ impl Pool {
             pending: EMPTY,
             waiting: EMPTY,
             ripe: EMPTY,
-            image: Image::new(),
+            image,
         }
     }
 }
@@ -226,11 +245,12 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     /// The page of these slots, referred to by the caller now. It refers to the
     /// slots' sub-pages itself.
     pub(super) fn page(&mut self, slots: &Slots) -> Result<Block, FibError> {
-        let made = self.pool.image.set(slots);
+        // SAFETY: the pool's own image, until the store is dropped. It is not changed
+        // below, nor by anyone without the lock.
+        let image = unsafe { &mut *self.pool.image.as_ptr() };
+        let made = image.set(slots);
         let kind = if made.subs { WITH_SUBS } else { 0 };
-        let words = self.pool.image.words(made.lines);
-        // SAFETY: as many words as there are; the image is not changed below.
-        let words = unsafe { core::slice::from_raw_parts(words.as_ptr(), words.len()) };
+        let words = image.words(made.lines);
         let (block, new) = self.intern(words, kind)?;
         if new && made.subs {
             self.for_each_sub(block, |held, sub| held.refer(sub, 1));
@@ -250,55 +270,97 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     pub(super) fn row(&mut self, row: &Row) -> Result<Block, FibError> {
         let (block, new) = self.intern(row_words(row), ROW)?;
         if !new {
+            let tag = self.tag(block);
+            tag.set_kind(tag.kind() | SHARED);
             self.release_pages(&row.0);
         }
         Ok(block)
     }
 
-    /// As [`row`](Held::row), for a row that differs from `old` in the pages of
-    /// `changed` at most, to which alone the caller has references. The caller's
-    /// reference to `old` is given up. Until the lock is released `old` can be
-    /// published, and replaced, as if that had not happened yet.
+    /// Makes a row that differs from `old` in the pages of `changed` at most, to
+    /// which alone the caller has references. `Some` row is to be published instead
+    /// of `old`, under this lock yet; the caller refers to it now, and no longer to
+    /// `old`. `None`: nothing is to be published, for there is no difference.
+    ///
+    /// What becomes of `old`:
+    ///
+    /// | the new row           | `old`, if nobody else refers to it | `old` otherwise  |
+    /// | --------------------- | ---------------------------------- | ---------------- |
+    /// | is there already      | is retired                         | loses a reference|
+    /// | differs in one page, and `old` has always been the caller's alone | becomes the new row, by a store to that place | - |
+    /// | else                  | gives its pages to the new row, is retired | loses a reference |
     pub(super) fn replace_row(
         &mut self,
         row: &Row,
         changed: Range<usize>,
         old: Block,
-    ) -> Result<Block, FibError> {
-        let (block, new) = self.intern(row_words(row), ROW)?;
-        let (before, rest) = row
-            .0
-            .split_at_checked(changed.start)
-            .unwrap_or((&row.0, &[]));
-        let length = changed.end.saturating_sub(changed.start);
-        let (own, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-        if !new {
-            self.release_pages(own);
-            self.release_row(old);
-        } else if self.tag(old).refs == 1 {
-            // The unchanged pages go from one row to the other.
-            let pages = self.pages_of(old);
-            if let Some(own) = pages.0.get(changed) {
-                self.release_pages(own);
+    ) -> Result<Option<Block>, FibError> {
+        let hash = hash(self.pool.seed, row_words(row));
+        if let Some(block) = self.find(hash, row_words(row), ROW) {
+            self.release_pages(row.0.get(changed).unwrap_or(&[]));
+            if block == old {
+                return Ok(None);
             }
+            self.refer_row(block);
+            self.release_row(old);
+            return Ok(Some(block));
+        }
+        if changed.len() == 1 && self.tag(old).kind() & SHARED == 0 {
+            self.unintern(old);
+            self.store_page(old, row, changed.start);
+            self.enter(old, hash, ROW);
+            return Ok(Some(old));
+        }
+        let block = self.make(row_words(row))?;
+        self.enter(block, hash, ROW);
+        if self.tag(old).refs == 1 {
             self.unintern(old);
             self.retire(old);
+            self.release_pages_of(old, changed);
         } else {
-            for &page in before.iter().chain(after) {
+            let around = row.0.iter().enumerate();
+            for (_, &page) in around.filter(|(place, _)| !changed.contains(place)) {
                 self.refer(Block::of_bits(page), 1);
             }
             self.release_row(old);
         }
-        Ok(block)
+        Ok(Some(block))
+    }
+
+    /// Stores a page's number to its place in a row that is published.
+    fn store_page(&mut self, block: Block, row: &Row, place: usize) {
+        let lines = self.lines_of(block).cast::<LiveRow>();
+        // SAFETY: a row of one table, which lives. All who read it load atomics.
+        let live = unsafe { &*lines };
+        if let (Some(page), Some(&new)) = (live.get(place), row.0.get(place)) {
+            let old = page.swap(new, Ordering::AcqRel);
+            self.release_page(Block::of_bits(old));
+        }
+    }
+
+    /// One more reference to a row, which more than one place has then.
+    pub(super) fn refer_row(&mut self, block: Block) {
+        self.refer(block, 1);
+        let tag = self.tag(block);
+        tag.set_kind(tag.kind() | SHARED);
     }
 
     /// Gives up a reference to a row.
     pub(super) fn release_row(&mut self, block: Block) {
         if self.unrefer(block) {
-            let pages = self.pages_of(block);
             self.unintern(block);
             self.retire(block);
-            self.release_pages(&pages.0);
+            self.release_pages_of(block, 0..SLOTS);
+        }
+    }
+
+    /// Gives up the references of a retired row to some of its pages.
+    fn release_pages_of(&mut self, row: Block, which: Range<usize>) {
+        for place in which.start..which.end.min(SLOTS) {
+            // SAFETY: the block is a row, and is not written to before the lock is
+            // released and a grace period has ended.
+            let page = unsafe { self.lines_of(row).cast::<u32>().add(place).read() };
+            self.release_page(Block::of_bits(page));
         }
     }
 
@@ -369,7 +431,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
             rows: *rows,
             pending: pending.count + waiting.count + ripe.count,
             used: heap.used_lines() * LINE,
-            bytes: heap.bytes() + buckets.bytes() + size_of::<Shared>(),
+            bytes: heap.bytes() + buckets.bytes() + size_of::<Shared>() + size_of::<Image>(),
         }
     }
 
@@ -382,12 +444,6 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     fn lines_of(&self, block: Block) -> *mut u8 {
         // SAFETY: as above.
         unsafe { self.pool.heap.lines_of(block) }
-    }
-
-    /// A copy of a row.
-    fn pages_of(&self, row: Block) -> Row {
-        // SAFETY: the block is a row, and never written to.
-        unsafe { self.lines_of(row).cast::<Row>().read() }
     }
 
     fn for_each_sub(&mut self, page: Block, mut visit: impl FnMut(&mut Self, Block)) {
@@ -410,6 +466,13 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
             self.refer(block, 1);
             return Ok((block, false));
         }
+        let block = self.make(words)?;
+        self.enter(block, hash, kind);
+        Ok((block, true))
+    }
+
+    /// A block of this content, which nobody finds yet, with one reference.
+    fn make(&mut self, words: &[u64]) -> Result<Block, FibError> {
         self.make_room()?;
         let lines = words.len() / (LINE / 8);
         let block = self.pool.heap.allocate(self.memory, lines)?;
@@ -421,6 +484,11 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
             let directory = &self.shared.as_ref().directory;
             directory.store(self.pool.heap.directory(), Ordering::Release);
         }
+        Ok(block)
+    }
+
+    /// Puts a block into the hash table.
+    fn enter(&mut self, block: Block, hash: u32, kind: u8) {
         let index = self.pool.buckets.index(hash);
         let head = self.pool.buckets.head(index);
         let tag = self.tag(block);
@@ -428,8 +496,8 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         tag.set_kind(kind);
         tag.set_next(head);
         self.pool.buckets.set_head(index, Some(block));
-        *self.count_of(kind) += 1;
-        Ok((block, true))
+        let count = self.count_of(kind);
+        *count = count.wrapping_add(1);
     }
 
     fn count_of(&mut self, kind: u8) -> &mut usize {
@@ -445,7 +513,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         while let Some(block) = next {
             let tag = *self.tag(block);
             let lines = words.len() / (LINE / 8);
-            if tag.hash == hash && tag.kind() == kind && tag.count() == lines {
+            if tag.hash == hash && tag.kind() & !SHARED == kind && tag.count() == lines {
                 let place = self.lines_of(block).cast::<u64>();
                 // SAFETY: the block has as many words, and is never written to.
                 let there = unsafe { core::slice::from_raw_parts(place, words.len()) };

@@ -129,7 +129,8 @@ impl<'s, M: Memory, G: Grace, L: Lock> Sweep<'s, M, G, L> {
         // SAFETY: the table refers to the row, the row to the page, and the page to
         // the sub-page, until the sweep's end at least.
         unsafe {
-            *row = self.store.lines_of(present).cast::<Row>().read();
+            let present: *const Row = self.store.lines_of(present).cast();
+            present.copy_to_nonoverlapping(row, 1);
             if length >= PAGE {
                 return;
             }

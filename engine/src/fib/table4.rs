@@ -5,10 +5,11 @@ use super::grace::{Grace, Lock, Memory};
 use super::owned::Owned;
 use super::page::{self, SLOTS};
 use super::slab::{Block, resolve};
-use super::store::{self, Row, Store};
+use super::store::{self, LiveRow, Row, Store};
 use super::sweep::{ROWS, Sweep};
 use super::trie4::{check, mask};
 use super::{FibError, TableFigures};
+use core::hint::select_unpredictable;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -75,7 +76,7 @@ struct Dump<'s, M: Memory, G: Grace, L: Lock> {
 #[repr(C, align(64))]
 struct Shared {
     /// The row of each /8.
-    root: [AtomicPtr<Row>; ROWS],
+    root: [AtomicPtr<LiveRow>; ROWS],
     store: *const store::Shared,
     /// Changes published.
     generation: AtomicU64,
@@ -100,14 +101,17 @@ impl<'s, M: Memory, G: Grace, L: Lock> Table4<'s, M, G, L> {
         // SAFETY: null pointers and integers.
         let mut shared: Owned<'s, Shared, M> = unsafe { Owned::zeroed(store.memory())? };
         shared.store = store.shared().as_ptr();
+        // SAFETY: integers.
+        let mut pages: Owned<'s, Row, M> = unsafe { Owned::zeroed(store.memory())? };
         let row = store.with(|held| {
-            let page = held.page(&[0; SLOTS])?;
+            // All slots 0, as the row still is.
+            let page = held.page(&pages.0)?;
             held.refer(page, SLOTS as u32 - 1);
-            let pages = Row([page.bits(); SLOTS]);
+            pages.0.fill(page.bits());
             let row = held
                 .row(&pages)
                 .inspect_err(|_| held.release_pages(&pages.0))?;
-            held.refer(row, ROWS as u32 - 1);
+            (1..ROWS).for_each(|_| held.refer_row(row));
             Ok(row)
         })?;
         let table = Self {
@@ -238,7 +242,7 @@ impl<'s, M: Memory, G: Grace, L: Lock> Table4<'s, M, G, L> {
         let old = self.row_at(place);
         self.store.with(|held| {
             let new = held.replace_row(row, changed, old)?;
-            if new != old {
+            if let Some(new) = new {
                 self.point(place, new);
                 self.published();
             }
@@ -290,7 +294,7 @@ impl<'s, M: Memory, G: Grace, L: Lock> Table4<'s, M, G, L> {
         let lines = unsafe { self.store.lines_of(row) };
         let place = place & 0xff;
         self.shared.blocks[place].store(row.bits(), Ordering::Relaxed);
-        self.shared.root[place].store(lines.cast::<Row>().cast_mut(), Ordering::Release);
+        self.shared.root[place].store(lines.cast::<LiveRow>().cast_mut(), Ordering::Release);
     }
 
     /// What the table holds, beside what it shares.
@@ -301,7 +305,7 @@ impl<'s, M: Memory, G: Grace, L: Lock> Table4<'s, M, G, L> {
     /// The class of the longest route that covers `dst`, or 0. For the owner, who
     /// knows that nobody changes the table; others have a [`Reader4`].
     pub fn lookup(&self, dst: u32) -> u32 {
-        find(&self.shared, dst)
+        find(&self.shared, dst, below)
     }
 
     /// The two ends of the table: one writer, and a reader that may be copied and
@@ -379,7 +383,7 @@ impl<G: Grace> Reader4<'_, G> {
     #[inline]
     pub fn lookup(&self, _section: &G::Section<'_>, dst: u32) -> u32 {
         // SAFETY: the table outlives `'t`.
-        find(unsafe { self.shared.as_ref() }, dst)
+        find(unsafe { self.shared.as_ref() }, dst, below)
     }
 
     /// As [`lookup`](Reader4::lookup), by the POPCNT instruction.
@@ -392,7 +396,9 @@ impl<G: Grace> Reader4<'_, G> {
     #[target_feature(enable = "popcnt")]
     pub unsafe fn lookup_popcnt(&self, _section: &G::Section<'_>, dst: u32) -> u32 {
         // SAFETY: the table outlives `'t`.
-        find(unsafe { self.shared.as_ref() }, dst)
+        find(unsafe { self.shared.as_ref() }, dst, |page, dst| {
+            below_popcnt(page, dst)
+        })
     }
 
     /// What the table holds, beside what it shares. Needs no section.
@@ -415,42 +421,106 @@ impl<G: Grace> Reader4<'_, G> {
     }
 }
 
+/// A lookup under way.
+#[derive(Clone, Copy)]
+struct Looking<'r> {
+    shared: &'r Shared,
+    dst: u32,
+    /// What were the generation, and then the default route's class, before it.
+    generation: u64,
+    default: u32,
+}
+
 /// One lookup, for a thread in a read section, or without a writer beside it.
+/// `below` ends it in a sub-page: a call out of the way, so that what most lookups
+/// run needs few registers.
 #[inline(always)]
-fn find(shared: &Shared, dst: u32) -> u32 {
-    loop {
-        let generation = shared.generation.load(Ordering::Acquire);
-        let default = shared.default.load(Ordering::Acquire);
-        // SAFETY: a table's root has rows of the store, and the thread is where it
-        // keeps them.
-        let class = unsafe { walk(shared, dst) };
-        let now = shared.generation.load(Ordering::Acquire);
-        if class == 0 && now != generation {
-            continue;
-        }
-        return if class == 0 { default } else { class };
+fn find(shared: &Shared, dst: u32, below: impl Fn(Looking<'_>, *const u8) -> u32) -> u32 {
+    let looking = Looking {
+        shared,
+        dst,
+        generation: shared.generation.load(Ordering::Acquire),
+        default: shared.default.load(Ordering::Acquire),
+    };
+    // SAFETY: a table's root has rows of the store, and the thread is where it keeps
+    // them.
+    match unsafe { walk(shared, dst) } {
+        Ok(class) => looking.end(class),
+        Err(page) => below(looking, page),
     }
 }
 
-/// The class that the pages have for `dst`.
+impl Looking<'_> {
+    /// The answer, when the pages say `class`.
+    #[inline(always)]
+    fn end(self, class: u32) -> u32 {
+        if self.shared.generation.load(Ordering::Acquire) != self.generation {
+            return find_again(self.shared, self.dst, class);
+        }
+        select_unpredictable(class == 0, self.default, class)
+    }
+
+    /// The answer of a sub-page.
+    #[inline(always)]
+    fn end_in(self, page: *const u8) -> u32 {
+        // SAFETY: `walk` found the page: a sub-page, which has none of its own.
+        let class = unsafe { page::answer(page, self.dst & 0xff) };
+        self.end(class.unwrap_or(0))
+    }
+}
+
+/// Ends a lookup in a sub-page.
+#[inline(never)]
+fn below(looking: Looking<'_>, page: *const u8) -> u32 {
+    looking.end_in(page)
+}
+
+/// As [`below`], by POPCNT.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "popcnt")]
+fn below_popcnt(looking: Looking<'_>, page: *const u8) -> u32 {
+    looking.end_in(page)
+}
+
+/// The rest of a lookup beside which a change ended, and whose pages said `class`.
+#[cold]
+#[inline(never)]
+fn find_again(shared: &Shared, dst: u32, class: u32) -> u32 {
+    let mut class = class;
+    while class == 0 {
+        let generation = shared.generation.load(Ordering::Acquire);
+        let default = shared.default.load(Ordering::Acquire);
+        // SAFETY: as in `find`, whose rest this is.
+        class = unsafe {
+            match walk(shared, dst) {
+                Ok(class) => class,
+                Err(page) => page::answer(page, dst & 0xff).unwrap_or(0),
+            }
+        };
+        if class == 0 && shared.generation.load(Ordering::Acquire) == generation {
+            return default;
+        }
+    }
+    class
+}
+
+/// The class that the pages have for `dst`, or `Err` with the sub-page that has it.
 ///
 /// # Safety
 ///
-/// The rows of `shared`, and what they refer to, stay during the call.
+/// The rows of `shared`, and what they refer to, stay during the call, and as long
+/// as the result is used.
 #[inline(always)]
-unsafe fn walk(shared: &Shared, dst: u32) -> u32 {
+unsafe fn walk(shared: &Shared, dst: u32) -> Result<u32, *const u8> {
     let row = shared.root[(dst >> 24) as usize].load(Ordering::Acquire);
-    // SAFETY: the caller's promise. The row was whole when it was released, and so
-    // was the directory, which has the slabs of all that the row leads to.
+    // SAFETY: the caller's promise. The row was whole when it was released, and a
+    // page when its number was; and so was the directory, which has the slabs of all
+    // that the page leads to.
     unsafe {
+        let number = (*row)[(dst >> 16) as usize & 0xff].load(Ordering::Acquire);
         let directory = (*shared.store).directory.load(Ordering::Relaxed);
-        let number = (*row).0[(dst >> 16) as usize & 0xff];
-        match page::answer(resolve(directory, number), (dst >> 8) & 0xff) {
-            Ok(class) => class,
-            Err(sub) => {
-                // A sub-page has no sub-pages.
-                page::answer(resolve(directory, sub), dst & 0xff).unwrap_or(0)
-            }
-        }
+        page::answer(resolve(directory, number), (dst >> 8) & 0xff)
+            .map_err(|sub| resolve(directory, sub))
     }
 }

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Readers and writers of two tables of one store, all at once: each answer must
+//! have been true while its lookup ran.
+//!
+//! Each writer goes round a circle of states that are known in advance. It says
+//! which change it begins and which it has finished; a reader notes the finished
+//! one before its lookup and the begun one after it, and the answer must be that
+//! of one of the states between.
+
+mod fib_rib;
+
+use fib_rib::{HostStore, Rib, settle, store};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use weft_engine::fib::{Reader4, Table4, Writer4};
+use weft_engine::sim::epoch::{HostEpoch, Section};
+use weft_engine::sim::memory::HostMemory;
+use weft_engine::sim::naive::{Naive, mask};
+use weft_engine::sim::random::Random;
+
+const ROUNDS: usize = if cfg!(miri) { 1 } else { 8 };
+
+/// Set this prefix to that class; 0 removes it.
+type Change = (u32, u8, u32);
+
+/// A circle of changes, and for each key its class after each of them.
+struct Circle {
+    changes: Vec<Change>,
+    keys: Vec<u32>,
+    /// By state, then by key. State `i` is the one before change `i`.
+    answers: Vec<Vec<u32>>,
+}
+
+impl Circle {
+    /// Pseudo-random changes within a nest of prefixes, and then their removal. The
+    /// classes are few, so that pages come again, in one table or the other.
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let keys: Vec<u32> = (0..16)
+            .map(|i| 0x0a01_0100 ^ (1u32 << (2 * i)))
+            .chain([0x0a01_0100])
+            .collect();
+        let mut changes = Vec::new();
+        let mut now = Rib::default();
+        for _ in 0..150 {
+            let len = random.below(33) as u8;
+            let prefix = random.pick(&keys).unwrap() & mask(len);
+            let class = random.below(9) as u32;
+            now.set(prefix, len, class);
+            changes.push((prefix, len, class));
+        }
+        let left = now.naive.routes.keys();
+        changes.extend(left.map(|&(prefix, len)| (prefix, len, 0)));
+        let answers = states(&changes, &keys);
+        Self {
+            changes,
+            keys,
+            answers,
+        }
+    }
+
+    /// Whether `class` was the answer for the key in a state from `from` to `to`,
+    /// counted over all rounds.
+    fn allows(&self, key: usize, class: u32, from: usize, to: usize) -> bool {
+        let length = self.changes.len();
+        to - from >= length || (from..=to).any(|state| self.answers[state % length][key] == class)
+    }
+}
+
+fn states(changes: &[Change], keys: &[u32]) -> Vec<Vec<u32>> {
+    let mut rib = Rib::default();
+    let mut answers = Vec::new();
+    for &(prefix, len, class) in changes {
+        answers.push(keys.iter().map(|&key| rib.naive.lookup(key)).collect());
+        rib.set(prefix, len, class);
+    }
+    assert_eq!(rib.naive, Naive::default(), "the circle closes");
+    answers
+}
+
+/// How far a writer is, counted over all rounds.
+#[derive(Default)]
+struct Progress {
+    begun: AtomicUsize,
+    finished: AtomicUsize,
+    over: AtomicBool,
+}
+
+fn write(
+    mut table: Writer4<'_, '_, HostMemory, HostEpoch, Mutex<()>>,
+    circle: &Circle,
+    progress: &Progress,
+) {
+    let mut rib = Rib::default();
+    for step in 0..ROUNDS * circle.changes.len() {
+        let (prefix, len, class) = circle.changes[step % circle.changes.len()];
+        progress.begun.store(step + 1, Ordering::SeqCst);
+        rib.set(prefix, len, class);
+        table.update(prefix, len, &rib).unwrap();
+        progress.finished.store(step + 1, Ordering::SeqCst);
+    }
+    progress.over.store(true, Ordering::SeqCst);
+}
+
+/// Looks up until the writer is done; returns how many lookups were compared with
+/// less than all states.
+fn read(table: Reader4<'_, HostEpoch>, circle: &Circle, progress: &Progress) -> usize {
+    let mut telling = 0;
+    while !progress.over.load(Ordering::SeqCst) {
+        for (key, &dst) in circle.keys.iter().enumerate() {
+            let section = Section::enter();
+            let from = progress.finished.load(Ordering::SeqCst);
+            let class = table.lookup(&section, dst);
+            let to = progress.begun.load(Ordering::SeqCst);
+            assert!(
+                circle.allows(key, class, from, to),
+                "class {class} for {dst:#x}, not so in states {from} to {to} of {}",
+                circle.changes.len(),
+            );
+            telling += usize::from(to - from < circle.changes.len());
+        }
+    }
+    telling
+}
+
+fn race(store: &HostStore, seed: u64) {
+    let circle = Circle::new(seed);
+    let mut table = Table4::new(store).unwrap();
+    let progress = Progress::default();
+    let (writer, reader) = table.split();
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| read(reader, &circle, &progress)))
+            .collect();
+        write(writer, &circle, &progress);
+        for reader in readers {
+            let telling = reader.join().unwrap();
+            assert!(telling > 0, "a reader that never ran beside the writer");
+        }
+    });
+}
+
+#[test]
+fn each_answer_was_true_while_its_lookup_ran() {
+    for seed in 1..=3 {
+        let (store, memory) = store();
+        // Two tables go round the same circle, and so share what they meet in.
+        thread::scope(|scope| {
+            scope.spawn(|| race(&store, seed));
+            race(&store, seed);
+        });
+        settle(&store);
+        let figures = store.figures();
+        assert_eq!((figures.pages, figures.rows, figures.used), (0, 0, 0));
+        drop(store);
+        assert_eq!(memory.bytes(), 0);
+    }
+}
