@@ -8,7 +8,7 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 17] = [
+const FUNCTIONS: [&str; 19] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
@@ -20,14 +20,18 @@ const FUNCTIONS: [&str; 17] = [
     "fib_epoch_call",
     "rt_get_inet_prefix_plen",
     "rt_get_raw_nhop",
+    "rt_get_inet_parent",
     "rt_tables_get_rnh",
     "rib_walk",
+    "rib_walk_from",
     "sysctl_ctx_(init|free)",
     "sysctl_add_oid",
     "sysctl_handle_(64|string)",
     "kernel_sysctlbyname",
 ];
-const TYPES: [&str; 9] = [
+const TYPES: [&str; 11] = [
+    "mtx",
+    "sockaddr_in",
     "fib_lookup_module",
     "fib_change_queue",
     "rib_rtable_info",
@@ -38,7 +42,8 @@ const TYPES: [&str; 9] = [
     "modeventtype_t",
     "weft_.*",
 ];
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 11] = [
+    "RIB_FLAG_LOCKED",
     "weft_shim_.*",
     "M_WEFT(_FIB)?",
     "M_(NOWAIT|WAITOK|ZERO)",
@@ -52,6 +57,7 @@ const VARIABLES: [&str; 10] = [
 ];
 /// Passed by pointer only: their fields are nobody's business here.
 const OPAQUE: [&str; 18] = [
+    "mtx",
     "epoch_tracker",
     "epoch_context",
     "rm_priotracker",
@@ -69,7 +75,6 @@ const OPAQUE: [&str; 18] = [
     "sysctl_oid",
     "sysctl_req",
     "sysctl_ctx_entry",
-    "sockaddr.*",
 ];
 
 fn main() {

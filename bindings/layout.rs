@@ -48,5 +48,11 @@ const LAYOUT: &[(&str, usize, &[Field])] = &[
     ("epoch_context", 16, &[]),
     ("rm_priotracker", 56, &[]),
     ("sysctl_ctx_list", 16, &[]),
+    ("mtx", 32, &[]),
     ("in_addr", 4, &[("s_addr", 0)]),
+    (
+        "sockaddr_in",
+        16,
+        &[("sin_len", 0), ("sin_family", 1), ("sin_addr", 4)],
+    ),
 ];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 6] = ["module", "kernel", "epoch", "sysctl", "fib", "vnet"];
+const AREAS: [&str; 7] = ["module", "kernel", "epoch", "lock", "sysctl", "fib", "vnet"];
 
 const WARNINGS: [&str; 8] = [
     "-Wall",

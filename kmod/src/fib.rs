@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `weft4`: the engine's IPv4 table as a lookup algorithm of the kernel.
+//! `weft4`: the engine's IPv4 tables as a lookup algorithm of the kernel.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -92,6 +92,22 @@ impl Number for Bytes {
     }
 }
 
+struct Pages;
+
+impl Number for Pages {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        fib::store_figures().pages as u64
+    }
+}
+
+struct Pending;
+
+impl Number for Pending {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        fib::store_figures().pending as u64
+    }
+}
+
 struct BytesLimit;
 
 impl Number for BytesLimit {
@@ -121,6 +137,19 @@ pub(crate) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno>
         c"bytes",
         Access::READ | Access::STATS,
         c"Bytes that the tables of all network stacks hold",
+    )?;
+    tree.number::<Pages>(
+        node,
+        c"pages",
+        Access::READ | Access::STATS,
+        c"Pages of these tables, of up to 65536 addresses each; one that several tables have alike \
+          counts once",
+    )?;
+    tree.number::<Pending>(
+        node,
+        c"pending",
+        Access::READ | Access::STATS,
+        c"Pages and rows that changes took out and that lookups under way may still read",
     )?;
     tree.number::<BytesLimit>(
         node,

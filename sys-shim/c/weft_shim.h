@@ -72,6 +72,12 @@ void	weft_shim_net_epoch_enter(struct epoch_tracker *);
 void	weft_shim_net_epoch_exit(struct epoch_tracker *);
 void	weft_shim_net_epoch_drain(void);
 
+/* lock.c */
+void	weft_shim_mtx_init(struct mtx *, const char *);
+void	weft_shim_mtx_destroy(struct mtx *);
+void	weft_shim_mtx_lock(struct mtx *);
+void	weft_shim_mtx_unlock(struct mtx *);
+
 /* sysctl.c */
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);
 struct sysctl_oid_list *weft_shim_sysctl_net(void);

@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use weft_bindings::kernel as c;
-use weft_engine::fib::{AfterGrace, Grace, Period};
+use weft_engine::fib::{Grace, Period};
 
 use super::context::{NetEpoch, Sleepable};
 use super::errno::Errno;
@@ -40,52 +40,43 @@ pub(crate) fn drain_net_epoch_callbacks(_sleepable: &mut Sleepable) {
 }
 
 /// What the epoch's callback finds: C's link first, then whose period ended, and
-/// what to drop if its owner has left.
+/// what to do about it.
 #[repr(C)]
 struct Slot {
     context: UnsafeCell<MaybeUninit<c::epoch_context>>,
     period: UnsafeCell<Option<NonNull<()>>>,
-    orphan: UnsafeCell<Option<Orphan>>,
+    afterwards: fn(),
 }
 
-/// A table that its owner left to the callback.
-struct Orphan {
-    table: NonNull<()>,
-    drop: unsafe fn(NonNull<()>),
-}
-
-/// Grace periods of the network epoch, for one route table of the engine.
+/// Grace periods of the network epoch, for what the engine keeps.
 ///
 /// # Invariants
-/// The slot is freed with this value, which the table owns; the engine does not
-/// drop a table while a period runs, so the callback finds its slot.
+/// The slot is freed with this value. The engine drops it only when no period runs,
+/// so the callback finds its slot.
 pub(crate) struct EpochGrace {
     slot: NonNull<Slot>,
 }
 
-// SAFETY: the slot is used by one thread at a time: by the table's writer while
+// SAFETY: the slot is used by one thread at a time: by the engine's writer while
 // no period runs, by the callback while one does.
 unsafe impl Send for EpochGrace {}
 
 impl EpochGrace {
+    /// `afterwards` is called when a period has ended, in a kernel thread that holds
+    /// no lock and is in no epoch.
+    ///
     /// # Errors
     /// `ENOMEM`. Does not sleep.
-    pub(crate) fn new() -> Result<Self, Errno> {
+    pub(crate) fn new(afterwards: fn()) -> Result<Self, Errno> {
         let slot = try_box(Slot {
             context: UnsafeCell::new(MaybeUninit::zeroed()),
             period: UnsafeCell::new(None),
-            orphan: UnsafeCell::new(None),
+            afterwards,
         })
         .map_err(|_| Errno::ENOMEM)?;
         Ok(Self {
             slot: NonNull::from(Box::leak(slot)),
         })
-    }
-
-    /// Another name for the slot, by which the table can be left to the callback
-    /// while the table itself owns the slot.
-    pub(super) fn heir(&self) -> Heir {
-        Heir { slot: self.slot }
     }
 }
 
@@ -94,25 +85,6 @@ impl Drop for EpochGrace {
         // SAFETY: `new` leaked this box, and by the invariant no callback that
         // knows the slot is to come.
         drop(unsafe { Box::from_raw(self.slot.as_ptr()) });
-    }
-}
-
-/// See [`EpochGrace::heir`].
-#[derive(Clone, Copy)]
-pub(super) struct Heir {
-    slot: NonNull<Slot>,
-}
-
-impl Heir {
-    /// Names what the callback drops if the table is abandoned to it.
-    ///
-    /// # Safety
-    /// The table that owns the slot is alive, and this is its last use before
-    /// `abandon`. `drop(table)` may be called by the callback, once.
-    pub(super) unsafe fn leave(self, table: NonNull<()>, drop: unsafe fn(NonNull<()>)) {
-        // SAFETY: the slot lives. A callback reads `orphan` only after the engine
-        // told it that the table is abandoned, which happens after this.
-        unsafe { *self.slot.as_ref().orphan.get() = Some(Orphan { table, drop }) };
     }
 }
 
@@ -141,16 +113,13 @@ unsafe extern "C" fn elapsed(context: c::epoch_context_t) {
     };
     // SAFETY: `context` is the first field of a slot that lives until the period
     // it stands for has been told to have elapsed, below.
-    let period = unsafe { (*slot.as_ref().period.get()).take() };
+    let (period, afterwards) = unsafe {
+        let slot = slot.as_ref();
+        ((*slot.period.get()).take(), slot.afterwards)
+    };
     let Some(period) = period else { return };
-    // SAFETY: `start` stored it, and this is its one use.
-    let after = unsafe { Period::from_raw(period) }.elapsed();
-    if after == AfterGrace::Abandoned {
-        // SAFETY: the owner left the table, and with it the slot, to this call.
-        unsafe {
-            if let Some(orphan) = (*slot.as_ref().orphan.get()).take() {
-                (orphan.drop)(orphan.table);
-            }
-        }
-    }
+    // SAFETY: `start` stored it, and this is its one use. From here on the slot
+    // is the writer's again.
+    let _ = unsafe { Period::from_raw(period) }.elapsed();
+    afterwards();
 }

@@ -14,6 +14,10 @@
 //! is filled before the change that mentions it reaches us, and what it pointed
 //! to is freed a grace period after the last change that took it out.
 //!
+//! The tables of all instances share one store of the engine. It keeps no routes:
+//! when one changes, the engine asks the route table, which is locked, for those
+//! around it ([`LockedRoutes`]).
+//!
 //! An instance that missed a change must take no further one. It misses one for
 //! want of memory; or the framework keeps changes from it while a rebuild is due,
 //! and when the rebuild fails goes on as if nothing had been missed, which the
@@ -23,19 +27,22 @@
 //! and changes with "rebuild".
 
 use alloc::boxed::Box;
+use core::arch::x86_64::__cpuid;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_int, c_void};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use weft_bindings::kernel as c;
-use weft_engine::fib::{FibError, Leave, Reader, Trie4};
+use weft_engine::fib::{FibError, Reader4, Routes, Store, StoreFigures, Table4};
 
 use super::context::{NetEpoch, Sleepable};
-use super::epoch::{EpochGrace, Heir, drain_net_epoch_callbacks};
+use super::epoch::{EpochGrace, drain_net_epoch_callbacks};
 use super::errno::Errno;
+use super::kernel::random_seed;
+use super::lock::Mtx;
 use super::memory::{FibMemory, try_box};
 
 /// What an algorithm decides, beside how it looks up.
@@ -56,7 +63,7 @@ pub(crate) trait Policy: 'static {
 /// Builds of one table in a row that may find no memory before it is given up.
 const BUILD_TRIES: u32 = 2;
 
-/// Instances that exist, those that wait for their last grace period included.
+/// Instances that exist.
 static INSTANCES: AtomicU32 = AtomicU32::new(0);
 
 /// How many tables the module's algorithms serve, or did until a moment ago.
@@ -77,7 +84,7 @@ impl<P: Policy> Registered<P> {
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(crate) fn register(_sleepable: &mut Sleepable) -> Result<Self, Errno> {
+    pub(crate) fn register(sleepable: &mut Sleepable) -> Result<Self, Errno> {
         // SAFETY: integers, null pointers and absent functions are all zero.
         let mut module: c::fib_lookup_module = unsafe { MaybeUninit::zeroed().assume_init() };
         module.flm_name = P::NAME.as_ptr().cast_mut();
@@ -85,15 +92,21 @@ impl<P: Policy> Registered<P> {
         module.flm_init_cb = Some(init::<P>);
         module.flm_destroy_cb = Some(destroy);
         module.flm_dump_rib_item_cb = Some(dump::<P>);
-        module.flm_dump_end_cb = Some(dump_end);
+        module.flm_dump_end_cb = Some(dump_end::<P>);
         module.flm_change_rib_item_cb = Some(change::<P>);
         module.flm_change_rib_items_cb = Some(change_batch::<P>);
         module.flm_lookup = Some(lookup);
         module.flm_get_pref = Some(preference::<P>);
         let module = try_box(module).map_err(|_| Errno::ENOMEM)?;
+        open_store()?;
         let module = NonNull::from(Box::leak(module));
         // SAFETY: the structure stays in place until it is unregistered.
-        Errno::check(unsafe { c::fib_module_register(module.as_ptr()) })?;
+        if let Err(error) = Errno::check(unsafe { c::fib_module_register(module.as_ptr()) }) {
+            close_store(sleepable);
+            // SAFETY: leaked above, and refused.
+            drop(unsafe { Box::from_raw(module.as_ptr()) });
+            return Err(error);
+        }
         Ok(Self {
             module: Some(module),
             policy: PhantomData,
@@ -113,29 +126,92 @@ impl<P: Policy> Registered<P> {
         // nothing, as long as an instance exists.
         Errno::check(unsafe { c::fib_module_unregister(module.as_ptr()) })?;
         self.module = None;
-        // An instance may have been left to a callback of the epoch.
-        drain_net_epoch_callbacks(sleepable);
+        close_store(sleepable);
         // SAFETY: leaked by `register`, and unknown to the framework now.
         drop(unsafe { Box::from_raw(module.as_ptr()) });
         Ok(())
     }
 }
 
+/// What the tables of all instances share.
+type FibStore = Store<FibMemory, EpochGrace, Mtx>;
+
+/// The store, as long as an algorithm is registered. The framework's callbacks
+/// carry no argument of ours by which an instance that is made could find it.
+static STORE: AtomicPtr<FibStore> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes the store; not inlined, for the sake of its caller's stack frame.
+#[inline(never)]
+fn open_store() -> Result<(), Errno> {
+    let grace = EpochGrace::new(tidy)?;
+    let lock = Mtx::new(c"weft route tables")?;
+    let store = Store::new(FibMemory, grace, lock, random_seed()).map_err(|_| Errno::ENOMEM)?;
+    let store = try_box(store).map_err(|_| Errno::ENOMEM)?;
+    STORE.store(Box::into_raw(store), Ordering::Release);
+    Ok(())
+}
+
+/// Gives all memory of the store back. No instance exists any more.
+fn close_store(sleepable: &mut Sleepable) {
+    while store().is_some_and(|store| {
+        store.reclaim();
+        store.figures().pending > 0
+    }) {
+        drain_net_epoch_callbacks(sleepable);
+    }
+    // The last period's callback looks at the store.
+    drain_net_epoch_callbacks(sleepable);
+    let store = STORE.swap(ptr::null_mut(), Ordering::AcqRel);
+    if !store.is_null() {
+        // SAFETY: boxed by `open_store`; no instance and no callback is left that
+        // could refer to it.
+        drop(unsafe { Box::from_raw(store) });
+    }
+}
+
+fn store() -> Option<&'static FibStore> {
+    // SAFETY: `close_store` takes it down when nobody is left to ask.
+    unsafe { STORE.load(Ordering::Acquire).as_ref() }
+}
+
+/// How often a callback of the epoch gives some hundred blocks back.
+const TIDY_ROUNDS: u32 = 64;
+
+/// What is done when a grace period of the store has ended: part of what waited
+/// for it is given back, in short holds of the lock. The rest goes with later
+/// changes.
+fn tidy() {
+    let Some(store) = store() else { return };
+    let mut pending = store.figures().pending;
+    for _ in 0..TIDY_ROUNDS {
+        store.reclaim();
+        let now = store.figures().pending;
+        if now == 0 || now == pending {
+            break;
+        }
+        pending = now;
+    }
+}
+
+/// What the tables of all instances hold together.
+pub(crate) fn store_figures() -> StoreFigures {
+    store().map(Store::figures).unwrap_or_default()
+}
+
 /// One table of one FIB, as the framework keeps it.
 struct Instance {
     /// The lookup's way into `table`, beside its writer.
-    reader: Reader<'static, EpochGrace>,
+    reader: Reader4<'static, EpochGrace>,
     /// Index to nexthop; index 0 is not used.
     nexthops: *const *mut c::nhop_object,
     framework: *mut c::fib_data,
     fib: u32,
-    heir: Heir,
     /// Instances before this one, in a row, whose building found no memory.
     failed_builds: u32,
     /// A change was missed.
     stale: AtomicBool,
     /// Touched by callbacks under the route table's write lock only.
-    table: UnsafeCell<Trie4<FibMemory, EpochGrace>>,
+    table: UnsafeCell<Table4<'static, FibMemory, EpochGrace, Mtx>>,
 }
 
 impl Drop for Instance {
@@ -146,9 +222,7 @@ impl Drop for Instance {
 
 impl Instance {
     fn new(fib: u32, framework: *mut c::fib_data, failed_builds: u32) -> Result<Box<Self>, Errno> {
-        let grace = EpochGrace::new()?;
-        let heir = grace.heir();
-        let table = Trie4::new(FibMemory, grace).map_err(|_| Errno::ENOMEM)?;
+        let table = Table4::new(store().ok_or(Errno::ENOENT)?).map_err(|_| Errno::ENOMEM)?;
         // SAFETY: the reader goes into the instance that owns the table, and the
         // framework looks up in an instance only before it destroys it.
         let reader = unsafe { table.reader().detach() };
@@ -159,7 +233,6 @@ impl Instance {
             nexthops: unsafe { c::fib_get_nhop_array(framework) }.cast_const(),
             framework,
             fib,
-            heir,
             failed_builds,
             stale: AtomicBool::new(false),
             table: UnsafeCell::new(table),
@@ -176,22 +249,33 @@ impl Instance {
         unsafe { &*data.cast() }
     }
 
-    /// Puts a route in, or changes its nexthop; `nexthop` null takes it out.
+    /// The table, for a callback.
     ///
     /// # Safety
-    /// The route table's write lock is held, and a nexthop has an index.
-    unsafe fn apply(&self, route: Route, nexthop: *mut c::nhop_object) -> Result<(), FibError> {
+    /// The route table's write lock is held, and nothing else in this callback has
+    /// a reference to the engine's table.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn table(&self) -> &mut Table4<'static, FibMemory, EpochGrace, Mtx> {
+        // SAFETY: the write lock lets one callback run at a time; the rest is the
+        // caller's promise.
+        unsafe { &mut *self.table.get() }
+    }
+
+    /// Brings the table up to a change of the routes.
+    ///
+    /// # Safety
+    /// As for [`table`](Instance::table); `rib` is the route table.
+    unsafe fn follow(&self, rib: *const c::rib_head, route: Route) -> Result<(), FibError> {
         if self.stale.load(Ordering::Relaxed) {
             return Err(FibError::OutOfMemory);
         }
-        // SAFETY: the write lock makes this the only reference.
-        let table = unsafe { &mut *self.table.get() };
-        if nexthop.is_null() {
-            return table.remove(route.prefix, route.length).map(|_| ());
-        }
-        // SAFETY: the framework's own pointers.
-        let index = unsafe { c::fib_get_nhop_idx(self.framework, nexthop) };
-        table.insert(route.prefix, route.length, index).map(|_| ())
+        let routes = LockedRoutes {
+            rib,
+            fib: self.fib,
+            framework: self.framework,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.table() }.update(route.prefix, route.length, &routes)
     }
 
     /// The framework's word for how a change went.
@@ -240,11 +324,29 @@ pub(crate) struct Route {
 impl Route {
     fn new(address: c::in_addr, length: c_int) -> Self {
         let length = length.clamp(0, 32) as u8;
-        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
         Self {
-            prefix: u32::from_be(address.s_addr) & mask,
+            prefix: u32::from_be(address.s_addr) & Self::mask(length),
             length,
         }
+    }
+
+    /// A socket address of that many leading ones, or of the prefix.
+    fn socket_address(address: u32) -> c::sockaddr_in {
+        c::sockaddr_in {
+            sin_len: size_of::<c::sockaddr_in>() as u8,
+            sin_family: c::AF_INET as u8,
+            sin_port: 0,
+            sin_addr: c::in_addr {
+                s_addr: address.to_be(),
+            },
+            sin_zero: [0; 8],
+        }
+    }
+
+    fn mask(length: u8) -> u32 {
+        u32::MAX
+            .checked_shl(32 - u32::from(length.min(32)))
+            .unwrap_or(0)
     }
 
     /// The route that an entry of the table stands for.
@@ -289,26 +391,11 @@ unsafe extern "C" fn init<P: Policy>(
 }
 
 unsafe extern "C" fn destroy(data: *mut c_void) {
-    let Some(data) = NonNull::new(data.cast::<()>()) else {
-        return;
-    };
-    // SAFETY: `init` made it, no callback comes any more, and all lookups that
-    // could see it have ended: this is the only reference.
-    unsafe {
-        let instance = Instance::from_data(data.as_ptr().cast());
-        instance.heir.leave(data, drop_instance);
-        match (*instance.table.get()).abandon() {
-            Leave::Now => drop_instance(data),
-            Leave::WithPeriod => {}
-        }
+    if !data.is_null() {
+        // SAFETY: `init` made it, no callback comes any more, and all lookups that
+        // could see it have ended: this is the only reference.
+        drop(unsafe { Box::from_raw(data.cast::<Instance>()) });
     }
-}
-
-/// # Safety
-/// `data` is an instance's pointer, from `Box::into_raw`, used for the last time.
-unsafe fn drop_instance(data: NonNull<()>) {
-    // SAFETY: the caller's promise.
-    drop(unsafe { Box::from_raw(data.as_ptr().cast::<Instance>()) });
 }
 
 unsafe extern "C" fn dump<P: Policy>(
@@ -318,18 +405,28 @@ unsafe extern "C" fn dump<P: Policy>(
     // SAFETY: the framework's pointers, under the table's write lock.
     unsafe {
         let instance = Instance::from_data(data);
-        let outcome = instance.apply(Route::of(entry), c::rt_get_raw_nhop(entry));
+        let route = Route::of(entry);
+        let class = c::fib_get_nhop_idx(instance.framework, c::rt_get_raw_nhop(entry));
+        let outcome = instance.table().route(route.prefix, route.length, class);
         instance.verdict_of_build::<P>(outcome)
     }
 }
 
-unsafe extern "C" fn dump_end(data: *mut c_void, datapath: *mut c::fib_dp) -> c::flm_op_result {
-    // SAFETY: the framework's place for function and argument.
+unsafe extern "C" fn dump_end<P: Policy>(
+    data: *mut c_void,
+    datapath: *mut c::fib_dp,
+) -> c::flm_op_result {
+    // SAFETY: the framework's pointers, under the table's write lock, its place for
+    // function and argument among them.
     unsafe {
-        (*datapath).f = Some(lookup);
-        (*datapath).arg = data;
+        let instance = Instance::from_data(data);
+        let verdict = instance.verdict_of_build::<P>(instance.table().end());
+        if verdict == c::FLM_SUCCESS {
+            (*datapath).f = Some(best_lookup());
+            (*datapath).arg = data;
+        }
+        verdict
     }
-    c::FLM_SUCCESS
 }
 
 unsafe extern "C" fn change<P: Policy>(
@@ -337,20 +434,19 @@ unsafe extern "C" fn change<P: Policy>(
     change: *mut c::rib_cmd_info,
     data: *mut c_void,
 ) -> c::flm_op_result {
-    // SAFETY: the framework's pointers, under the table's write lock. A change
-    // that leaves a nexthop, or a smaller group, names it in `rc_nh_new`.
+    // SAFETY: the framework's pointers, under the table's write lock.
     unsafe {
         let instance = Instance::from_data(data);
         if c::weft_shim_rib_behind(table) > 1 {
             instance.stale.store(true, Ordering::Relaxed);
         }
-        let outcome = instance.apply(Route::of((*change).rc_rt), (*change).rc_nh_new);
+        let outcome = instance.follow(table, Route::of((*change).rc_rt));
         instance.verdict::<P>(outcome)
     }
 }
 
 unsafe extern "C" fn change_batch<P: Policy>(
-    _table: *mut c::rib_head,
+    table: *mut c::rib_head,
     queue: *mut c::fib_change_queue,
     data: *mut c_void,
 ) -> c::flm_op_result {
@@ -361,7 +457,7 @@ unsafe extern "C" fn change_batch<P: Policy>(
         for at in 0..(*queue).count as usize {
             let entry = (*queue).entries.add(at);
             let route = Route::new((*entry).__bindgen_anon_1.addr4, c_int::from((*entry).plen));
-            let verdict = instance.verdict::<P>(instance.apply(route, (*entry).nh_new));
+            let verdict = instance.verdict::<P>(instance.follow(table, route));
             if verdict != c::FLM_SUCCESS {
                 return verdict;
             }
@@ -375,28 +471,161 @@ unsafe extern "C" fn preference<P: Policy>(table: *const c::rib_rtable_info) -> 
     P::preference(unsafe { (*table).num_prefixes })
 }
 
-/// The hot path: each IPv4 packet that the kernel routes comes through here.
+/// The lookup to give to the framework: by POPCNT where the CPU has it, which
+/// GENERIC does not take for granted.
+fn best_lookup() -> Lookup {
+    const POPCNT: u32 = 1 << 23;
+    if __cpuid(1).ecx & POPCNT != 0 {
+        lookup_popcnt
+    } else {
+        lookup
+    }
+}
+
+/// A lookup, as the framework calls it.
+type Lookup = unsafe extern "C" fn(*mut c_void, c::flm_lookup_key, u32) -> *mut c::nhop_object;
+
+impl Instance {
+    /// The nexthop of a class that the table answered.
+    ///
+    /// # Safety
+    /// The framework gave the class to the table, and its array has a slot for it.
+    #[inline(always)]
+    unsafe fn nexthop(&self, class: u32) -> *mut c::nhop_object {
+        match class {
+            0 => ptr::null_mut(),
+            // SAFETY: the caller's promise.
+            index => unsafe { *self.nexthops.add(index as usize) },
+        }
+    }
+}
+
+/// The hot path: each IPv4 packet that the kernel routes comes through here, or
+/// through `lookup_popcnt`.
 unsafe extern "C" fn lookup(
     data: *mut c_void,
     key: c::flm_lookup_key,
     _scope: u32,
 ) -> *mut c::nhop_object {
     // SAFETY: the kernel looks up in the network epoch, which keeps the instance;
-    // IPv4's key is an address. An index that the table answers was given to it
-    // by the framework, whose array has a slot for it.
+    // IPv4's key is an address.
     unsafe {
         let instance = Instance::from_data(data);
         let destination = u32::from_be(key.__bindgen_anon_1.addr4.s_addr);
-        match instance.reader.lookup(&NetEpoch::assume(), destination) {
-            0 => ptr::null_mut(),
-            index => *instance.nexthops.add(index as usize),
+        instance.nexthop(instance.reader.lookup(&NetEpoch::assume(), destination))
+    }
+}
+
+/// As `lookup`, on a CPU with POPCNT.
+#[target_feature(enable = "popcnt")]
+unsafe extern "C" fn lookup_popcnt(
+    data: *mut c_void,
+    key: c::flm_lookup_key,
+    _scope: u32,
+) -> *mut c::nhop_object {
+    // SAFETY: as in `lookup`; `best_lookup` chose this function for such a CPU.
+    unsafe {
+        let instance = Instance::from_data(data);
+        let destination = u32::from_be(key.__bindgen_anon_1.addr4.s_addr);
+        instance.nexthop(
+            instance
+                .reader
+                .lookup_popcnt(&NetEpoch::assume(), destination),
+        )
+    }
+}
+
+/// The route table, whose lock is held, as the engine asks it.
+struct LockedRoutes {
+    rib: *const c::rib_head,
+    fib: u32,
+    framework: *mut c::fib_data,
+}
+
+impl LockedRoutes {
+    /// The class of a route: its nexthop's index.
+    ///
+    /// # Safety
+    /// `entry` is an entry of this table.
+    unsafe fn class(&self, entry: *const c::rtentry) -> u32 {
+        // SAFETY: the caller's promise, and the framework's own pointers.
+        unsafe { c::fib_get_nhop_idx(self.framework, c::rt_get_raw_nhop(entry)) }
+    }
+}
+
+impl Routes for LockedRoutes {
+    fn count(&self) -> usize {
+        // SAFETY: the table is locked.
+        unsafe { c::weft_shim_rib_prefixes(self.rib) as usize }
+    }
+
+    fn inside(&self, prefix: u32, plen: u8, visit: &mut dyn FnMut(u32, u8, u32) -> bool) {
+        let mut destination = Route::socket_address(prefix);
+        let mut mask = Route::socket_address(Route::mask(plen));
+        let mut walk = Walk {
+            routes: self,
+            last: prefix | !Route::mask(plen),
+            first: prefix,
+            visit,
+        };
+        // SAFETY: the table is locked by the caller of the callback that we are in;
+        // the addresses and the walk live during the call.
+        unsafe {
+            c::rib_walk_from(
+                self.fib,
+                c::AF_INET as c_int,
+                c::RIB_FLAG_LOCKED,
+                (&raw mut destination).cast(),
+                (&raw mut mask).cast(),
+                Some(step),
+                (&raw mut walk).cast(),
+            );
         }
+    }
+
+    fn around(&self, prefix: u32, plen: u8) -> Option<(u8, u32)> {
+        let address = c::in_addr {
+            s_addr: prefix.to_be(),
+        };
+        // SAFETY: the table is locked.
+        unsafe {
+            let entry = c::rt_get_inet_parent(self.fib, address, c_int::from(plen));
+            if entry.is_null() {
+                return None;
+            }
+            Some((Route::of(entry).length, self.class(entry)))
+        }
+    }
+}
+
+/// A walk through the routes of some addresses.
+struct Walk<'w> {
+    routes: &'w LockedRoutes,
+    first: u32,
+    last: u32,
+    visit: &'w mut dyn FnMut(u32, u8, u32) -> bool,
+}
+
+unsafe extern "C" fn step(entry: *mut c::rtentry, walk: *mut c_void) -> c_int {
+    // SAFETY: `inside` passed its walk, and an entry of the locked table.
+    unsafe {
+        let walk = &mut *walk.cast::<Walk<'_>>();
+        let route = Route::of(entry);
+        if route.prefix > walk.last {
+            return -1;
+        }
+        if route.prefix < walk.first {
+            return 0;
+        }
+        let more = (walk.visit)(route.prefix, route.length, walk.routes.class(entry));
+        if more { 0 } else { -1 }
     }
 }
 
 /// The module's lookup in one FIB of the current network stack, to be compared
 /// with the route table.
 pub(super) struct Datapath<'e> {
+    function: Lookup,
     data: *mut c_void,
     epoch: PhantomData<&'e ()>,
 }
@@ -414,10 +643,11 @@ impl<'e> Datapath<'e> {
         // SAFETY: in the epoch, and there is such a FIB; a place to write to.
         unsafe { c::weft_shim_fib4_datapath(fib, &raw mut datapath) };
         let function = datapath.f?;
-        if !ptr::fn_addr_eq(function, lookup as unsafe extern "C" fn(_, _, _) -> _) {
+        if !ptr::fn_addr_eq(function, best_lookup()) {
             return None;
         }
         Some(Self {
+            function,
             data: datapath.arg,
             epoch: PhantomData,
         })
@@ -432,6 +662,6 @@ impl<'e> Datapath<'e> {
             s_addr: destination.to_be(),
         };
         // SAFETY: the argument belongs to this function, and the epoch keeps it.
-        unsafe { lookup(self.data, key, 0) }
+        unsafe { (self.function)(self.data, key, 0) }
     }
 }

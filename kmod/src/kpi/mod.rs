@@ -11,6 +11,7 @@ pub(crate) mod epoch;
 pub(crate) mod errno;
 pub(crate) mod fib;
 pub(crate) mod kernel;
+mod lock;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod module;
