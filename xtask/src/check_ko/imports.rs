@@ -17,6 +17,10 @@ use object::read::elf::{FileHeader, Sym};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+/// What the compiler calls of its own accord, or not, as it sees fit each time: in
+/// the list these may be without use.
+const COMPILERS_OWN: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
+
 /// The names that one kernel defines for modules.
 pub(super) struct Kernel {
     path: PathBuf,
@@ -150,7 +154,8 @@ fn check_list(list: &NameList, imports: &[Import<'_>]) -> Vec<Violation> {
                 first,
             });
         }
-        if !imports.iter().any(|import| import.name == symbol) {
+        let needed = imports.iter().any(|import| import.name == symbol);
+        if !needed && !COMPILERS_OWN.contains(&symbol.as_str()) {
             found.push(Violation::ImportStale {
                 symbol,
                 list: path,
