@@ -27,7 +27,11 @@ test:
 vm:
 	$(XTASK) vm
 
+# Race the route tables against their peers, natively; see docs/benchmarks.md.
+bench-fib:
+	$(XTASK) bench-fib
+
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm clean
+.PHONY: all setup build run test vm bench-fib clean

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Side-by-side benchmarks of the engine against named peers, on the host, where
+//! caches are real. `weft-bench` races longest-prefix match; see
+//! `docs/benchmarks.md` for how a figure comes to be.
+//!
+//! [`contender`] says what can be raced, [`race`] how, [`record`] what is kept of
+//! it; [`report`] and [`plot`] know the kept records only.
+
+pub mod c_peer;
+pub mod clock;
+pub mod contender;
+pub mod crates;
+#[cfg(weft_dpdk)]
+mod dpdk;
+pub mod held;
+pub mod keys;
+pub mod plot;
+pub mod race;
+pub mod record;
+pub mod report;
+pub mod routes;
+pub mod stats;
+pub mod weft;
+
+/// The peers from DPDK, or why there are none.
+pub fn dpdk() -> Result<Vec<c_peer::CPeer>, String> {
+    #[cfg(weft_dpdk)]
+    return dpdk::peers();
+    #[cfg(not(weft_dpdk))]
+    Err(String::from(env!("WEFT_DPDK_ABSENT")))
+}

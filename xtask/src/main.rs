@@ -3,6 +3,7 @@
 //! commands.
 
 mod agent;
+mod bench;
 mod build;
 mod check_ko;
 mod headers;
@@ -39,6 +40,8 @@ enum Task {
     Run(simulate::SimulateArgs),
     /// Run the engine as a router on this host
     Simulate(simulate::SimulateArgs),
+    /// Race the route tables against their peers, natively (see docs/benchmarks.md)
+    BenchFib(bench::BenchFibArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Test the module in virtual machines
@@ -74,6 +77,11 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Clippy => build::clippy(&build::Build::prepare(&root)?)?,
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
+        Task::BenchFib(arguments) => {
+            if !bench::fib(&root, &arguments)?.success() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Task::Test => return test::run(&root),
         Task::Vm(arguments) => {
             let counts = vm::run(&build::Build::prepare(&root)?, &arguments)?;

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Plots in SVG, made of records.
+
+use crate::race::OURS;
+use crate::record::Record;
+use crate::stats::median;
+use anyhow::{Context, anyhow};
+use plotters::chart::MeshStyle;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::ValueFormatter;
+use plotters::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// Colours that differ for the colour-blind too (Okabe and Ito). Ours is first.
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(0, 0, 0),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 114, 178),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(150, 150, 150),
+];
+
+const WIDTH: u32 = 960;
+/// Of one panel.
+const HEIGHT: u32 = 320;
+/// Of the title and the legend above the panels.
+const HEAD: u32 = 76;
+
+/// Draws all plots of which there are records, and returns their paths.
+pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut paths = Vec::new();
+    for next_hops in ["clustered", "random"] {
+        let figures = [
+            (
+                format!("fib-lookup-{next_hops}"),
+                lookups(records, next_hops),
+            ),
+            (
+                format!("fib-change-{next_hops}"),
+                changes(records, next_hops),
+            ),
+        ];
+        paths.extend(figures);
+    }
+    paths.push(("fib-size".into(), sizes(records)));
+    paths.push(("fib-memory".into(), memory(records)));
+    let palette = Palette::of(records);
+    let mut drawn = Vec::new();
+    for (name, figure) in paths {
+        if !figure.panels.is_empty() {
+            let path = folder.join(name).with_extension("svg");
+            figure
+                .draw(&path, &palette)
+                .with_context(|| format!("cannot draw {}", path.display()))?;
+            drawn.push(path);
+        }
+    }
+    Ok(drawn)
+}
+
+/// Panels that share a title and a legend.
+struct Figure {
+    title: String,
+    /// The names of the legend.
+    names: Vec<String>,
+    panels: Vec<Panel>,
+}
+
+/// One plot with both axes.
+struct Panel {
+    title: String,
+    x: &'static str,
+    y: &'static str,
+    content: Content,
+}
+
+enum Content {
+    /// Ratios around 1: for each group one bar a name, with its spread.
+    Bars { groups: Vec<String>, bars: Vec<Bar> },
+    /// Lines over a logarithmic axis of numbers, or over named steps.
+    Lines {
+        steps: Option<Vec<String>>,
+        lines: BTreeMap<String, Vec<(f64, f64)>>,
+    },
+}
+
+struct Bar {
+    group: usize,
+    name: String,
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+/// The values of `of`, in their order, each once.
+fn distinct<'r>(records: &[&'r Record], of: impl Fn(&'r Record) -> String) -> Vec<String> {
+    let mut values = Vec::new();
+    for record in records {
+        let value = of(record);
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values
+}
+
+fn peers(records: &[&Record]) -> Vec<String> {
+    distinct(records, |record| record.peer.clone())
+}
+
+/// Ratios of lookup times: a panel for each kind of calls.
+fn lookups(records: &[Record], next_hops: &str) -> Figure {
+    let of: Vec<&Record> = records
+        .iter()
+        .filter(|record| record.at.experiment == "lookup" && record.at.next_hops == next_hops)
+        .collect();
+    let groups = distinct(&of, |record| record.at.pattern.clone());
+    let panel = |calls: String| {
+        let records = of.iter().filter(|record| record.at.calls == calls);
+        let bars = records.filter_map(|record| {
+            let spread = record.spread.ratio?;
+            Some(Bar {
+                group: groups
+                    .iter()
+                    .position(|group| *group == record.at.pattern)?,
+                name: record.peer.clone(),
+                value: record.ratio?,
+                low: spread.min,
+                high: spread.max,
+            })
+        });
+        Panel {
+            title: calls.clone(),
+            x: "pattern of the keys",
+            y: "their time / ours",
+            content: Content::Bars {
+                bars: bars.collect(),
+                groups: groups.clone(),
+            },
+        }
+    };
+    Figure {
+        title: format!(
+            "Lookups in the whole table, {next_hops} next hops: above 1, ours is faster"
+        ),
+        names: peers(&of),
+        panels: distinct(&of, |record| record.at.calls.clone())
+            .into_iter()
+            .map(panel)
+            .collect(),
+    }
+}
+
+/// Lines of the values of ours and of each peer over `x`. Ours was measured
+/// beside each peer; the line is the median of these.
+fn lines(
+    records: &[&Record],
+    x: impl Fn(&Record) -> Option<f64>,
+) -> BTreeMap<String, Vec<(f64, f64)>> {
+    let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut ours: Vec<(f64, Vec<f64>)> = Vec::new();
+    for record in records {
+        let Some(x) = x(record) else { continue };
+        match ours.iter_mut().find(|(at, _)| *at == x) {
+            Some((_, values)) => values.push(record.ours),
+            None => ours.push((x, vec![record.ours])),
+        }
+        if let Some(theirs) = record.theirs {
+            lines
+                .entry(record.peer.clone())
+                .or_default()
+                .push((x, theirs));
+        }
+    }
+    let ours = ours.into_iter().map(|(x, values)| (x, median(&values)));
+    lines.insert(OURS.into(), ours.collect());
+    for line in lines.values_mut() {
+        line.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    }
+    lines
+}
+
+fn with_ours(peers: Vec<String>) -> Vec<String> {
+    std::iter::once(OURS.to_owned()).chain(peers).collect()
+}
+
+/// Times and bytes against the number of routes.
+fn sizes(records: &[Record]) -> Figure {
+    let of: Vec<&Record> = records
+        .iter()
+        .filter(|record| record.at.experiment == "size")
+        .collect();
+    let metrics = [
+        ("time a lookup", "ns a lookup"),
+        ("lookup bytes", "bytes that lookups read"),
+    ];
+    let panel = |(metric, y): (&str, &'static str)| {
+        let of: Vec<&Record> = of.iter().copied().filter(|r| r.metric == metric).collect();
+        let lines = lines(&of, |record| Some(record.at.prefixes as f64));
+        (!of.is_empty()).then(|| Panel {
+            title: metric.into(),
+            x: "routes",
+            y,
+            content: Content::Lines { steps: None, lines },
+        })
+    };
+    Figure {
+        title: "Announced keys, generated tables, clustered next hops".into(),
+        names: with_ours(peers(&of)),
+        panels: metrics.into_iter().filter_map(panel).collect(),
+    }
+}
+
+/// Bytes against the number of FIBs: a panel for each way to differ.
+fn memory(records: &[Record]) -> Figure {
+    let of: Vec<&Record> = records
+        .iter()
+        .filter(|record| record.at.experiment == "fibs" && record.metric == "all bytes")
+        .collect();
+    let panel = |differ: String| {
+        let of: Vec<&Record> = of
+            .iter()
+            .copied()
+            .filter(|r| r.at.differ == differ)
+            .collect();
+        Panel {
+            title: format!("1% of the routes differ, {differ}"),
+            x: "FIBs",
+            y: "bytes held",
+            content: Content::Lines {
+                steps: None,
+                lines: lines(&of, |record| record.at.fibs.map(|fibs| fibs as f64)),
+            },
+        }
+    };
+    Figure {
+        title: "Memory for many FIBs of the whole table".into(),
+        names: with_ours(peers(&of)),
+        panels: distinct(&of, |record| record.at.differ.clone())
+            .into_iter()
+            .map(panel)
+            .collect(),
+    }
+}
+
+/// Quantiles of the time of a change: a panel for each kind.
+fn changes(records: &[Record], next_hops: &str) -> Figure {
+    let of: Vec<&Record> = records
+        .iter()
+        .filter(|record| {
+            record.at.experiment == "change"
+                && record.at.next_hops == next_hops
+                && record.at.percentile.is_some()
+        })
+        .collect();
+    let steps = distinct(&of, |record| record.metric.clone());
+    let panel = |change: String| {
+        let of: Vec<&Record> = of
+            .iter()
+            .copied()
+            .filter(|r| r.at.change == change)
+            .collect();
+        let step = |record: &Record| {
+            let at = steps.iter().position(|step| *step == record.metric)?;
+            Some(at as f64)
+        };
+        Panel {
+            title: change,
+            x: "of 100 changes, how many take no longer",
+            y: "us a change",
+            content: Content::Lines {
+                lines: lines(&of, step),
+                steps: Some(steps.clone()),
+            },
+        }
+    };
+    Figure {
+        title: format!("Single changes of the whole table, {next_hops} next hops"),
+        names: with_ours(peers(&of)),
+        panels: distinct(&of, |record| record.at.change.clone())
+            .into_iter()
+            .map(panel)
+            .collect(),
+    }
+}
+
+impl Figure {
+    fn draw(&self, path: &Path, palette: &Palette) -> anyhow::Result<()> {
+        let height = HEAD + HEIGHT * self.panels.len() as u32;
+        let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
+        root.fill(&WHITE).map_err(failed)?;
+        let (head, body) = root.split_vertically(HEAD);
+        self.head(&head, palette)?;
+        for (panel, area) in self
+            .panels
+            .iter()
+            .zip(body.split_evenly((self.panels.len(), 1)))
+        {
+            match &panel.content {
+                Content::Bars { groups, bars } => self.bars(panel, groups, bars, &area, palette)?,
+                Content::Lines { steps, lines } => {
+                    palette.lines(panel, steps.as_deref(), lines, &area)?;
+                }
+            }
+        }
+        root.present().map_err(failed)
+    }
+
+    /// The title, and below it the names with their colours.
+    fn head(&self, area: &Area<'_>, palette: &Palette) -> anyhow::Result<()> {
+        let title = ("sans-serif", 20).into_font().color(&BLACK);
+        area.draw(&Text::new(self.title.clone(), (16, 12), title))
+            .map_err(failed)?;
+        let font = ("sans-serif", 15).into_font().color(&BLACK);
+        let mut x = 20;
+        for name in &self.names {
+            let square = [(x, 48), (x + 13, 61)];
+            area.draw(&Rectangle::new(square, palette.colour(name).filled()))
+                .map_err(failed)?;
+            area.draw(&Text::new(name.clone(), (x + 19, 47), font.clone()))
+                .map_err(failed)?;
+            x += 45 + 9 * name.len() as i32;
+        }
+        Ok(())
+    }
+
+    fn bars(
+        &self,
+        panel: &Panel,
+        groups: &[String],
+        bars: &[Bar],
+        area: &Area<'_>,
+        palette: &Palette,
+    ) -> anyhow::Result<()> {
+        let ends = bars.iter().flat_map(|bar| [bar.low, bar.high, 1.0]);
+        let mut chart = chart(panel, area)
+            .build_cartesian_2d(0.0..groups.len() as f64, around(ends, 1.15).log_scale())
+            .map_err(failed)?;
+        let mut mesh = chart.configure_mesh();
+        // The groups' names take the place of labels.
+        mesh.disable_x_mesh().x_labels(0);
+        mesh_of(panel, &mut mesh)?;
+        let width = 0.8 / self.names.len().max(1) as f64;
+        for bar in bars {
+            let at = self.names.iter().position(|name| *name == bar.name);
+            let left = bar.group as f64 + 0.1 + width * at.unwrap_or(0) as f64;
+            let (right, middle) = (left + width * 0.9, left + width * 0.45);
+            let shape = [(left, 1.0), (right, bar.value)];
+            let colour = palette.colour(&bar.name);
+            let spread = [(middle, bar.low), (middle, bar.high)];
+            chart
+                .draw_series([Rectangle::new(shape, colour.filled())])
+                .map_err(failed)?;
+            chart
+                .draw_series([PathElement::new(spread, BLACK.stroke_width(1))])
+                .map_err(failed)?;
+        }
+        let one = [(0.0, 1.0), (groups.len() as f64, 1.0)];
+        chart
+            .draw_series([PathElement::new(one, BLACK.stroke_width(2))])
+            .map_err(failed)?;
+        let (pixels, _) = chart.plotting_area().get_pixel_range();
+        words_below(area, groups, pixels)
+    }
+}
+
+/// Words below the axis of a panel, each in the middle of its share of the axis.
+fn words_below(area: &Area<'_>, words: &[String], axis: Range<i32>) -> anyhow::Result<()> {
+    use plotters::style::text_anchor::{HPos, Pos, VPos};
+    let font = ("sans-serif", 14)
+        .into_font()
+        .color(&BLACK)
+        .pos(Pos::new(HPos::Center, VPos::Top));
+    let start = axis.start - area.get_pixel_range().0.start;
+    for (at, word) in words.iter().enumerate() {
+        let share = (at as f64 + 0.5) / words.len() as f64;
+        let x = start + (f64::from(axis.end - axis.start) * share) as i32;
+        let place = (x, HEIGHT as i32 - 48);
+        area.draw(&Text::new(word.clone(), place, font.clone()))
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The colour of each name: the same in all plots.
+struct Palette {
+    peers: Vec<String>,
+}
+
+impl Palette {
+    fn of(records: &[Record]) -> Self {
+        let records: Vec<&Record> = records.iter().collect();
+        Self {
+            peers: peers(&records),
+        }
+    }
+
+    fn colour(&self, name: &str) -> RGBColor {
+        let peer = self.peers.iter().position(|peer| peer == name);
+        COLOURS[peer.map_or(0, |at| 1 + at % (COLOURS.len() - 1))]
+    }
+
+    fn lines(
+        &self,
+        panel: &Panel,
+        steps: Option<&[String]>,
+        lines: &BTreeMap<String, Vec<(f64, f64)>>,
+        area: &Area<'_>,
+    ) -> anyhow::Result<()> {
+        let ys = around(lines.values().flatten().map(|&(_, y)| y), 1.3).log_scale();
+        let mut chart = chart(panel, area);
+        let Some(steps) = steps else {
+            let xs = around(lines.values().flatten().map(|&(x, _)| x), 1.1).log_scale();
+            let mut chart = chart.build_cartesian_2d(xs, ys).map_err(failed)?;
+            let mut mesh = chart.configure_mesh();
+            mesh.x_label_formatter(&ticks);
+            mesh_of(panel, &mut mesh)?;
+            return self.paths(&mut chart, lines);
+        };
+        let xs = -0.3..steps.len() as f64 - 0.7;
+        let mut chart = chart.build_cartesian_2d(xs, ys).map_err(failed)?;
+        let label = |x: &f64| {
+            let whole = (x - x.round()).abs() < 1e-6 && *x > -0.1;
+            let step = whole.then(|| steps.get(x.round() as usize));
+            step.flatten().cloned().unwrap_or_default()
+        };
+        let mut mesh = chart.configure_mesh();
+        mesh.x_labels(steps.len()).x_label_formatter(&label);
+        mesh_of(panel, &mut mesh)?;
+        self.paths(&mut chart, lines)
+    }
+
+    fn paths<'a, C>(
+        &self,
+        chart: &mut ChartContext<'a, SVGBackend<'a>, C>,
+        lines: &BTreeMap<String, Vec<(f64, f64)>>,
+    ) -> anyhow::Result<()>
+    where
+        C: CoordTranslate<From = (f64, f64)>,
+    {
+        for (name, line) in lines {
+            let colour = self.colour(name);
+            let style = colour.stroke_width(if name == OURS { 3 } else { 2 });
+            let points = line.iter().copied();
+            chart
+                .draw_series(LineSeries::new(points.clone(), style))
+                .map_err(failed)?;
+            chart
+                .draw_series(points.map(|at| Circle::new(at, 3, colour.filled())))
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn chart<'a, 'b>(panel: &Panel, area: &'b Area<'a>) -> ChartBuilder<'b, 'static, SVGBackend<'a>> {
+    let mut chart = ChartBuilder::on(area);
+    chart
+        .caption(&panel.title, ("sans-serif", 16))
+        .margin(10)
+        .x_label_area_size(42)
+        .y_label_area_size(76);
+    chart
+}
+
+/// Titles and labels of both axes, with thin lines.
+fn mesh_of<X, Y>(
+    panel: &Panel,
+    mesh: &mut MeshStyle<'_, '_, X, Y, SVGBackend<'_>>,
+) -> anyhow::Result<()>
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    mesh.x_desc(panel.x)
+        .y_desc(panel.y)
+        .y_label_formatter(&ticks)
+        .label_style(("sans-serif", 13))
+        .light_line_style(WHITE)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .draw()
+        .map_err(failed)
+}
+
+/// From somewhat below the smallest value to somewhat above the largest.
+fn around(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
+    let values: Vec<f64> = values.filter(|value| *value > 0.0).collect();
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(0.0, f64::max);
+    if low > high {
+        return 1.0..10.0;
+    }
+    low / margin..high * margin
+}
+
+/// "0.5", "20", "3k", "1M", "4G".
+fn ticks(value: &f64) -> String {
+    let (value, unit) = match *value {
+        value if value >= 1e9 => (value / 1e9, "G"),
+        value if value >= 1e6 => (value / 1e6, "M"),
+        value if value >= 1e3 => (value / 1e3, "k"),
+        value => (value, ""),
+    };
+    let digits = (value * 1000.0).round() / 1000.0;
+    format!("{digits}{unit}")
+}
+
+fn failed(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("{error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{At, Rounds, tests::sample};
+
+    #[test]
+    fn ticks_are_short() {
+        let texts = [0.25, 20.0, 3_000.0, 1e6, 4.2e9].map(|value| ticks(&value));
+        assert_eq!(texts, ["0.25", "20", "3k", "1M", "4.2G"]);
+    }
+
+    #[test]
+    fn the_line_of_ours_is_the_median_over_all_peers() {
+        let record = |peer: &str, prefixes, ours| {
+            let at = At {
+                prefixes,
+                ..At::default()
+            };
+            sample(peer, at, &Rounds::one(ours, 9.0))
+        };
+        let records = [
+            record("b", 20, 4.0),
+            record("a", 10, 1.0),
+            record("b", 10, 3.0),
+            record("c", 10, 7.0),
+        ];
+        let all: Vec<&Record> = records.iter().collect();
+        let lines = lines(&all, |record| Some(record.at.prefixes as f64));
+        assert_eq!(lines[OURS], [(10.0, 3.0), (20.0, 4.0)]);
+        assert_eq!(lines["b"], [(10.0, 9.0), (20.0, 9.0)]);
+    }
+
+    #[test]
+    fn every_plot_names_who_is_in_it() {
+        let at = |experiment: &str| At {
+            experiment: experiment.into(),
+            next_hops: "random".into(),
+            pattern: "hot".into(),
+            calls: "dependent".into(),
+            change: "add".into(),
+            differ: "runs".into(),
+            percentile: Some(50.0),
+            fibs: Some(4),
+            prefixes: 100,
+        };
+        let mut records: Vec<Record> = ["lookup", "size", "fibs", "change"]
+            .map(|experiment| sample("dxr", at(experiment), &Rounds::one(1.0, 3.0)))
+            .into();
+        records[1].metric = "time a lookup".into();
+        records[2].metric = "all bytes".into();
+        let folder = tempfile::tempdir().unwrap();
+        let paths = draw(&records, folder.path()).unwrap();
+        assert_eq!(paths.len(), 4);
+        for path in paths {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(
+                text.contains("dxr") && text.ends_with("</svg>\n"),
+                "{path:?}"
+            );
+        }
+    }
+}

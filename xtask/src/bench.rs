@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! `cargo xtask bench-fib`: compiles `weft-bench` as it should be raced, and runs
+//! it. What it takes besides is printed by `cargo xtask bench-fib --help`.
+
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use anyhow::Context;
+
+/// Command line, which is the race's own.
+#[derive(clap::Args, Debug)]
+#[command(disable_help_flag = true)]
+pub(crate) struct BenchFibArgs {
+    /// Options of the race
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<String>,
+}
+
+/// Runs the race. Paths in its options are relative to the workspace's folder.
+pub(crate) fn fib(root: &Path, arguments: &BenchFibArgs) -> anyhow::Result<ExitStatus> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(root)
+        .args(["run", "--release", "--package", "weft-bench"])
+        .args(["--features", "dpdk", "--"])
+        .args(&arguments.options);
+    // Peers count bits too, and unlike our side they do not choose how at run time.
+    if cfg!(target_arch = "x86_64") {
+        cargo.env("RUSTFLAGS", "-C target-cpu=x86-64-v2");
+    }
+    cargo.status().context("cannot run cargo")
+}
