@@ -78,6 +78,9 @@ fn each_allocation_of_a_dump_may_fail() {
 fn each_allocation_of_a_change_may_fail() {
     let (store, memory) = store();
     let mut table = Table4::new(&store).unwrap();
+    memory.fail_after(1);
+    assert_eq!(table.flatten(), Err(FibError::OutOfMemory));
+    table.flatten().unwrap();
     let mut rib = Rib::default();
     let mut failures = 0;
     let additions = routes(COUNT);

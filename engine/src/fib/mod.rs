@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Longest-prefix match: which class of next hops a destination belongs to.
 //!
+//! Two engines. [`Table4`] is for many FIBs, small and large: pages of runs that all
+//! tables of a [`Store`] share, made anew from the routing information base at each
+//! change; its essay is at the head of `table4.rs`. [`Trie4`] keeps the routes
+//! itself, for one table, and is told below.
+//!
 //! # The mechanism
 //!
-//! The table is a path-compressed binary trie. A node stands for a prefix
+//! The trie is a path-compressed binary trie. A node stands for a prefix
 //! (`key`, `len`); it carries a class, or 0 if it only joins two subtrees
 //! (*glue*), and up to two children, which are longer prefixes that begin with
 //! it and continue with a 0 or a 1 bit. A lookup walks from the root, which is
@@ -195,7 +200,7 @@ pub struct Figures {
 pub struct TableFigures {
     /// Routes, as the routing information base counted them at the last change.
     pub prefixes: usize,
-    /// Bytes that no other table shares: the root.
+    /// Bytes that no other table shares: the root, and what a flat table has.
     pub bytes: usize,
     /// Changes published since the table was made.
     pub generation: u64,
