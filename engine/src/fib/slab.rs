@@ -122,10 +122,6 @@ impl Tag {
         self.size & Self::LINES
     }
 
-    fn is_free(&self) -> bool {
-        self.size & Self::FREE != 0
-    }
-
     /// Eight bits that the owner of a block in use may set, 0 at first.
     pub(super) fn kind(&self) -> u8 {
         (self.size >> 16) as u8
@@ -267,6 +263,14 @@ impl Heap {
         unsafe { (*self.slab(block.slab())).tags.add(block.line() as usize) }
     }
 
+    /// How many lines the free block has whose first or last line this is.
+    unsafe fn free_lines_at(&self, line: Block) -> Option<u32> {
+        // SAFETY: the caller's line is the first or last of its block. Of a last
+        // line's tag nothing but the size was ever written.
+        let size = unsafe { (*self.tag_at(line)).size };
+        (size & Tag::FREE != 0).then_some(size & Tag::LINES)
+    }
+
     /// A block of that many lines (1 to [`MOST_LINES`]), referred to by one. What
     /// its lines hold is left over from others.
     pub(super) fn allocate(
@@ -317,20 +321,18 @@ impl Heap {
             self.free_lines = self.free_lines.wrapping_add(size as usize);
             let slab_lines = (*self.slab(block.slab())).lines;
             let after = block.line().wrapping_add(size);
-            if after < slab_lines {
-                let next = *self.tag_at(block.next_to(size));
-                if next.is_free() {
-                    self.unlist(block.next_to(size), next.lines());
-                    size = size.wrapping_add(next.lines());
-                }
+            if after < slab_lines
+                && let Some(lines) = self.free_lines_at(block.next_to(size))
+            {
+                self.unlist(block.next_to(size), lines);
+                size = size.wrapping_add(lines);
             }
-            if block.line() > 0 {
-                let last = *self.tag_at(block.before(1));
-                if last.is_free() {
-                    block = block.before(last.lines());
-                    self.unlist(block, last.lines());
-                    size = size.wrapping_add(last.lines());
-                }
+            if block.line() > 0
+                && let Some(lines) = self.free_lines_at(block.before(1))
+            {
+                block = block.before(lines);
+                self.unlist(block, lines);
+                size = size.wrapping_add(lines);
             }
             self.enlist(block, size);
             if size == slab_lines {
