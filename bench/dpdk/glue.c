@@ -106,7 +106,7 @@ fib_build(void *table)
 	struct handle *handle = table;
 	struct rte_fib_conf conf = {
 		.type = RTE_FIB_DIR24_8,
-		.max_routes = handle->count * 2 + SPARE,
+		.max_routes = handle->count + 8 * SPARE,
 		.dir24_8.nh_sz = RTE_FIB_DIR24_8_2B,
 		.dir24_8.num_tbl8 = handle->groups + SPARE,
 	};
@@ -191,7 +191,7 @@ lpm_build(void *table)
 {
 	struct handle *handle = table;
 	struct rte_lpm_config conf = {
-		.max_rules = handle->count + SPARE,
+		.max_rules = handle->count + 8 * SPARE,
 		.number_tbl8s = handle->groups + SPARE,
 	};
 	uint64_t before = heap_bytes();

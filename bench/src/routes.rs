@@ -142,6 +142,11 @@ impl Kind {
     }
 }
 
+/// The longest prefix that comes as a part of another.
+const LONGEST: u8 = 24;
+/// How often a prefix is looked for that is shorter.
+const DRAWS: usize = 16;
+
 /// Changes to a table, which go through it as long as they are all applied in
 /// turn: of each kind a third.
 pub struct Changes {
@@ -188,8 +193,11 @@ impl Changes {
             let at = self.random.below(self.gone.len());
             return Some(self.gone.swap_remove(at));
         }
-        let around = self.some()?;
-        let len = (around.len + 1 + self.random.below(4) as u8).min(32);
+        // As on the Internet, hardly anyone announces what is longer.
+        let around = (0..DRAWS)
+            .filter_map(|_| self.some())
+            .find(|around| around.len < LONGEST)?;
+        let len = (around.len + 1 + self.random.below(4) as u8).min(LONGEST);
         let part = Prefix {
             address: around.address_in(&mut self.random) & mask(len),
             len,

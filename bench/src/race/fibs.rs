@@ -124,7 +124,13 @@ fn random_fibs(
 ) -> anyhow::Result<()> {
     let fibs = plan.live_fibs;
     let ours = table(field.ours.as_ref(), routes, fibs)?;
-    let theirs = table(peer, routes, fibs)?;
+    let theirs = match table(peer, routes, fibs) {
+        Ok(theirs) => theirs,
+        Err(error) => {
+            log(&format!("skipped: {error:#}"));
+            return Ok(());
+        }
+    };
     let ours: Vec<Lookup<'_>> = (0..fibs).map(|fib| ours.lookup(fib)).collect();
     let theirs: Vec<Lookup<'_>> = (0..fibs).map(|fib| theirs.lookup(fib)).collect();
     let mut random = Random::new(8);
