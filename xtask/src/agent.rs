@@ -35,15 +35,30 @@ pub(crate) fn agent(build: &Build) -> Result<PathBuf> {
 }
 
 fn compile(build: &Build) -> Result<()> {
+    let mut command = guest_cargo(build, "rustc");
+    command.args(["--lib", "--crate-type", "staticlib"]);
+    run(&mut command).context("compiling the guest agent failed")
+}
+
+/// Lints the half of the agent that exists for the guest only.
+///
+/// # Errors
+/// Any warning.
+pub(crate) fn clippy(build: &Build) -> Result<()> {
+    let mut command = guest_cargo(build, "clippy");
+    quiet(command.args(["--no-deps", "--", "--deny", "warnings"]))
+}
+
+/// A cargo command on the agent, for the guest's target.
+fn guest_cargo(build: &Build, verb: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(&build.root)
-        .args(["rustc", "--quiet", "--locked", "--package", "weft-agent"])
-        .args(["--lib", "--crate-type", "staticlib", "--features", "guest"])
-        .args(["--profile", "agent", "--target", TARGET])
-        .args(["-Z", "build-std=core,alloc"])
+        .args([verb, "--quiet", "--locked", "--package", "weft-agent"])
+        .args(["--features", "guest", "--profile", "agent"])
+        .args(["--target", TARGET, "-Z", "build-std=core,alloc"])
         .args(["-Z", "build-std-features=compiler-builtins-mem"])
         .env("RUSTC_BOOTSTRAP", "1");
-    run(&mut command).context("compiling the guest agent failed")
+    command
 }

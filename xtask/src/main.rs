@@ -32,7 +32,7 @@ enum Task {
     Setup,
     /// Build weft.ko and hold it against check-ko
     Build,
-    /// Lint the kernel module
+    /// Lint the kernel module and the guest agent
     Clippy,
     /// Check a module against the rules of the kernel linker
     CheckKo(check_ko::Arguments),
@@ -74,7 +74,11 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
                 check_ko::check(&module, &check_ko::Options::for_weft()?)?
             );
         }
-        Task::Clippy => build::clippy(&build::Build::prepare(&root)?)?,
+        Task::Clippy => {
+            let build = build::Build::prepare(&root)?;
+            build::clippy(&build)?;
+            agent::clippy(&build)?;
+        }
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
         Task::BenchFib(arguments) => {

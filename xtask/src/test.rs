@@ -96,6 +96,7 @@ fn clippy(root: &Path) -> Result<()> {
 fn with_module(build: &Build) -> Result<Tally> {
     let mut tally = Tally::default();
     tally.check("clippy, kernel module", build::clippy(build));
+    tally.check("clippy, guest agent", crate::agent::clippy(build));
     let module = build::module(build);
     let built = module
         .as_ref()

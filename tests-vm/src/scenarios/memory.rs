@@ -20,6 +20,13 @@ const LIMIT: &str = "net.weft.fib.bytes_limit";
 const FAILURES: &str = "net.weft.fib.out_of_memory";
 /// Addresses of each kind that a comparison takes.
 const KEYS: u64 = 2_000;
+/// Bytes that a build may have, and what all tables' common memory may hold when
+/// none is there. It keeps the hash heads that the largest build so far needed, which
+/// differ with the store's random seed; were the rest of a build kept, `BUILDS` of
+/// them would be far above.
+const BUILD_LIMIT: u64 = 64 * 1024;
+const BETWEEN_BUILDS: u64 = BUILD_LIMIT / 2;
+const BUILDS: u32 = 8;
 /// Host routes that do not fit into what is left of a slab.
 const MORE: u32 = 2_000;
 /// A destination that the flapping routes do not touch.
@@ -47,7 +54,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
 /// A table that does not fit is left to the algorithm that has it.
 fn while_built(context: &mut Context<'_>) -> Result<()> {
     let failures = context.guest.number(&format!("sysctl get {FAILURES}"))?;
-    context.guest.set_sysctl(LIMIT, 64 * 1024)?;
+    context.guest.set_sysctl(LIMIT, BUILD_LIMIT)?;
     refused_build(context)?;
     let chosen = context.guest.sysctl(ALGORITHM)?;
     context.report.equal(
@@ -59,15 +66,15 @@ fn while_built(context: &mut Context<'_>) -> Result<()> {
     context
         .report
         .check(now > failures, "the failure is counted", now);
-    // What is common to all tables stays for the next one; nothing may add up.
-    let held = held_at_rest(context)?;
-    for _ in 0..3 {
+    for _ in 0..BUILDS {
         refused_build(context)?;
     }
-    let later = held_at_rest(context)?;
-    context
-        .report
-        .equal(&later, &held, "failed builds leave no memory behind");
+    let held = held_at_rest(context)?;
+    context.report.check(
+        held <= BETWEEN_BUILDS,
+        "failed builds leave no memory behind",
+        format_args!("{held} bytes, allowed {BETWEEN_BUILDS}"),
+    );
     Ok(())
 }
 
