@@ -148,8 +148,13 @@ fn directory(variable: &str) -> Option<PathBuf> {
 
 /// `$WEFT_KERNEL`, or what was fetched into the cache directory.
 fn kernels() -> anyhow::Result<Vec<PathBuf>> {
-    if let Some(kernel) = directory("WEFT_KERNEL") {
-        return Ok(vec![kernel]);
+    if let Some(given) = env::var_os("WEFT_KERNEL").filter(|value| !value.is_empty()) {
+        let given = given.to_string_lossy().into_owned();
+        let paths = given.split(',').map(str::trim).filter(|p| !p.is_empty());
+        return Ok(paths
+            .map(PathBuf::from)
+            .map(|p| if p.is_dir() { p.join("kernel") } else { p })
+            .collect());
     }
     let cache = directory("XDG_CACHE_HOME").or_else(|| Some(directory("HOME")?.join(".cache")));
     match cache.map(|cache| cache.join("weft/kernels")) {
