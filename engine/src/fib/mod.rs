@@ -101,6 +101,7 @@ mod arena;
 mod buckets;
 #[allow(unsafe_code)]
 mod grace;
+mod key;
 #[allow(unsafe_code)]
 mod owned;
 #[allow(unsafe_code)]
@@ -117,6 +118,7 @@ mod trie4;
 
 pub use arena::Reader;
 pub use grace::{AfterGrace, Grace, Leave, Lock, Memory, Period};
+pub use key::Key;
 pub use store::Store;
 pub use table4::{Reader4, Routes, Table4, Writer4};
 pub use trie4::{Trie4, Writer};
