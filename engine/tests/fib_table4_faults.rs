@@ -6,7 +6,7 @@ mod fib_rib;
 
 use fib_rib::{Rib, Table, answer, settle, store};
 use std::sync::{Arc, Mutex};
-use weft_engine::fib::{AfterGrace, FibError, Grace, Period, Store, Table4};
+use weft_engine::fib::{FibError, Grace, Period, Store, Table4};
 use weft_engine::sim::epoch::HostEpoch;
 use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::naive::mask;
@@ -138,7 +138,7 @@ unsafe impl Grace for ByHand {
 impl ByHand {
     fn elapse(&self) {
         let period = self.running.lock().unwrap().take();
-        assert_eq!(period.expect("no period runs").elapsed(), AfterGrace::Live);
+        period.expect("no period runs").elapsed();
     }
 }
 

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use weft_engine::sim::forward::{Count, Dropped, Fib, Frame, Place, Reason, Router};
+use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::naive::Naive;
+use weft_engine::sim::store::{HostStore, store};
 use weft_engine::sim::table::{NextHops, Prefix, generate};
 use weft_engine::sim::traffic::{Kind, Traffic};
 use weft_engine::wire::ethernet::Frame as EthernetFrame;
@@ -16,9 +18,13 @@ const VLAN: u16 = 7;
 const CLASSES: u32 = 5;
 const LANES: usize = 4;
 
+fn host_store() -> HostStore {
+    store(HostMemory::default()).unwrap()
+}
+
 /// A router whose two FIBs have the same prefixes and other next hops, and what
 /// its FIBs should say.
-fn router(prefixes: &[Prefix]) -> (Router, [Naive; 2]) {
+fn router<'s>(store: &'s HostStore, prefixes: &[Prefix]) -> (Router<'s>, [Naive; 2]) {
     let mut reference = [Naive::default(), Naive::default()];
     let mut fibs = Vec::new();
     for (salt, naive) in reference.iter_mut().enumerate() {
@@ -26,15 +32,12 @@ fn router(prefixes: &[Prefix]) -> (Router, [Naive; 2]) {
             classes: CLASSES,
             salt: salt as u64,
         };
-        let mut fib = Fib::new((salt == 1).then_some(VLAN)).unwrap();
-        for &prefix in prefixes {
-            let class = rule.class(prefix);
-            fib.table_mut()
-                .insert(prefix.address, prefix.len, class)
-                .unwrap();
+        let routes = prefixes.iter().map(|&prefix| (prefix, rule.class(prefix)));
+        for (prefix, class) in routes.clone() {
             naive.insert(prefix.address, prefix.len, class);
         }
-        fibs.push(fib);
+        // The order of routes is nobody's concern.
+        fibs.push(Fib::new(store, (salt == 1).then_some(VLAN), routes.rev()).unwrap());
     }
     (Router::new(fibs, CLASSES, LANES).unwrap(), reference)
 }
@@ -46,7 +49,7 @@ fn bytes_of(frames: &[Frame]) -> Count {
     }
 }
 
-fn drain(router: &mut Router) -> Vec<(Place, Frame)> {
+fn drain(router: &mut Router<'_>) -> Vec<(Place, Frame)> {
     let mut out = Vec::new();
     let Ok(()) = router.drain(|place, frame| {
         out.push((place, frame));
@@ -58,7 +61,8 @@ fn drain(router: &mut Router) -> Vec<(Place, Frame)> {
 #[test]
 fn generated_traffic_goes_where_it_should() {
     let prefixes = generate(2000, 3);
-    let (mut router, reference) = router(&prefixes);
+    let store = host_store();
+    let (mut router, reference) = router(&store, &prefixes);
     let mut kinds = HashSet::new();
     for (frame, kind) in Traffic::new(&prefixes, VLAN, 4).take(20_000) {
         kinds.insert(kind);
@@ -93,7 +97,8 @@ fn generated_traffic_goes_where_it_should() {
 #[test]
 fn a_flow_stays_on_its_queue_and_in_order() {
     let prefixes = generate(500, 3);
-    let (mut router, _) = router(&prefixes);
+    let store = host_store();
+    let (mut router, _) = router(&store, &prefixes);
     let mut lanes: HashMap<Vec<u8>, (Place, Duration)> = HashMap::new();
     for (frame, _) in Traffic::new(&prefixes, VLAN, 4)
         .filter(|(_, kind)| *kind == Kind::Good)
@@ -127,8 +132,9 @@ fn a_flow_stays_on_its_queue_and_in_order() {
 
 #[test]
 fn a_class_without_queues_is_no_route() {
-    let mut fib = Fib::new(None).unwrap();
-    fib.table_mut().insert(0, 0, 6).unwrap();
+    let default = Prefix { address: 0, len: 0 };
+    let store = host_store();
+    let fib = Fib::new(&store, None, [(default, 1), (default, 6)]).unwrap();
     let mut router = Router::new(vec![fib], 5, 0).unwrap();
     let (frame, _) = Traffic::new(&[], VLAN, 1)
         .find(|(_, kind)| *kind == Kind::Good)
@@ -165,7 +171,8 @@ proptest! {
 
     #[test]
     fn no_frame_vanishes(frames in prop::collection::vec(any_frame(), 0..60), burst in 1usize..20) {
-        let (mut router, _) = router(&generate(50, 3));
+        let store = host_store();
+        let (mut router, _) = router(&store, &generate(50, 3));
         let frames: Vec<_> =
             frames.into_iter().map(|bytes| Frame { time: Duration::ZERO, bytes }).collect();
         let (mut out, mut dropped) = (Vec::new(), Vec::new());

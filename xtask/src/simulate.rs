@@ -13,6 +13,8 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use weft_engine::sim::forward::{Count, Fib, Frame, Place, Reason, Router};
+use weft_engine::sim::memory::HostMemory;
+use weft_engine::sim::store::{HostStore, store};
 use weft_engine::sim::table::{self, NextHops, Prefix};
 use weft_engine::sim::traffic::Traffic;
 
@@ -51,8 +53,10 @@ pub(crate) struct SimulateArgs {
 /// Runs the simulator and prints its report to standard output.
 pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     let samples = crate::workspace_root().join("target/weft/sample");
-    let (router, inputs) = simulate(args, &samples)?;
-    report(&router, &inputs, &mut std::io::stdout().lock()).context("cannot print the report")
+    let store = store(HostMemory::default())?;
+    let (router, inputs) = simulate(&store, args, &samples)?;
+    report(&store, &router, &inputs, &mut std::io::stdout().lock())
+        .context("cannot print the report")
 }
 
 /// Where the input came from, for the report.
@@ -63,8 +67,12 @@ struct Inputs {
     next_hops: u32,
 }
 
-/// Routes the whole capture.
-fn simulate(args: &SimulateArgs, samples: &Path) -> anyhow::Result<(Router, Inputs)> {
+/// Routes the whole capture by FIBs of the store.
+fn simulate<'s>(
+    store: &'s HostStore,
+    args: &SimulateArgs,
+    samples: &Path,
+) -> anyhow::Result<(Router<'s>, Inputs)> {
     let rib = args.rib.clone().map_or_else(|| sample_table(samples), Ok)?;
     let text = read_table(&rib)?;
     let pcap = args
@@ -72,8 +80,8 @@ fn simulate(args: &SimulateArgs, samples: &Path) -> anyhow::Result<(Router, Inpu
         .clone()
         .map_or_else(|| sample_capture(samples, &text.prefixes, args.vlan), Ok)?;
     let fibs = vec![
-        fill(&text.prefixes, None, args.next_hops, 0)?,
-        fill(&text.prefixes, Some(args.vlan), args.next_hops, 1)?,
+        fill(store, &text.prefixes, None, args.next_hops, 0)?,
+        fill(store, &text.prefixes, Some(args.vlan), args.next_hops, 1)?,
     ];
     let mut router =
         Router::new(fibs, args.next_hops, args.queues.into()).context("a router needs a FIB")?;
@@ -106,19 +114,21 @@ fn read_table(path: &Path) -> anyhow::Result<table::Text> {
 }
 
 /// A FIB of these prefixes, whose next hops are those of their covering /12.
-fn fill(prefixes: &[Prefix], vlan: Option<u16>, classes: u32, salt: u64) -> anyhow::Result<Fib> {
+fn fill<'s>(
+    store: &'s HostStore,
+    prefixes: &[Prefix],
+    vlan: Option<u16>,
+    classes: u32,
+    salt: u64,
+) -> anyhow::Result<Fib<'s>> {
     let rule = NextHops::Clustered { classes, salt };
-    let mut fib = Fib::new(vlan)?;
-    for &prefix in prefixes {
-        fib.table_mut()
-            .insert(prefix.address, prefix.len, rule.class(prefix))?;
-    }
-    Ok(fib)
+    let routes = prefixes.iter().map(|&prefix| (prefix, rule.class(prefix)));
+    Fib::new(store, vlan, routes).context("cannot make a FIB")
 }
 
 /// Routes the frames of one capture in bursts, and writes those that go out to
 /// another.
-fn route(router: &mut Router, pcap: &Path, out: Option<&Path>) -> anyhow::Result<()> {
+fn route(router: &mut Router<'_>, pcap: &Path, out: Option<&Path>) -> anyhow::Result<()> {
     let mut capture = open_capture(pcap)?;
     let mut out = out
         .map(|path| Ok::<_, anyhow::Error>((create_capture(path)?, path)))
@@ -147,7 +157,7 @@ fn route(router: &mut Router, pcap: &Path, out: Option<&Path>) -> anyhow::Result
 type Output<'p> = (PcapWriter<BufWriter<File>>, &'p Path);
 
 /// Empties the queues.
-fn send(router: &mut Router, out: &mut Option<Output<'_>>) -> anyhow::Result<()> {
+fn send(router: &mut Router<'_>, out: &mut Option<Output<'_>>) -> anyhow::Result<()> {
     router.drain(|_, frame| match out {
         Some((writer, path)) => write_frame(writer, path, &frame),
         None => Ok(()),
@@ -220,7 +230,12 @@ fn sample_capture(folder: &Path, prefixes: &[Prefix], vlan: u16) -> anyhow::Resu
 }
 
 /// Prints what became of every frame.
-fn report(router: &Router, inputs: &Inputs, out: &mut impl Write) -> std::io::Result<()> {
+fn report(
+    store: &HostStore,
+    router: &Router<'_>,
+    inputs: &Inputs,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
     writeln!(
         out,
         "routing table  {} ({} IPv6 prefixes passed over)",
@@ -233,7 +248,13 @@ fn report(router: &Router, inputs: &Inputs, out: &mut impl Write) -> std::io::Re
         "next hops      {}, by a hash of the covering /12, another one in each FIB\n",
         inputs.next_hops
     )?;
-    writeln!(out, "{}\n", fib_table(router))?;
+    writeln!(out, "{}", fib_table(router))?;
+    let shared = store.figures();
+    writeln!(
+        out,
+        "shared by the FIBs: {} pages and {} rows in {} bytes\n",
+        shared.pages, shared.rows, shared.used
+    )?;
     writeln!(out, "{}\n", queue_table(router))?;
     let totals = router.totals();
     for (name, count) in [
@@ -251,7 +272,7 @@ fn report(router: &Router, inputs: &Inputs, out: &mut impl Write) -> std::io::Re
 }
 
 /// One row a figure, one column a FIB.
-fn fib_table(router: &Router) -> Table {
+fn fib_table(router: &Router<'_>) -> Table {
     let fibs = router.fibs();
     let mut table = plain_table();
     let names = fibs
@@ -262,15 +283,12 @@ fn fib_table(router: &Router) -> Table {
             None => format!("FIB {number}"),
         });
     table.set_header(std::iter::once(String::new()).chain(names));
-    let mut row = |name: &str, value: &dyn Fn(&Fib) -> String| {
+    let mut row = |name: &str, value: &dyn Fn(&Fib<'_>) -> String| {
         let values = fibs.iter().map(|fib| right(value(fib)));
         table.add_row(std::iter::once(Cell::new(name)).chain(values));
     };
-    row("prefixes", &|fib| {
-        fib.table().figures().prefixes.to_string()
-    });
-    row("nodes", &|fib| fib.table().figures().nodes.to_string());
-    row("bytes held", &|fib| fib.table().figures().bytes.to_string());
+    row("prefixes", &|fib| fib.figures().prefixes.to_string());
+    row("bytes of its own", &|fib| fib.figures().bytes.to_string());
     row("received packets", &|fib| {
         fib.received().packets.to_string()
     });
@@ -291,7 +309,7 @@ fn fib_table(router: &Router) -> Table {
 }
 
 /// One row a next hop, one column a queue.
-fn queue_table(router: &Router) -> Table {
+fn queue_table(router: &Router<'_>) -> Table {
     let mut table = plain_table();
     table.set_header(["next hop", "queue", "packets", "bytes"]);
     for (Place { class, lane }, count) in router.queues() {
@@ -341,6 +359,10 @@ mod tests {
             .args
     }
 
+    fn host_store() -> HostStore {
+        store(HostMemory::default()).unwrap()
+    }
+
     /// Counts of the frames in a capture.
     fn count(path: &Path) -> Count {
         let mut capture = open_capture(path).unwrap();
@@ -357,8 +379,13 @@ mod tests {
     fn the_captures_hold_what_the_report_says() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out.pcap");
-        let (router, inputs) =
-            simulate(&args(&["--out", out.to_str().unwrap()]), folder.path()).unwrap();
+        let store = host_store();
+        let (router, inputs) = simulate(
+            &store,
+            &args(&["--out", out.to_str().unwrap()]),
+            folder.path(),
+        )
+        .unwrap();
         let totals = router.totals();
         assert_eq!(totals.received.packets, SAMPLE_FRAMES as u64);
         assert_eq!(totals.received, count(&inputs.pcap));
@@ -368,11 +395,11 @@ mod tests {
             router
                 .fibs()
                 .iter()
-                .all(|fib| fib.table().figures().prefixes == SAMPLE_PREFIXES)
+                .all(|fib| fib.figures().prefixes == SAMPLE_PREFIXES)
         );
 
         let mut text = Vec::new();
-        report(&router, &inputs, &mut text).unwrap();
+        report(&store, &router, &inputs, &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let last = text
             .lines()
@@ -395,9 +422,14 @@ mod tests {
             .write_all(b"192.0.2.0/24\n2001:db8::/32\n198.51.100.0/24\n")
             .unwrap();
         encoder.finish().unwrap();
-        let (router, inputs) =
-            simulate(&args(&["--rib", path.to_str().unwrap()]), folder.path()).unwrap();
-        assert_eq!(router.fibs()[1].table().figures().prefixes, 2);
+        let store = host_store();
+        let (router, inputs) = simulate(
+            &store,
+            &args(&["--rib", path.to_str().unwrap()]),
+            folder.path(),
+        )
+        .unwrap();
+        assert_eq!(router.fibs()[1].figures().prefixes, 2);
         assert_eq!(inputs.ipv6, 1);
     }
 
@@ -407,8 +439,10 @@ mod tests {
         let bad = folder.path().join("bad.txt");
         fs::write(&bad, "192.0.2.0/24\n192.0.2.1/24\n").unwrap();
         let bad = bad.to_str().unwrap();
-        let fault =
-            |words: &[&str]| format!("{:#}", simulate(&args(words), folder.path()).err().unwrap());
+        let fault = |words: &[&str]| {
+            let outcome = simulate(&host_store(), &args(words), folder.path()).err();
+            format!("{:#}", outcome.unwrap())
+        };
         assert!(
             fault(&["--rib", bad]).contains("line 2, '192.0.2.1/24': bits set beyond the length")
         );

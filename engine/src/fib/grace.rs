@@ -50,7 +50,7 @@ pub unsafe trait Memory {
     unsafe fn free(&self, block: NonNull<u8>, layout: Layout);
 }
 
-/// How a table learns that every lookup of some moment is over.
+/// How a store of tables learns that every lookup of some moment is over.
 ///
 /// # Safety
 ///
@@ -68,42 +68,21 @@ pub unsafe trait Grace {
 
     /// Starts a grace period: have `period.elapsed()` called once, from any
     /// thread, after all sections that exist now have ended. May be called
-    /// inside a section, so it must not wait. A table, or a store
-    /// of tables, has at most one period running.
+    /// inside a section, so it must not wait. A store has at most one period running.
     fn start(&self, period: Period);
 }
 
-/// A grace period that a table waits for.
-#[must_use = "a table reuses nothing until its period is told to have elapsed"]
+/// A grace period that a store waits for.
+#[must_use = "a store reuses nothing until its period is told to have elapsed"]
 #[derive(Debug)]
 pub struct Period {
-    /// The state byte of the table or store that waits.
+    /// The state byte of the store that waits.
     state: NonNull<AtomicU8>,
 }
 
 // SAFETY: the only thing a period does is one atomic operation on a byte that
-// stays allocated until it has done so (see the drops of `Arena` and `Store`).
+// stays allocated until it has done so (see the drop of `Store`).
 unsafe impl Send for Period {}
-
-/// What is to be done by the caller of [`Period::elapsed`].
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterGrace {
-    /// Nothing: the table lives.
-    Live,
-    /// The owner has left the table to the caller, who drops it now.
-    Abandoned,
-}
-
-/// What is to be done by the caller of [`Trie4::abandon`](super::Trie4::abandon).
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
-    /// No grace period runs: drop the table.
-    Now,
-    /// One runs: the thread in which it elapses drops the table.
-    WithPeriod,
-}
 
 /// No period runs.
 pub(super) const IDLE: u8 = 0;
@@ -111,26 +90,19 @@ pub(super) const IDLE: u8 = 0;
 pub(super) const RUNNING: u8 = 1;
 /// The period has elapsed; the writer has not taken the batch back yet.
 pub(super) const ELAPSED: u8 = 2;
-/// As `RUNNING`, and the owner will not come back.
-pub(super) const ABANDONED: u8 = 3;
 
 impl Period {
-    /// A period of the table or store whose state byte this is.
+    /// A period of the store whose state byte this is.
     pub(super) fn of(state: NonNull<AtomicU8>) -> Self {
         Self { state }
     }
 
-    /// Tells the table that the lookups it waits for are over. One atomic
-    /// operation; any thread, any context. The table is not touched afterwards.
-    pub fn elapsed(self) -> AfterGrace {
-        // SAFETY: the byte is not given back while it is RUNNING or ABANDONED, and
-        // only this call, once a period, ends these states.
-        let before = unsafe { self.state.as_ref() }.swap(ELAPSED, Ordering::AcqRel);
-        if before == ABANDONED {
-            AfterGrace::Abandoned
-        } else {
-            AfterGrace::Live
-        }
+    /// Tells the store that the lookups it waits for are over. One atomic store; any
+    /// thread, any context. Nothing of the store is touched afterwards.
+    pub fn elapsed(self) {
+        // SAFETY: the byte is not given back while it is RUNNING, and only this call,
+        // once a period, ends that.
+        unsafe { self.state.as_ref() }.store(ELAPSED, Ordering::Release);
     }
 
     /// The period as a pointer, for a callback that C carries.

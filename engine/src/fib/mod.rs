@@ -1,102 +1,57 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Longest-prefix match: which class of next hops a destination belongs to.
+//! Longest-prefix match over tables that share what they have in common: many FIBs,
+//! small and large, in all network stacks. Lookups run beside changes, without a lock.
 //!
-//! Two engines. [`Table4`] is for many FIBs, small and large: pages of runs that all
-//! tables of a [`Store`] share, made anew from the routing information base at each
-//! change; its essay is at the head of `table4.rs`. [`Trie4`] keeps the routes
-//! itself, for one table, and is told below.
-//!
-//! # The mechanism
-//!
-//! The trie is a path-compressed binary trie. A node stands for a prefix
-//! (`key`, `len`); it carries a class, or 0 if it only joins two subtrees
-//! (*glue*), and up to two children, which are longer prefixes that begin with
-//! it and continue with a 0 or a 1 bit. A lookup walks from the root, which is
-//! 0.0.0.0/0 and always there, towards the destination, and the last class it
-//! saw is the answer. Lengths grow at each step, so a walk has at most 33 nodes.
-//!
-//! Invariants, true before and after each change:
-//!
-//! 1. A child's key begins with its parent's key, is longer, and its first bit
-//!    after the parent's length names the side it hangs on.
-//! 2. A node but the root has a class or two children.
-//! 3. A node is the target of exactly one child pointer.
-//! 4. A node's key and length never change while anyone may read it. Its class
-//!    and children are atomics, stored to by the one writer only.
+//! | what            | is                                                            | essay in    |
+//! | --------------- | ------------------------------------------------------------- | ----------- |
+//! | a table         | the routes of one FIB, as lookups need them: a root           | `table4.rs` |
+//! | a [`Store`]     | the pages and rows of all tables, each once                   | `store.rs`  |
+//! | a page          | the answers of 256 slots, in as few cache lines as they allow | `page.rs`   |
+//! | the heap        | the blocks that pages and rows are in, and their numbers      | `slab.rs`   |
+//! | a sweep         | the way from sorted routes to pages                           | `sweep.rs`  |
+//! | [`Routes`]      | the routing information base, which a change asks             | `table4.rs` |
+//! | [`Memory`], [`Grace`], [`Lock`] | the platform                                  | `grace.rs`  |
 //!
 //! # Publication
 //!
-//! A change builds what it needs out of sight and then makes **one** release
-//! store, to a child pointer or to a class:
+//! A change writes pages and rows where no reader can be, and makes them reachable
+//! by a release store of their number or address into a place that readers load with
+//! acquire. So what a reader reaches is whole. It stays as it is from then on, until
+//! no reader can be in it: it is replaced, not edited, with the one exception of a
+//! row's page numbers, which are atomics.
 //!
-//! | change                         | the store                                |
-//! | ------------------------------ | ---------------------------------------- |
-//! | prefix is there, or is glue    | its class                                |
-//! | nothing on that side           | the side's pointer, to a new leaf        |
-//! | prefix above the child there   | the pointer, to a new node over the child|
-//! | prefix beside the child there  | the pointer, to glue over child and leaf |
-//! | remove, two children           | its class, to 0: it is glue now          |
-//! | remove, one child              | its pointer, to the child                |
-//! | remove, leaf below glue        | the glue's pointer, to the leaf's sibling|
-//! | remove, other leaf             | its pointer, to null                     |
-//!
-//! A reader loads with acquire, so a node it reaches is whole. After the store
-//! the writer adds one to `generation`. A lookup reads `generation` before and
-//! after its walk and walks again if the two differ. Here is why that makes each
-//! answer one that was true while the lookup ran. Say both reads gave `j`. The
-//! first one acquires changes 1 to `j`. The walk saw nothing of change `j + 2`,
-//! for acquiring that store would have made `generation >= j + 1` visible to the
-//! second read. So at most one change, `j + 1`, ran beside the walk; it is one
-//! store to one place, and a walk reads no place twice: it saw the table either
-//! wholly before that change or wholly after.
-//!
-//! Without the check a walk could mix: it passes 10/8 and reads class 1, the
-//! writer sets 10/8 to 5 and then removes 10.1/16 (class 2), the walk finds no
-//! 10.1/16 and answers 1 for 10.1.0.1, whose class was 2 and then 5, never 1.
-//!
-//! Readers are lock-free, not wait-free: a walk is repeated only if the writer
-//! finished a change meanwhile.
+//! A reader loads each place once. Its answer comes from one such place, or from that
+//! and the default route's; that it was true at some moment of the lookup is shown at
+//! the head of `table4.rs`.
 //!
 //! # Retirement
 //!
-//! A node that was taken out may be under a reader's feet. That reader is well:
-//! nothing in the node is written to until every lookup that was running at the
-//! time has ended, so its children still lead to nodes of the table as it was,
-//! which for the same reason are whole; the answer from there is either still
-//! true (that one change ran beside the walk) or is thrown away by the check of
-//! `generation`.
-//!
-//! The writer chains nodes it took out into a *pending* list. When no grace
-//! period is running, it makes that list the *waiting* batch and asks the
-//! platform for a grace period ([`Grace::start`]). When the platform calls
-//! [`Period::elapsed`], on whatever thread, one atomic byte changes and no more:
-//! no lock, no list, no memory given back. The writer sees the byte at its next
-//! change and splices the batch into its free list, in constant time.
+//! A block to which no table refers any more may be under a reader's feet still: it is
+//! *retired*, and written to by nobody until each read section of that moment has
+//! ended. Retired blocks are chained. When no grace period of the store runs, the
+//! chain is set aside and the platform is asked for one ([`Grace::start`]). When the
+//! platform calls [`Period::elapsed`], on whatever thread, one atomic byte changes and
+//! no more: no lock, no list, no memory given back. Writers see the byte at their next
+//! change, and give the chain back a part at a time.
 //!
 //! # Who may touch what
 //!
-//! The readers' half (root node, generation, figures, the byte above) is the
-//! `Shared` block: an allocation of its own, all atomics, to which only shared
-//! references are ever made. The writer's half is the owner, [`Trie4`], which
-//! points to it. Thus a lookup on one CPU, which goes by a [`Reader`], never
-//! refers to memory of which the writer on another CPU holds a `&mut`; nodes are
-//! only borrowed shared, or written through a raw pointer while no other thread
-//! can reach them.
-//!
-//! [`Trie4::split`] lends both halves with lifetimes. Where lifetimes cannot tell
-//! it, as for C that keeps a pointer, [`Reader::detach`] is the unsafe way.
+//! What readers reach is atomics, and blocks that are not written to while they may be
+//! read; only shared references to it are ever made, so that a lookup on one CPU never
+//! meets a `&mut` of the writer on another. Of each table there is one writer, which
+//! `&mut` says; what tables share is touched with the store's lock held only.
+//! Splitting a table lends both ends with lifetimes. Where lifetimes cannot tell it,
+//! as for C that keeps a pointer, detaching a reader is the unsafe way.
 //!
 //! # Going away
 //!
-//! A running grace period owns a pointer to the `Shared` block. To end a table,
-//! call [`Trie4::abandon`] once no lookup can begin any more: [`Leave::Now`] says
-//! drop it; [`Leave::WithPeriod`] says keep it, for the call of `elapsed` that is
-//! to come will answer [`AfterGrace::Abandoned`], and who made that call drops it
-//! then. A table that is dropped while a period runs gives nothing back: a leak,
-//! rather than a store to memory that is someone else's by then.
+//! A table is dropped when no lookup in it can begin any more; its blocks are retired
+//! as by any change. A store outlives its tables. A running grace period will write to
+//! it, so whoever drops a store sees to it first that [`StoreFigures::pending`] is 0
+//! and the platform's callbacks are through. A store that is dropped under a running
+//! period gives nothing back: a leak, rather than a store to memory that is someone
+//! else's by then.
 
-#[allow(unsafe_code)]
-mod arena;
 #[allow(unsafe_code)]
 mod buckets;
 #[allow(unsafe_code)]
@@ -114,14 +69,11 @@ mod store;
 mod sweep;
 #[allow(unsafe_code)]
 mod table4;
-mod trie4;
 
-pub use arena::Reader;
-pub use grace::{AfterGrace, Grace, Leave, Lock, Memory, Period};
+pub use grace::{Grace, Lock, Memory, Period};
 pub use key::Key;
 pub use store::Store;
 pub use table4::{Reader4, Routes, Table4, Writer4};
-pub use trie4::{Trie4, Writer};
 
 use core::fmt;
 
@@ -172,29 +124,27 @@ impl fmt::Display for FibError {
                 )
             }
             Self::Dumping => f.write_str("the dump of all routes has not ended"),
-            Self::OutOfMemory => f.write_str("no memory for a node"),
+            Self::OutOfMemory => f.write_str("no memory for a part of the table"),
         }
     }
 }
 
 impl core::error::Error for FibError {}
 
-/// What a table holds. Read without a lock: beside a running change the numbers
-/// may be those of neighbouring moments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Prefixes that have a class.
-    pub prefixes: usize,
-    /// Nodes in the trie, glue included, the root (which is always there) not.
-    pub nodes: usize,
-    /// Nodes taken out, which running lookups may still read.
-    pub pending: usize,
-    /// Nodes ready for use again.
-    pub free: usize,
-    /// Bytes obtained from [`Memory`] and not given back.
-    pub bytes: usize,
-    /// Changes published since the table was made.
-    pub generation: u64,
+/// A mask of the first `len` bits, 0 to 32.
+fn mask(len: u8) -> u32 {
+    u32::mask(len)
+}
+
+/// Refuses what is not a prefix.
+fn check(prefix: u32, plen: u8) -> Result<(), FibError> {
+    if plen > <u32 as Key>::BITS {
+        return Err(FibError::PrefixLength(plen));
+    }
+    if prefix & !mask(plen) != 0 {
+        return Err(FibError::HostBits { prefix, plen });
+    }
+    Ok(())
 }
 
 /// What one table of a [`Store`] holds of its own.

@@ -13,13 +13,12 @@
 //!
 //! Nothing it makes is published here. A sweep that ends early gives all of it back.
 
-use super::FibError;
 use super::grace::{Grace, Lock, Memory};
 use super::owned::Owned;
 use super::page::{self, SLOTS, SUB, Slots};
 use super::slab::Block;
 use super::store::{Row, Store};
-use super::trie4::check;
+use super::{FibError, check};
 use core::ops::Range;
 
 /// Rows of a table.

@@ -2,7 +2,7 @@
 //! Grace periods on the host, by crossbeam-epoch's default collector. It stands
 //! for the kernel's network epoch: one for all tables, entered by each reader.
 
-use crate::fib::{Grace, Memory, Period, Trie4};
+use crate::fib::{Grace, Period};
 use crossbeam_epoch::{Guard, pin};
 
 /// Grace periods of the process.
@@ -31,20 +31,7 @@ unsafe impl Grace for HostEpoch {
 
     fn start(&self, period: Period) {
         let guard = pin();
-        guard.defer(move || {
-            let _live = period.elapsed();
-        });
+        guard.defer(move || period.elapsed());
         guard.flush();
-    }
-}
-
-/// Waits until no node of the table waits for readers. The caller is in no read
-/// section, or this never ends.
-pub fn settle<M: Memory>(table: &mut Trie4<M, HostEpoch>) {
-    table.reclaim();
-    while table.figures().pending != 0 {
-        pin().flush();
-        std::thread::yield_now();
-        table.reclaim();
     }
 }

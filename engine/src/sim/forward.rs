@@ -7,13 +7,14 @@
 //! queue, or is on a queue, and is counted once as received and once as queued
 //! or dropped. [`Router::totals`] gives the sums, which have to be equal.
 
-use super::epoch::HostEpoch;
-use super::memory::HostMemory;
+use super::epoch::Section;
 use super::random::mix;
-use crate::fib::{FibError, Trie4};
+use super::store::{HostStore, HostTable4};
+use super::table::Prefix;
+use crate::fib::{FibError, TableFigures};
 use crate::wire::ethernet::{self, Frame as EthernetFrame};
 use crate::wire::ipv4::{self, Malformed};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -99,32 +100,47 @@ impl std::iter::Sum for Count {
 }
 
 /// A routing table, the VLAN whose frames go by it, and what became of them.
-pub struct Fib {
-    table: Trie4<HostMemory, HostEpoch>,
+pub struct Fib<'s> {
+    table: HostTable4<'s>,
     vlan: Option<u16>,
     received: Count,
     dropped: [Count; Reason::ALL.len()],
 }
 
-impl Fib {
-    /// A FIB with no routes. It gets the frames tagged with `vlan`.
-    pub fn new(vlan: Option<u16>) -> Result<Self, FibError> {
+impl<'s> Fib<'s> {
+    /// A FIB of these routes, each a prefix and a class, in any order; of two for
+    /// one prefix the later counts. It shares with the other FIBs of the store what
+    /// it has in common with them, and gets the frames tagged with `vlan`.
+    ///
+    /// # Errors
+    /// What is wrong with a route, or [`FibError::OutOfMemory`].
+    pub fn new(
+        store: &'s HostStore,
+        vlan: Option<u16>,
+        routes: impl IntoIterator<Item = (Prefix, u32)>,
+    ) -> Result<Self, FibError> {
+        let mut table = HostTable4::new(store)?;
+        let ascending: BTreeMap<Prefix, u32> = routes.into_iter().collect();
+        for (prefix, class) in ascending {
+            table.route(prefix.address, prefix.len, class)?;
+        }
+        table.end()?;
         Ok(Self {
-            table: Trie4::new(HostMemory::default(), HostEpoch)?,
+            table,
             vlan,
             received: Count::default(),
             dropped: Default::default(),
         })
     }
 
-    /// Its routes.
-    pub fn table(&self) -> &Trie4<HostMemory, HostEpoch> {
-        &self.table
+    /// What it holds beside what it shares.
+    pub fn figures(&self) -> TableFigures {
+        self.table.figures()
     }
 
-    /// Its routes, to change them.
-    pub fn table_mut(&mut self) -> &mut Trie4<HostMemory, HostEpoch> {
-        &mut self.table
+    /// The class of the longest prefix that covers `dst`, or 0.
+    fn lookup(&self, dst: u32) -> u32 {
+        self.table.reader().lookup(&Section::enter(), dst)
     }
 
     /// The VLAN it is for.
@@ -178,8 +194,8 @@ impl Totals {
 }
 
 /// The router.
-pub struct Router {
-    fibs: Vec<Fib>,
+pub struct Router<'s> {
+    fibs: Vec<Fib<'s>>,
     lanes: usize,
     /// Those of class 1 first, in the order of lanes.
     queues: Vec<Queue>,
@@ -193,11 +209,11 @@ struct Decision {
     header_at: usize,
 }
 
-impl Router {
+impl<'s> Router<'s> {
     /// A router with `lanes` queues (at least one) to each of its next hops,
     /// which are the classes 1 to `classes`. The first FIB is for all frames
     /// whose VLAN no other one names. `None` if there is no FIB.
-    pub fn new(fibs: Vec<Fib>, classes: u32, lanes: usize) -> Option<Self> {
+    pub fn new(fibs: Vec<Fib<'s>>, classes: u32, lanes: usize) -> Option<Self> {
         let lanes = lanes.max(1);
         let queues = std::iter::repeat_with(Queue::default)
             .take(classes as usize * lanes)
@@ -244,7 +260,7 @@ impl Router {
 
     /// Where a frame is to go, or why nowhere. A route to a class for which the
     /// router has no queues is no route.
-    fn decide(&self, fib: &Fib, frame: &[u8]) -> Result<Decision, Reason> {
+    fn decide(&self, fib: &Fib<'_>, frame: &[u8]) -> Result<Decision, Reason> {
         let frame = EthernetFrame::parse(frame).map_err(|ethernet::Truncated| Reason::Truncated)?;
         if frame.ethertype() != ethernet::IPV4 {
             return Err(Reason::NotIpv4);
@@ -256,7 +272,7 @@ impl Router {
         if packet.ttl() <= 1 {
             return Err(Reason::TtlExceeded);
         }
-        let class = fib.table.lookup(packet.destination());
+        let class = fib.lookup(packet.destination());
         let lane = (flow_hash(&packet) % self.lanes as u64) as usize;
         let queue = (class as usize).checked_sub(1).ok_or(Reason::NoRoute)? * self.lanes + lane;
         if queue >= self.queues.len() {
@@ -294,7 +310,7 @@ impl Router {
     }
 
     /// The FIBs, in the order given.
-    pub fn fibs(&self) -> &[Fib] {
+    pub fn fibs(&self) -> &[Fib<'s>] {
         &self.fibs
     }
 

@@ -9,5 +9,6 @@ pub mod forward;
 pub mod memory;
 pub mod naive;
 pub mod random;
+pub mod store;
 pub mod table;
 pub mod traffic;

@@ -4,14 +4,13 @@
 
 #![allow(dead_code)]
 
-use std::sync::Mutex;
-use weft_engine::fib::{FibError, Routes, Store, Table4};
-use weft_engine::sim::epoch::HostEpoch;
+use weft_engine::fib::{FibError, Routes};
 use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::naive::{Naive, mask};
+use weft_engine::sim::store::HostTable4;
+pub(crate) use weft_engine::sim::store::{HostStore, settle};
 
-pub(crate) type HostStore = Store<HostMemory, HostEpoch, Mutex<()>>;
-pub(crate) type Table<'s> = Table4<'s, HostMemory, HostEpoch, Mutex<()>>;
+pub(crate) type Table<'s> = HostTable4<'s>;
 
 /// The routes, and in which order those of one address are shown.
 #[derive(Clone, Debug, Default)]
@@ -91,19 +90,8 @@ impl Routes for Rib {
 
 pub(crate) fn store() -> (HostStore, HostMemory) {
     let memory = HostMemory::default();
-    let store = Store::new(memory.clone(), HostEpoch, Mutex::new(()), 1).unwrap();
+    let store = weft_engine::sim::store::store(memory.clone()).unwrap();
     (store, memory)
-}
-
-/// Waits until nothing in the store waits for readers. The caller is in no read
-/// section.
-pub(crate) fn settle(store: &HostStore) {
-    store.reclaim();
-    while store.figures().pending != 0 {
-        crossbeam_epoch::pin().flush();
-        std::thread::yield_now();
-        store.reclaim();
-    }
 }
 
 /// The same answer by all ways of looking up.

@@ -120,6 +120,6 @@ unsafe extern "C" fn elapsed(context: c::epoch_context_t) {
     let Some(period) = period else { return };
     // SAFETY: `start` stored it, and this is its one use. From here on the slot
     // is the writer's again.
-    let _ = unsafe { Period::from_raw(period) }.elapsed();
+    unsafe { Period::from_raw(period) }.elapsed();
     afterwards();
 }
