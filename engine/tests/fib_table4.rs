@@ -268,16 +268,22 @@ fn what_is_no_route_is_refused_with_its_value() {
     let (store, _) = store();
     let mut table = Table4::new(&store).unwrap();
     let rib = Rib::default();
-    assert_eq!(table.update(0, 33, &rib), Err(FibError::PrefixLength(33)));
+    assert_eq!(
+        table.update(0, 33, &rib),
+        Err(FibError::PrefixLength { plen: 33, most: 32 })
+    );
     let bits = FibError::HostBits {
-        prefix: 0x0a00_0001,
+        prefix: [10, 0, 0, 1].into(),
         plen: 8,
     };
     assert_eq!(table.update(0x0a00_0001, 8, &rib), Err(bits));
     assert_eq!(table.route(0x0a00_0001, 8, 1), Err(bits));
     assert_eq!(table.route(0x0a00_0000, 8, 0), Err(FibError::ZeroClass));
     assert_eq!(table.route(0, 0, 0), Err(FibError::ZeroClass));
-    let class = FibError::ClassRange(32_768);
+    let class = FibError::ClassRange {
+        class: 32_768,
+        most: 32_767,
+    };
     assert_eq!(table.route(0x0a00_0000, 8, 32_768), Err(class));
     assert_eq!(table.route(0, 0, 32_768), Err(class));
     assert_eq!(class.to_string(), "class 32768, allowed are 1 to 32767");
@@ -294,7 +300,7 @@ fn what_is_no_route_is_refused_with_its_value() {
     table.route(0x0a00_0000, 8, 1).unwrap();
     assert_eq!(table.update(0, 0, &rib), Err(FibError::Dumping));
     let order = FibError::OutOfOrder {
-        prefix: 0x0900_0000,
+        prefix: [9, 0, 0, 0].into(),
         plen: 8,
     };
     assert_eq!(table.route(0x0900_0000, 8, 1), Err(order));

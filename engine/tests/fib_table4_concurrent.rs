@@ -5,7 +5,8 @@
 //! Each writer goes round a circle of states that are known in advance. It says
 //! which change it begins and which it has finished; a reader notes the finished
 //! one before its lookup and the begun one after it, and the answer must be that
-//! of one of the states between.
+//! of one of the states between. A lookup that falls back to the default route may
+//! also answer a later of these states' default.
 
 mod fib_rib;
 
@@ -13,7 +14,7 @@ use fib_rib::{HostStore, Rib, settle, store};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use weft_engine::fib::{Reader4, Table4, Writer4};
+use weft_engine::fib::{Reader4, Table4, Writer};
 use weft_engine::sim::epoch::{HostEpoch, Section};
 use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::naive::{Naive, mask};
@@ -24,12 +25,19 @@ const ROUNDS: usize = if cfg!(miri) { 1 } else { 8 };
 /// Set this prefix to that class; 0 removes it.
 type Change = (u32, u8, u32);
 
-/// A circle of changes, and for each key its class after each of them.
+/// What is true between two changes.
+struct State {
+    /// The class of the longest route over each key that is not the default, or 0.
+    specific: Vec<u32>,
+    default: u32,
+}
+
+/// A circle of changes, and what is true after each of them.
 struct Circle {
     changes: Vec<Change>,
     keys: Vec<u32>,
-    /// By state, then by key. State `i` is the one before change `i`.
-    answers: Vec<Vec<u32>>,
+    /// State `i` is the one before change `i`.
+    states: Vec<State>,
 }
 
 impl Circle {
@@ -52,31 +60,61 @@ impl Circle {
         }
         let left = now.naive.routes.keys();
         changes.extend(left.map(|&(prefix, len)| (prefix, len, 0)));
-        let answers = states(&changes, &keys);
+        let states = states(&changes, &keys);
         Self {
             changes,
             keys,
-            answers,
+            states,
         }
     }
 
-    /// Whether `class` was the answer for the key in a state from `from` to `to`,
-    /// counted over all rounds.
-    fn allows(&self, key: usize, class: u32, from: usize, to: usize) -> bool {
+    /// Whether something was true in a state from `from` to `to`, counted over all
+    /// rounds.
+    fn allows(&self, from: usize, to: usize, holds: impl Fn(&State) -> bool) -> bool {
         let length = self.changes.len();
-        to - from >= length || (from..=to).any(|state| self.answers[state % length][key] == class)
+        to - from >= length || (from..=to).any(|state| holds(&self.states[state % length]))
+    }
+
+    /// Panics unless the answers for a key were true in those states.
+    fn judge(&self, key: usize, (specific, class): (u32, u32), from: usize, to: usize) {
+        let is_true = self.allows(from, to, |state| state.specific[key] == specific);
+        assert!(
+            is_true,
+            "class {specific} for {:#x}, not so in states {from} to {to} of {}",
+            self.keys[key],
+            self.changes.len(),
+        );
+        let is_true = self.allows(from, to, |state| match state.specific[key] {
+            0 => state.default == class,
+            specific => specific == class,
+        });
+        let falls_back = || {
+            self.allows(from, to, |state| state.specific[key] == 0)
+                && self.allows(from, to, |state| state.default == class)
+        };
+        assert!(
+            is_true || falls_back(),
+            "class {class} for {:#x}, neither route nor default in states {from} to {to} of {}",
+            self.keys[key],
+            self.changes.len(),
+        );
     }
 }
 
-fn states(changes: &[Change], keys: &[u32]) -> Vec<Vec<u32>> {
+fn states(changes: &[Change], keys: &[u32]) -> Vec<State> {
     let mut rib = Rib::default();
-    let mut answers = Vec::new();
+    let mut states = Vec::new();
     for &(prefix, len, class) in changes {
-        answers.push(keys.iter().map(|&key| rib.naive.lookup(key)).collect());
+        let mut specific = rib.naive.clone();
+        let default = specific.remove(0, 0).unwrap_or(0);
+        states.push(State {
+            specific: keys.iter().map(|&key| specific.lookup(key)).collect(),
+            default,
+        });
         rib.set(prefix, len, class);
     }
     assert_eq!(rib.naive, Naive::default(), "the circle closes");
-    answers
+    states
 }
 
 /// How far a writer is, counted over all rounds.
@@ -88,7 +126,7 @@ struct Progress {
 }
 
 fn write(
-    mut table: Writer4<'_, '_, HostMemory, HostEpoch, Mutex<()>>,
+    mut table: Writer<'_, '_, u32, HostMemory, HostEpoch, Mutex<()>>,
     circle: &Circle,
     progress: &Progress,
 ) {
@@ -111,13 +149,10 @@ fn read(table: Reader4<'_, HostEpoch>, circle: &Circle, progress: &Progress) -> 
         for (key, &dst) in circle.keys.iter().enumerate() {
             let section = Section::enter();
             let from = progress.finished.load(Ordering::SeqCst);
+            let specific = table.lookup_specific(&section, dst);
             let class = table.lookup(&section, dst);
             let to = progress.begun.load(Ordering::SeqCst);
-            assert!(
-                circle.allows(key, class, from, to),
-                "class {class} for {dst:#x}, not so in states {from} to {to} of {}",
-                circle.changes.len(),
-            );
+            circle.judge(key, (specific, class), from, to);
             telling += usize::from(to - from < circle.changes.len());
         }
     }

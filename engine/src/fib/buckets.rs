@@ -8,7 +8,7 @@
 //! there is no memory for the next segment the chains grow longer, and that is all.
 
 use super::grace::Memory;
-use super::slab::Block;
+use super::heap::Block;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
@@ -17,13 +17,14 @@ const FIRST_BITS: u32 = 6;
 /// Segments: enough for 2^31 heads.
 const SEGMENTS: usize = 26;
 
-/// The heads. Each is of one chain of blocks; the links are the blocks' own.
+/// The heads. Each is the name of the first block of a chain; the links are the
+/// blocks' own.
 ///
 /// # Invariants
 ///
 /// Heads below `count` are initialised, and in segments that are there.
 pub(super) struct Buckets {
-    segments: [*mut Option<Block>; SEGMENTS],
+    segments: [*mut u32; SEGMENTS],
     count: u32,
 }
 
@@ -72,7 +73,7 @@ impl Buckets {
             .copied()
             .unwrap_or(ptr::null_mut());
         // SAFETY: initialised, by the invariant.
-        unsafe { *heads.add(at) }
+        Block::named(unsafe { *heads.add(at) })
     }
 
     /// Puts a block at the head of a chain, or empties it.
@@ -87,7 +88,7 @@ impl Buckets {
             .copied()
             .unwrap_or(ptr::null_mut());
         // SAFETY: as above.
-        unsafe { *heads.add(at) = head };
+        unsafe { *heads.add(at) = Block::name(head) };
     }
 
     /// Adds heads: the first ones, or one more, if there is memory. `None` if there
@@ -99,21 +100,21 @@ impl Buckets {
         let (segment, at) = place(self.count);
         if at == 0 {
             let size = segment_len(segment);
-            let layout = Layout::array::<Option<Block>>(size).ok()?;
+            let layout = Layout::array::<u32>(size).ok()?;
             let place = self.segments.get_mut(segment)?;
-            *place = memory.allocate(layout)?.cast::<Option<Block>>().as_ptr();
+            *place = memory.allocate(layout)?.cast::<u32>().as_ptr();
         }
         let heads = self.segments.get(segment).copied()?;
         if self.count == 0 {
             for at in 0..1 << FIRST_BITS {
                 // SAFETY: the first segment's own.
-                unsafe { heads.add(at).write(None) };
+                unsafe { heads.add(at).write(Block::name(None)) };
             }
             self.count = 1 << FIRST_BITS;
             return None;
         }
         // SAFETY: the next head's place, in a segment that is there.
-        unsafe { heads.add(at).write(None) };
+        unsafe { heads.add(at).write(Block::name(None)) };
         let to = self.count;
         self.count = to.wrapping_add(1);
         let from = to & !(1 << to.ilog2());
@@ -125,14 +126,14 @@ impl Buckets {
         let there = self.segments.iter().enumerate();
         there
             .filter(|(_, heads)| !heads.is_null())
-            .map(|(segment, _)| segment_len(segment).wrapping_mul(size_of::<Option<Block>>()))
+            .map(|(segment, _)| segment_len(segment).wrapping_mul(size_of::<u32>()))
             .sum()
     }
 
     /// Gives all memory back.
     pub(super) fn release(&mut self, memory: &impl Memory) {
         for (segment, heads) in self.segments.iter_mut().enumerate() {
-            let layout = Layout::array::<Option<Block>>(segment_len(segment));
+            let layout = Layout::array::<u32>(segment_len(segment));
             let heads = core::mem::replace(heads, ptr::null_mut());
             if let (Some(heads), Ok(layout)) = (NonNull::new(heads), layout) {
                 // SAFETY: from `widen`, with this layout.

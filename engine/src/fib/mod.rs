@@ -4,12 +4,13 @@
 //!
 //! | what            | is                                                            | essay in    |
 //! | --------------- | ------------------------------------------------------------- | ----------- |
-//! | a table         | the routes of one FIB, as lookups need them: a root           | `table4.rs` |
+//! | a table         | the routes of one FIB, as lookups need them: a root           | `table.rs` |
 //! | a [`Store`]     | the pages and rows of all tables, each once                   | `store.rs`  |
 //! | a page          | the answers of 256 slots, in as few cache lines as they allow | `page.rs`   |
-//! | the heap        | the blocks that pages and rows are in, and their numbers      | `slab.rs`   |
+//! | the heap        | the blocks that pages and rows are in, and their numbers      | `heap.rs`   |
+//! | a [`Key`]       | an address of IPv4 or IPv6, and how it is taken to pieces     | `key.rs`    |
 //! | a sweep         | the way from sorted routes to pages                           | `sweep.rs`  |
-//! | [`Routes`]      | the routing information base, which a change asks             | `table4.rs` |
+//! | [`Routes`]      | the routing information base, which a change asks             | `table.rs` |
 //! | [`Memory`], [`Grace`], [`Lock`] | the platform                                  | `grace.rs`  |
 //!
 //! # Publication
@@ -22,7 +23,7 @@
 //!
 //! A reader loads each place once. Its answer comes from one such place, or from that
 //! and the default route's; that it was true at some moment of the lookup is shown at
-//! the head of `table4.rs`.
+//! the head of `table.rs`.
 //!
 //! # Retirement
 //!
@@ -56,47 +57,58 @@
 mod buckets;
 #[allow(unsafe_code)]
 mod grace;
+#[allow(unsafe_code)]
+mod heap;
 mod key;
 #[allow(unsafe_code)]
 mod owned;
 #[allow(unsafe_code)]
 mod page;
 #[allow(unsafe_code)]
-mod slab;
-#[allow(unsafe_code)]
 mod store;
 #[allow(unsafe_code)]
 mod sweep;
 #[allow(unsafe_code)]
-mod table4;
+mod table;
 
 pub use grace::{Grace, Lock, Memory, Period};
 pub use key::Key;
 pub use store::Store;
-pub use table4::{Reader4, Routes, Table4, Writer4};
+pub use table::{Reader, Reader4, Reader6, Routes, Table, Table4, Table6, Writer};
 
 use core::fmt;
+use core::net::IpAddr;
 
 /// Why a change was refused. The table is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FibError {
-    /// The prefix length, which may be 0 to 32.
-    PrefixLength(u8),
-    /// The prefix (host order) has bits set beyond its length.
+    /// A prefix length that the family has not.
+    PrefixLength {
+        /// The length, in bits.
+        plen: u8,
+        /// The largest that is allowed.
+        most: u8,
+    },
+    /// The prefix has bits set beyond its length.
     HostBits {
-        /// The prefix as given, in host order.
-        prefix: u32,
+        /// The prefix as given.
+        prefix: IpAddr,
         /// Its length, in bits.
         plen: u8,
     },
     /// Class 0 means "no route" and cannot be stored.
     ZeroClass,
-    /// A class that a table cannot hold: allowed are 1 to 32,767.
-    ClassRange(u32),
+    /// A class that the table cannot hold.
+    ClassRange {
+        /// The class.
+        class: u32,
+        /// The largest that is allowed.
+        most: u32,
+    },
     /// A route, of this prefix and length, came after one of a higher address.
     OutOfOrder {
-        /// The prefix, in host order.
-        prefix: u32,
+        /// The prefix.
+        prefix: IpAddr,
         /// Its length, in bits.
         plen: u8,
     },
@@ -109,19 +121,18 @@ pub enum FibError {
 impl fmt::Display for FibError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::PrefixLength(plen) => write!(f, "prefix length {plen}, allowed are 0 to 32"),
+            Self::PrefixLength { plen, most } => {
+                write!(f, "prefix length {plen}, allowed are 0 to {most}")
+            }
             Self::HostBits { prefix, plen } => {
-                let [a, b, c, d] = prefix.to_be_bytes();
-                write!(f, "{a}.{b}.{c}.{d}/{plen} has bits set beyond its length")
+                write!(f, "{prefix}/{plen} has bits set beyond its length")
             }
             Self::ZeroClass => f.write_str("class 0 means no route, allowed are 1 and up"),
-            Self::ClassRange(class) => write!(f, "class {class}, allowed are 1 to 32767"),
+            Self::ClassRange { class, most } => {
+                write!(f, "class {class}, allowed are 1 to {most}")
+            }
             Self::OutOfOrder { prefix, plen } => {
-                let [a, b, c, d] = prefix.to_be_bytes();
-                write!(
-                    f,
-                    "{a}.{b}.{c}.{d}/{plen} after a route of a higher address"
-                )
+                write!(f, "{prefix}/{plen} after a route of a higher address")
             }
             Self::Dumping => f.write_str("the dump of all routes has not ended"),
             Self::OutOfMemory => f.write_str("no memory for a part of the table"),
@@ -130,22 +141,6 @@ impl fmt::Display for FibError {
 }
 
 impl core::error::Error for FibError {}
-
-/// A mask of the first `len` bits, 0 to 32.
-fn mask(len: u8) -> u32 {
-    u32::mask(len)
-}
-
-/// Refuses what is not a prefix.
-fn check(prefix: u32, plen: u8) -> Result<(), FibError> {
-    if plen > <u32 as Key>::BITS {
-        return Err(FibError::PrefixLength(plen));
-    }
-    if prefix & !mask(plen) != 0 {
-        return Err(FibError::HostBits { prefix, plen });
-    }
-    Ok(())
-}
 
 /// What one table of a [`Store`] holds of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Pages and rows that many tables share.
 //!
-//! A [page](super::page) tells the answers of 256 slots; a *row* names the pages of
-//! the 256 /16 prefixes of one /8. There is never a second one with the same
-//! content: who wants one gets the one that is there (*hash consing*), and a count
-//! of those who refer to it is kept. Tables that resemble one another thus share
-//! all but where they differ.
+//! A [page](super::page) tells the answers of 256 slots; a *row* tells those of the
+//! 64 prefixes of 16 bits that one of 10 bits has: a page's number, or a class.
+//! There is never a second one with the same content: who wants one gets the one
+//! that is there (*hash consing*), and a count of those who refer to it is kept.
+//! Tables that resemble one another thus share all but where they differ.
 //!
 //! A page is immutable from the moment anyone but its maker can find it. A row that
-//! was one table's alone all its life may have one of its pages replaced, by one
+//! was one table's alone all its life may have one of its places replaced, by one
 //! release store; else it is as immutable.
 //!
 //! When the last reference goes, the block leaves the hash table at once, so that
@@ -26,37 +26,71 @@
 
 use super::buckets::Buckets;
 use super::grace::{ELAPSED, Grace, IDLE, Lock, Memory, Period, RUNNING};
-use super::page::{self, Image, SLOTS, Slots};
-use super::slab::{Base, Block, Heap, LINE};
+use super::heap::{Block, Heap, LINE, Origin};
+use super::page::{self, Format, Image, Slots, is_number};
 use super::{FibError, StoreFigures};
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-/// The pages of the /16 prefixes of one /8, by number.
+/// Places of a row.
+pub(super) const PLACES: usize = 64;
+
+/// The answers for the /16 prefixes of a prefix of 10 bits.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Row(pub(super) [u32; SLOTS]);
+pub(super) struct Row(pub(super) [u32; PLACES]);
 
 /// The same as readers see it.
-pub(super) type LiveRow = [AtomicU32; SLOTS];
+pub(super) type LiveRow = [AtomicU32; PLACES];
 
 /// How many blocks a change gives back at most.
 const FREE_AT_ONCE: usize = 256;
 
-/// What a block is. A page without sub-pages has neither bit.
-const ROW: u8 = 1;
-const WITH_SUBS: u8 = 2;
+/// What a block is, in its tag: a page, by its format, or a row.
+const NARROW: u8 = 0;
+const WIDE: u8 = 1;
+const FULL: u8 = 2;
+const ROW: u8 = 3;
+/// These two bits.
+const WHAT: u8 = 3;
+/// A page that has sub-pages.
+const WITH_SUBS: u8 = 4;
 /// A row to which more than one place of a root referred at some time. Readers of
 /// another table may be in it, so it is never stored to.
-const SHARED: u8 = 4;
+const SHARED: u8 = 8;
+
+/// What a block is that is a page of this format.
+fn page_kind(format: Format, slots: &Slots) -> u8 {
+    let what = match format {
+        Format::Narrow => NARROW,
+        Format::Wide => WIDE,
+        Format::Full => FULL,
+    };
+    if slots.iter().any(|&slot| is_number(slot)) {
+        what | WITH_SUBS
+    } else {
+        what
+    }
+}
+
+/// The format of a block of this kind, if it is a page.
+fn format_of(kind: u8) -> Option<Format> {
+    match kind & WHAT {
+        NARROW => Some(Format::Narrow),
+        WIDE => Some(Format::Wide),
+        FULL => Some(Format::Full),
+        _ => None,
+    }
+}
 
 /// Tables' common memory. It outlives them; each borrows it.
 pub struct Store<M: Memory, G: Grace, L: Lock> {
     shared: NonNull<Shared>,
+    origin: Origin,
     lock: L,
     /// This one and the next are dropped with the store, or never: a period that
     /// still runs may lead to what they own.
@@ -66,10 +100,8 @@ pub struct Store<M: Memory, G: Grace, L: Lock> {
     pool: UnsafeCell<Pool>,
 }
 
-/// What readers and the grace period reach of a store.
-pub(super) struct Shared {
-    /// By which blocks are resolved.
-    pub(super) directory: AtomicPtr<Base>,
+/// What the grace period reaches of a store.
+struct Shared {
     period: AtomicU8,
 }
 
@@ -85,31 +117,38 @@ impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
     /// # Errors
     /// [`FibError::OutOfMemory`].
     pub fn new(memory: M, grace: G, lock: L, seed: u64) -> Result<Self, FibError> {
-        let shared = memory
-            .allocate(Layout::new::<Shared>())
-            .ok_or(FibError::OutOfMemory)?
-            .cast::<Shared>();
+        let mut heap = Heap::new(&memory)?;
+        let shared = memory.allocate(Layout::new::<Shared>());
         // In memory of its own, for it is larger than a kernel's stack likes.
-        let Some(image) = memory.allocate(Layout::new::<Image>()) else {
-            // SAFETY: from this allocator, with this layout, and not used again.
-            unsafe { memory.free(shared.cast(), Layout::new::<Shared>()) };
+        let image = memory.allocate(Layout::new::<Image>());
+        let (Some(shared), Some(image)) = (shared, image) else {
+            // SAFETY: from this allocator, with these layouts, and not used again.
+            unsafe {
+                if let Some(shared) = shared {
+                    memory.free(shared, Layout::new::<Shared>());
+                }
+                if let Some(image) = image {
+                    memory.free(image, Layout::new::<Image>());
+                }
+                heap.release(&memory);
+            }
             return Err(FibError::OutOfMemory);
         };
-        let image = image.cast::<Image>();
+        let (shared, image) = (shared.cast::<Shared>(), image.cast::<Image>());
         // SAFETY: fresh, and of this layout; an image is integers.
         unsafe {
             image.write_bytes(0, 1);
             shared.write(Shared {
-                directory: AtomicPtr::default(),
                 period: AtomicU8::new(IDLE),
             });
         }
         Ok(Self {
             shared,
+            origin: heap.origin(),
             lock,
             memory: ManuallyDrop::new(memory),
             grace: ManuallyDrop::new(grace),
-            pool: UnsafeCell::new(Pool::new(seed, image)),
+            pool: UnsafeCell::new(Pool::new(heap, seed, image)),
         })
     }
 
@@ -132,8 +171,16 @@ impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
         &self.memory
     }
 
-    pub(super) fn shared(&self) -> NonNull<Shared> {
-        self.shared
+    /// By what a block's number becomes its address.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Gives up a reference to each block among the answers.
+    pub(super) fn release_all(&self, answers: &[u32]) {
+        if answers.iter().any(|&answer| is_number(answer)) {
+            self.with(|held| held.release_all(answers));
+        }
     }
 
     /// Runs `inside` with the lock held.
@@ -147,19 +194,6 @@ impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
                 shared: self.shared,
             })
         })
-    }
-
-    /// The first byte of a block, for a writer whose table refers to it.
-    ///
-    /// # Safety
-    ///
-    /// The block is referred to, and stays so while the result is read.
-    pub(super) unsafe fn lines_of(&self, block: Block) -> *const u8 {
-        // SAFETY: the shared block lives as long as the store; the caller's promise.
-        unsafe {
-            let directory = self.shared.as_ref().directory.load(Ordering::Acquire);
-            super::slab::resolve(directory, block.bits())
-        }
     }
 }
 
@@ -214,13 +248,13 @@ struct Pool {
 }
 
 impl Pool {
-    const fn new(seed: u64, image: NonNull<Image>) -> Self {
+    const fn new(heap: Heap, seed: u64, image: NonNull<Image>) -> Self {
         const EMPTY: Chain = Chain {
             ends: None,
             count: 0,
         };
         Self {
-            heap: Heap::new(),
+            heap,
             buckets: Buckets::new(),
             seed,
             pages: 0,
@@ -244,16 +278,15 @@ pub(super) struct Held<'h, M: Memory, G: Grace> {
 impl<M: Memory, G: Grace> Held<'_, M, G> {
     /// The page of these slots, referred to by the caller now. It refers to the
     /// slots' sub-pages itself.
-    pub(super) fn page(&mut self, slots: &Slots) -> Result<Block, FibError> {
+    pub(super) fn page(&mut self, format: Format, slots: &Slots) -> Result<Block, FibError> {
         // SAFETY: the pool's own image, until the store is dropped. It is not changed
         // below, nor by anyone without the lock.
         let image = unsafe { &mut *self.pool.image.as_ptr() };
-        let made = image.set(slots);
-        let kind = if made.subs { WITH_SUBS } else { 0 };
-        let words = image.words(made.lines);
-        let (block, new) = self.intern(words, kind)?;
-        if new && made.subs {
-            self.for_each_sub(block, |held, sub| held.refer(sub, 1));
+        let lines = image.set(format, slots);
+        let kind = page_kind(format, slots);
+        let (block, new) = self.intern(image.words(lines), kind)?;
+        if new {
+            self.for_each_child(block, |held, sub| held.refer(sub, 1));
         }
         Ok(block)
     }
@@ -264,31 +297,32 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         tag.refs = tag.refs.wrapping_add(count);
     }
 
-    /// The row of these pages, referred to by the caller now. The caller's
-    /// references to the pages become the row's, or are given up; on an error they
+    /// The row of these answers, referred to by the caller now. The caller's
+    /// references to their pages become the row's, or are given up; on an error they
     /// stay the caller's.
     pub(super) fn row(&mut self, row: &Row) -> Result<Block, FibError> {
         let (block, new) = self.intern(row_words(row), ROW)?;
         if !new {
             let tag = self.tag(block);
             tag.set_kind(tag.kind() | SHARED);
-            self.release_pages(&row.0);
+            self.release_all(&row.0);
         }
         Ok(block)
     }
 
-    /// Makes a row that differs from `old` in the pages of `changed` at most, to
-    /// which alone the caller has references. `Some` row is to be published instead
-    /// of `old`, under this lock yet; the caller refers to it now, and no longer to
-    /// `old`. `None`: nothing is to be published, for there is no difference.
+    /// Makes a row that differs from `old` in the places of `changed` at most, to
+    /// whose pages alone the caller has references. `Some` row is to be published
+    /// instead of `old`, under this lock yet; the caller refers to it now, and no
+    /// longer to `old`. `None`: nothing is to be published, for there is no
+    /// difference.
     ///
     /// What becomes of `old`:
     ///
     /// | the new row           | `old`, if nobody else refers to it | `old` otherwise  |
     /// | --------------------- | ---------------------------------- | ---------------- |
     /// | is there already      | is retired                         | loses a reference|
-    /// | differs in one page, and `old` has always been the caller's alone | becomes the new row, by a store to that place | - |
-    /// | else                  | gives its pages to the new row, is retired | loses a reference |
+    /// | differs in one place, and `old` has always been the caller's alone | becomes the new row, by a store to that place | - |
+    /// | else                  | is retired                         | loses a reference |
     pub(super) fn replace_row(
         &mut self,
         row: &Row,
@@ -297,44 +331,40 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     ) -> Result<Option<Block>, FibError> {
         let hash = hash(self.pool.seed, row_words(row));
         if let Some(block) = self.find(hash, row_words(row), ROW) {
-            self.release_pages(row.0.get(changed).unwrap_or(&[]));
+            self.release_all(row.0.get(changed).unwrap_or(&[]));
             if block == old {
                 return Ok(None);
             }
             self.refer_row(block);
-            self.release_row(old);
+            self.release(old);
             return Ok(Some(block));
         }
         if changed.len() == 1 && self.tag(old).kind() & SHARED == 0 {
             self.unintern(old);
-            self.store_page(old, row, changed.start);
+            self.store_place(old, row, changed.start);
             self.enter(old, hash, ROW);
             return Ok(Some(old));
         }
         let block = self.make(row_words(row))?;
         self.enter(block, hash, ROW);
-        if self.tag(old).refs == 1 {
-            self.unintern(old);
-            self.retire(old);
-            self.release_pages_of(old, changed);
-        } else {
-            let around = row.0.iter().enumerate();
-            for (_, &page) in around.filter(|(place, _)| !changed.contains(place)) {
-                self.refer(Block::of_bits(page), 1);
-            }
-            self.release_row(old);
+        let around = row.0.iter().enumerate();
+        for (_, &page) in
+            around.filter(|&(place, &answer)| !changed.contains(&place) && is_number(answer))
+        {
+            self.refer(Block::of_bits(page), 1);
         }
+        self.release(old);
         Ok(Some(block))
     }
 
-    /// Stores a page's number to its place in a row that is published.
-    fn store_page(&mut self, block: Block, row: &Row, place: usize) {
-        let lines = self.lines_of(block).cast::<LiveRow>();
+    /// Stores an answer to its place in a row that is published.
+    fn store_place(&mut self, block: Block, row: &Row, place: usize) {
+        let lines = self.pool.heap.lines_of(block).cast::<LiveRow>();
         // SAFETY: a row of one table, which lives. All who read it load atomics.
         let live = unsafe { &*lines };
-        if let (Some(page), Some(&new)) = (live.get(place), row.0.get(place)) {
-            let old = page.swap(new, Ordering::AcqRel);
-            self.release_page(Block::of_bits(old));
+        if let (Some(answer), Some(&new)) = (live.get(place), row.0.get(place)) {
+            let old = answer.swap(new, Ordering::AcqRel);
+            self.release_all(&[old]);
         }
     }
 
@@ -345,46 +375,58 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         tag.set_kind(tag.kind() | SHARED);
     }
 
-    /// Gives up a reference to a row.
-    pub(super) fn release_row(&mut self, block: Block) {
-        if self.unrefer(block) {
-            self.unintern(block);
+    /// Gives up a reference to each page among the answers.
+    pub(super) fn release_all(&mut self, answers: &[u32]) {
+        for &answer in answers.iter().filter(|&&answer| is_number(answer)) {
+            self.release(Block::of_bits(answer));
+        }
+    }
+
+    /// Gives up a reference to a page or a row. If it was the last, the block gives
+    /// up its own, and so on, and all whose last it was are retired.
+    pub(super) fn release(&mut self, block: Block) {
+        let mut dying = None;
+        self.unrefer(block, &mut dying);
+        while let Some(block) = dying {
+            dying = self.tag(block).next();
+            self.for_each_child(block, |held, child| held.unrefer(child, &mut dying));
             self.retire(block);
-            self.release_pages_of(block, 0..SLOTS);
         }
     }
 
-    /// Gives up the references of a retired row to some of its pages.
-    fn release_pages_of(&mut self, row: Block, which: Range<usize>) {
-        for place in which.start..which.end.min(SLOTS) {
-            // SAFETY: the block is a row, and is not written to before the lock is
-            // released and a grace period has ended.
-            let page = unsafe { self.lines_of(row).cast::<u32>().add(place).read() };
-            self.release_page(Block::of_bits(page));
+    /// Gives up a reference; if it was the last, the block is found no more, and
+    /// chained to the dying.
+    fn unrefer(&mut self, block: Block, dying: &mut Option<Block>) {
+        let tag = self.tag(block);
+        tag.refs = tag.refs.wrapping_sub(1);
+        if tag.refs == 0 {
+            self.unintern(block);
+            self.tag(block).set_next(*dying);
+            *dying = Some(block);
         }
     }
 
-    /// Gives up a reference to each of these pages.
-    pub(super) fn release_pages(&mut self, pages: &[u32]) {
-        for &page in pages {
-            self.release_page(Block::of_bits(page));
-        }
-    }
-
-    /// Gives up a reference to a page, or a sub-page.
-    pub(super) fn release_page(&mut self, block: Block) {
-        if self.unrefer(block) {
-            if self.tag(block).kind() & WITH_SUBS != 0 {
-                // Sub-pages have none of their own: no deeper than this.
-                self.for_each_sub(block, |held, sub| {
-                    if held.unrefer(sub) {
-                        held.unintern(sub);
-                        held.retire(sub);
-                    }
-                });
+    /// Shows the blocks that a block refers to, as often as it does.
+    fn for_each_child(&mut self, block: Block, mut visit: impl FnMut(&mut Self, Block)) {
+        let kind = self.tag(block).kind();
+        let lines = self.pool.heap.lines_of(block);
+        match format_of(kind) {
+            Some(format) if kind & WITH_SUBS != 0 => {
+                // SAFETY: the block is such a page, and never written to.
+                unsafe {
+                    page::for_each_sub(format, lines, |sub| visit(self, Block::of_bits(sub)));
+                }
             }
-            self.unintern(block);
-            self.retire(block);
+            Some(_) => {}
+            None => {
+                // SAFETY: the block is a row. All who read it load atomics.
+                let row = unsafe { &*lines.cast::<LiveRow>() };
+                for answer in row.iter().map(|answer| answer.load(Ordering::Relaxed)) {
+                    if is_number(answer) {
+                        visit(self, Block::of_bits(answer));
+                    }
+                }
+            }
         }
     }
 
@@ -435,28 +477,10 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         }
     }
 
-    fn tag(&mut self, block: Block) -> &mut super::slab::Tag {
+    fn tag(&mut self, block: Block) -> &mut super::heap::Tag {
         // SAFETY: blocks come from this pool's `intern` only, or from the rows and
         // pages in it, and are free only after the last reference was given up.
         unsafe { self.pool.heap.tag(block) }
-    }
-
-    fn lines_of(&self, block: Block) -> *mut u8 {
-        // SAFETY: as above.
-        unsafe { self.pool.heap.lines_of(block) }
-    }
-
-    fn for_each_sub(&mut self, page: Block, mut visit: impl FnMut(&mut Self, Block)) {
-        let lines = self.lines_of(page);
-        // SAFETY: the block is a page, and never written to.
-        unsafe { page::for_each_sub(lines, |sub| visit(self, Block::of_bits(sub))) };
-    }
-
-    /// Gives up a reference, and says whether it was the last.
-    fn unrefer(&mut self, block: Block) -> bool {
-        let tag = self.tag(block);
-        tag.refs = tag.refs.wrapping_sub(1);
-        tag.refs == 0
     }
 
     /// The block of this content, with one reference more, and whether it is new.
@@ -478,11 +502,8 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         let block = self.pool.heap.allocate(self.memory, lines)?;
         // SAFETY: the block has as many lines, and nobody else knows it.
         unsafe {
-            let place = self.lines_of(block).cast::<u64>();
+            let place = self.pool.heap.lines_of(block).cast::<u64>();
             place.copy_from_nonoverlapping(words.as_ptr(), words.len());
-            // Before anything that names the block is published.
-            let directory = &self.shared.as_ref().directory;
-            directory.store(self.pool.heap.directory(), Ordering::Release);
         }
         Ok(block)
     }
@@ -501,7 +522,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     }
 
     fn count_of(&mut self, kind: u8) -> &mut usize {
-        if kind & ROW != 0 {
+        if kind & WHAT == ROW {
             &mut self.pool.rows
         } else {
             &mut self.pool.pages
@@ -514,7 +535,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
             let tag = *self.tag(block);
             let lines = words.len() / (LINE / 8);
             if tag.hash == hash && tag.kind() & !SHARED == kind && tag.count() == lines {
-                let place = self.lines_of(block).cast::<u64>();
+                let place = self.pool.heap.lines_of(block).cast::<u64>();
                 // SAFETY: the block has as many words, and is written to with the
                 // lock held only.
                 let there = unsafe { core::slice::from_raw_parts(place, words.len()) };

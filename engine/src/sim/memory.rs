@@ -1,12 +1,40 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Memory from the host's allocator that counts what is out and fails on demand.
+//! Memory of the host that counts what is out and fails on demand.
+//!
+//! It is all of one region of addresses, which is reserved at once and costs memory
+//! only where it is used: tables want their blocks near one another, as a kernel's
+//! allocator has them and the host's has not.
 
 use crate::fib::Memory;
 use core::alloc::Layout;
 use core::ptr::NonNull;
-use std::alloc;
-use std::sync::Arc;
+use linked_list_allocator::Heap;
+use memmap2::MmapOptions;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Bytes of the region: enough for the largest tables many times over.
+const REGION: usize = 64 << 30;
+
+/// The region, or an empty one if the host does not grant it: then there is no
+/// memory, as at any other time.
+fn region() -> MutexGuard<'static, Heap> {
+    static HEAP: OnceLock<Mutex<Heap>> = OnceLock::new();
+    let heap = HEAP.get_or_init(|| {
+        let map = MmapOptions::new().len(REGION).no_reserve_swap().map_anon();
+        // Kept for ever: who borrows from it has no lifetime that could end.
+        let heap = map.map_or_else(
+            |_| Heap::empty(),
+            |map| {
+                let map = Box::leak(Box::new(map));
+                // SAFETY: the map is this heap's alone, and stays.
+                unsafe { Heap::new(map.as_mut_ptr(), REGION) }
+            },
+        );
+        Mutex::new(heap)
+    });
+    heap.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An allocator for [`fib`](crate::fib). Its clones share their counts, so one
 /// can be kept to look at while a table owns the other.
@@ -41,15 +69,14 @@ impl HostMemory {
     }
 }
 
-// SAFETY: blocks come from the global allocator and go back to it.
+// SAFETY: blocks come from the region's allocator and go back to it.
 unsafe impl Memory for HostMemory {
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
         let call = self.counts.calls.fetch_add(1, Ordering::Relaxed) + 1;
         if call == self.counts.fail_at.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: the size is not 0, as `Memory` says.
-        let block = NonNull::new(unsafe { alloc::alloc(layout) })?;
+        let block = region().allocate_first_fit(layout).ok()?;
         self.counts
             .bytes
             .fetch_add(layout.size(), Ordering::Relaxed);
@@ -61,6 +88,6 @@ unsafe impl Memory for HostMemory {
             .bytes
             .fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller promises that it came from `allocate` with this layout.
-        unsafe { alloc::dealloc(block.as_ptr(), layout) }
+        unsafe { region().deallocate(block, layout) }
     }
 }

@@ -69,7 +69,7 @@ impl Rib {
     }
 }
 
-impl Routes for Rib {
+impl Routes<u32> for Rib {
     fn count(&self) -> usize {
         self.naive.routes.len()
     }

@@ -553,7 +553,7 @@ impl LockedRoutes {
     }
 }
 
-impl Routes for LockedRoutes {
+impl Routes<u32> for LockedRoutes {
     fn count(&self) -> usize {
         // SAFETY: the table is locked.
         unsafe { c::weft_shim_rib_prefixes(self.rib) as usize }
