@@ -63,8 +63,12 @@ impl<K: Key> Prefix<K> {
 
 impl<K: Key> fmt::Display for Prefix<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.show(f)?;
-        write!(f, "/{}", self.len)
+        let (bits, len) = (self.address.bits(), self.len);
+        if K::BITS > 32 {
+            write!(f, "{}/{len}", Ipv6Addr::from_bits(bits))
+        } else {
+            write!(f, "{}/{len}", Ipv4Addr::from_bits(bits as u32))
+        }
     }
 }
 
