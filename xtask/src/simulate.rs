@@ -96,7 +96,7 @@ fn simulate<'s>(
         Inputs {
             rib,
             pcap,
-            ipv6: text.ipv6,
+            ipv6: text.prefixes6.len(),
             next_hops: args.next_hops,
         },
     ))
