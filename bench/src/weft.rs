@@ -64,6 +64,11 @@ unsafe impl Grace for NoReaders {
 type Shared = Store<HostMemory, NoReaders, Mutex<()>>;
 type Engine = Table4<'static, HostMemory, NoReaders, Mutex<()>>;
 
+/// From how many routes on a table is flattened, and how many are at most: what the
+/// kernel module does by default.
+const FLAT_FROM: usize = 20_000;
+const FLAT_TABLES: usize = 8;
+
 struct Weft4Table {
     /// Dropped before the store they refer to.
     fibs: Vec<Fib>,
@@ -98,6 +103,9 @@ impl Table for Weft4Table {
             table.route(route.prefix, route.plen as u8, route.class)?;
         }
         table.end()?;
+        if routes.len() >= FLAT_FROM && self.fibs.len() < FLAT_TABLES {
+            table.flatten()?;
+        }
         let time = watch.elapsed();
         let rib = Rib::Told(routes.to_vec());
         self.fibs.push(Fib { table, rib });
@@ -164,7 +172,7 @@ fn one() -> One {
 unsafe extern "C" fn one_plain(table: *const (), dst: u32) -> u32 {
     // SAFETY: as the caller promises.
     let table = unsafe { &*table.cast::<Engine>() };
-    table.reader().lookup(&(), dst)
+    table.reader().lookup_specific(&(), dst)
 }
 
 /// # Safety
@@ -176,7 +184,7 @@ unsafe extern "C" fn one_popcnt(table: *const (), dst: u32) -> u32 {
     // SAFETY: as the caller promises.
     let table = unsafe { &*table.cast::<Engine>() };
     // SAFETY: as the caller promises.
-    unsafe { table.reader().lookup_popcnt(&(), dst) }
+    unsafe { table.reader().lookup_specific_popcnt(&(), dst) }
 }
 
 /// The system's routing table.

@@ -222,7 +222,8 @@ unsafe fn run(page: *const u8, slot: u32) -> usize {
     unsafe {
         let starts = *page.cast::<u64>().add(quarter);
         let before = *page.add(32).add(quarter);
-        let up_to = starts & (u64::MAX >> (63 - (slot & 63)));
+        // Bit `slot` to the top: what is above it is out.
+        let up_to = starts << (!slot & 63);
         usize::from(before).wrapping_add(up_to.count_ones() as usize)
     }
 }
