@@ -10,6 +10,7 @@
 //! | the heap        | the blocks that pages and rows are in, and their numbers      | `heap.rs`   |
 //! | a [`Key`]       | an address of IPv4 or IPv6, and how it is taken to pieces     | `key.rs`    |
 //! | a sweep         | the way from sorted routes to pages                           | `sweep.rs`  |
+//! | [`Weight`]      | what a table holds of its own, and of what is shared          | `weigh.rs`  |
 //! | [`Routes`]      | the routing information base, which a change asks             | `table.rs` |
 //! | [`Memory`], [`Grace`], [`Lock`] | the platform                                  | `grace.rs`  |
 //!
@@ -70,11 +71,13 @@ mod store;
 mod sweep;
 #[allow(unsafe_code)]
 mod table;
+mod weigh;
 
 pub use grace::{Grace, Lock, Memory, Period};
 pub use key::Key;
 pub use store::Store;
 pub use table::{Reader, Reader4, Reader6, Routes, Table, Table4, Table6, Writer};
+pub use weigh::Weight;
 
 use core::fmt;
 use core::net::IpAddr;
