@@ -10,7 +10,8 @@
 //! address that is chosen once, 128 GB below the first slab. So a reader gets from
 //! the number to the line by one shift and one addition, of a constant, and loads
 //! nothing. A slab that is out of reach, 128 GB from the first, is refused as if
-//! there were no memory. Numbers are never below [`FIRST`]: what is smaller may
+//! there were no memory; so slabs are never as small as a page, which a kernel may
+//! take from elsewhere (FreeBSD takes it from its direct map). Numbers are never below [`FIRST`]: what is smaller may
 //! stand for something else where a number could be.
 //!
 //! By the tag before a block, and that after it, a freed block finds free
@@ -43,6 +44,8 @@ const TAGS_AT: usize = LINES as usize * LINE;
 const ACCOUNT_AT: usize = TAGS_AT + LINES as usize * size_of::<Tag>();
 /// Lines between one leaf's first and the next one's.
 const STRIDE: u32 = (LEAF / LINE) as u32;
+/// Leaves of the smallest slab.
+const LEAVES_MIN: u32 = 2;
 /// Leaves of the largest slab: 2 MB, amd64's superpage.
 const LEAVES_MAX: u32 = 512;
 /// How far below the first slab the numbers begin, in lines.
@@ -89,7 +92,7 @@ impl Block {
 }
 
 /// The address from which a heap counts its lines. It is no one's memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Origin(usize);
 
 /// The first byte of the block of this number. Whether it may be read, and for how
@@ -111,12 +114,13 @@ pub(super) struct Tag {
     next: u32,
     /// While free: the one before in the list. While in use: the owner's.
     pub(super) hash: u32,
-    /// How many lines, `FREE` and the owner's bits. In the last line's tag too.
+    /// How many lines, `FREE`, `MARK` and the owner's bits. In the last line's tag too.
     size: u32,
 }
 
 impl Tag {
     const FREE: u32 = 1 << 31;
+    const MARK: u32 = 1 << 30;
     const LINES: u32 = 0xffff;
 
     fn lines(&self) -> u32 {
@@ -129,7 +133,21 @@ impl Tag {
     }
 
     pub(super) fn set_kind(&mut self, kind: u8) {
-        self.size = self.lines() | u32::from(kind) << 16;
+        self.size = (self.size & Self::MARK) | self.lines() | u32::from(kind) << 16;
+    }
+
+    /// Marks the block, and says whether it was not.
+    pub(super) fn mark(&mut self) -> bool {
+        let was = self.size & Self::MARK;
+        self.size |= Self::MARK;
+        was == 0
+    }
+
+    /// Takes the mark off, and says whether there was one.
+    pub(super) fn unmark(&mut self) -> bool {
+        let was = self.size & Self::MARK;
+        self.size &= !Self::MARK;
+        was != 0
     }
 
     /// How many lines the block has.
@@ -185,7 +203,7 @@ pub(super) struct Heap {
 }
 
 impl Heap {
-    /// Gets the first leaf.
+    /// Gets the first slab.
     pub(super) fn start(&mut self, memory: &impl Memory) -> Result<(), FibError> {
         self.grow(memory)
     }
@@ -493,7 +511,7 @@ impl Heap {
 /// in the sizes that kernels' allocators have for what is not large.
 fn slab_leaves(there: usize) -> u32 {
     let eighth = u32::try_from(there / 8).unwrap_or(LEAVES_MAX);
-    match eighth.clamp(1, LEAVES_MAX) {
+    match eighth.clamp(LEAVES_MIN, LEAVES_MAX) {
         few @ ..16 => 1 << few.ilog2(),
         many => many,
     }

@@ -11,6 +11,7 @@
 //! | a [`Key`]       | an address of IPv4 or IPv6, and how it is taken to pieces     | `key.rs`    |
 //! | a sweep         | the way from sorted routes to pages                           | `sweep.rs`  |
 //! | a place         | from where readers take a block's number; what they may still be in | `retire.rs` |
+//! | [`Weight`]      | what a table holds of its own, and of what is shared          | `weigh.rs`  |
 //! | [`Routes`]      | the routing information base, which a change asks             | `table.rs` |
 //! | [`Memory`], [`Grace`], [`Lock`] | the platform                                  | `grace.rs`  |
 //!
@@ -73,6 +74,7 @@ mod store;
 mod sweep;
 #[allow(unsafe_code)]
 mod table;
+mod weigh;
 
 /// The processor's atomics; those of a model in `tests/fib_model.rs`.
 mod sync {
@@ -83,6 +85,7 @@ pub use grace::{Grace, Lock, Memory, Period};
 pub use key::Key;
 pub use store::Store;
 pub use table::{Reader, Reader4, Reader6, Routes, Table, Table4, Table6, Writer};
+pub use weigh::Weight;
 
 use core::fmt;
 use core::net::IpAddr;

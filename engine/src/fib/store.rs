@@ -388,7 +388,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     }
 
     /// Shows the blocks that a block refers to, as often as it does.
-    fn for_each_child(&mut self, block: Block, mut visit: impl FnMut(&mut Self, Block)) {
+    pub(super) fn for_each_child(&mut self, block: Block, mut visit: impl FnMut(&mut Self, Block)) {
         let kind = self.tag(block).kind();
         let lines = self.pool.heap.lines_of(block);
         match format_of(kind) {
@@ -452,7 +452,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         }
     }
 
-    fn tag(&mut self, block: Block) -> &mut super::heap::Tag {
+    pub(super) fn tag(&mut self, block: Block) -> &mut super::heap::Tag {
         // SAFETY: blocks come from this pool's `intern` only, or from the rows and
         // pages in it, and are free only after the last reference was given up.
         unsafe { self.pool.heap.tag(block) }

@@ -547,6 +547,16 @@ impl<K: Key, G: Grace> Reader<'_, K, G> {
         }
     }
 
+    /// Whether the table's blocks are counted from there.
+    pub(super) fn is_of(&self, origin: Origin) -> bool {
+        self.shared().origin == origin
+    }
+
+    /// A row of the root.
+    pub(super) fn row(&self, place: usize) -> Block {
+        Block::of_bits(self.shared().root.0[place % ROWS].read())
+    }
+
     fn shared(&self) -> &Shared {
         // SAFETY: the table outlives `'t`.
         unsafe { self.shared.as_ref() }
