@@ -11,6 +11,7 @@
 //! | a [`Key`]       | an address of IPv4 or IPv6, and how it is taken to pieces     | `key.rs`    |
 //! | a sweep         | the way from sorted routes to pages                           | `sweep.rs`  |
 //! | [`Weight`]      | what a table holds of its own, and of what is shared          | `weigh.rs`  |
+//! | a place         | from where readers take a block's number; what they may still be in | `retire.rs` |
 //! | [`Routes`]      | the routing information base, which a change asks             | `table.rs` |
 //! | [`Memory`], [`Grace`], [`Lock`] | the platform                                  | `grace.rs`  |
 //!
@@ -34,7 +35,8 @@
 //! chain is set aside and the platform is asked for one ([`Grace::start`]). When the
 //! platform calls [`Period::elapsed`], on whatever thread, one atomic byte changes and
 //! no more: no lock, no list, no memory given back. Writers see the byte at their next
-//! change, and give the chain back a part at a time.
+//! change, and give the chain back a part at a time. `tests/fib_model.rs` runs these
+//! steps in all interleavings.
 //!
 //! # Who may touch what
 //!
@@ -65,6 +67,7 @@ mod key;
 mod owned;
 #[allow(unsafe_code)]
 mod page;
+mod retire;
 #[allow(unsafe_code)]
 mod store;
 #[allow(unsafe_code)]
@@ -72,6 +75,11 @@ mod sweep;
 #[allow(unsafe_code)]
 mod table;
 mod weigh;
+
+/// The processor's atomics; those of a model in `tests/fib_model.rs`.
+mod sync {
+    pub(super) use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+}
 
 pub use grace::{Grace, Lock, Memory, Period};
 pub use key::Key;

@@ -25,17 +25,18 @@
 //! page's or a row's making, not for the whole of its change. Readers take none.
 
 use super::buckets::Buckets;
-use super::grace::{ELAPSED, Grace, IDLE, Lock, Memory, Period, RUNNING};
+use super::grace::{Grace, IDLE, Lock, Memory, RUNNING};
 use super::heap::{Block, Heap, LINE, Origin};
 use super::owned::Owned;
 use super::page::{self, Format, Image, Slots, is_number};
+use super::retire::{self, Place};
 use super::{FibError, StoreFigures};
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Places of a row.
 pub(super) const PLACES: usize = 64;
@@ -46,7 +47,7 @@ pub(super) const PLACES: usize = 64;
 pub(super) struct Row(pub(super) [u32; PLACES]);
 
 /// The same as readers see it.
-pub(super) type LiveRow = [AtomicU32; PLACES];
+pub(super) type LiveRow = [Place; PLACES];
 
 /// How many blocks a change gives back at most.
 const FREE_AT_ONCE: usize = 256;
@@ -222,6 +223,12 @@ struct Chain {
     count: usize,
 }
 
+impl retire::Batch for Chain {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
 /// What the lock protects. All its bytes may be 0: an empty pool without a heap.
 struct Pool {
     heap: Heap,
@@ -336,7 +343,8 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         // SAFETY: a row of one table, which lives. All who read it load atomics.
         let live = unsafe { &*lines };
         if let (Some(answer), Some(&new)) = (live.get(place), row.0.get(place)) {
-            let old = answer.swap(new, Ordering::AcqRel);
+            let old = answer.own();
+            answer.publish(new);
             self.release_all(&[old]);
         }
     }
@@ -394,7 +402,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
             None => {
                 // SAFETY: the block is a row. All who read it load atomics.
                 let row = unsafe { &*lines.cast::<LiveRow>() };
-                for answer in row.iter().map(|answer| answer.load(Ordering::Relaxed)) {
+                for answer in row.iter().map(Place::own) {
                     if is_number(answer) {
                         visit(self, Block::of_bits(answer));
                     }
@@ -407,16 +415,11 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     pub(super) fn collect(&mut self) {
         // SAFETY: the shared block lives as long as the store.
         let period = unsafe { &self.shared.as_ref().period };
-        if period.load(Ordering::Acquire) == ELAPSED {
-            let batch = core::mem::take(&mut self.pool.waiting);
-            self.join_ripe(batch);
-            period.store(IDLE, Ordering::Relaxed);
-        }
-        if self.pool.pending.count != 0 && period.load(Ordering::Relaxed) == IDLE {
-            self.pool.waiting = core::mem::take(&mut self.pool.pending);
-            period.store(RUNNING, Ordering::Release);
-            self.grace.start(Period::of(NonNull::from(period)));
-        }
+        let Pool {
+            pending, waiting, ..
+        } = &mut *self.pool;
+        let batch = retire::turn(period, pending, waiting, self.grace);
+        self.join_ripe(batch);
         for _ in 0..FREE_AT_ONCE {
             let Some(first) = Block::named(self.pool.ripe.first) else {
                 break;
