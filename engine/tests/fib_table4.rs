@@ -420,10 +420,6 @@ fn what_tables_weigh_adds_up_to_what_the_store_holds() {
     let [same, also, other] = weights;
     assert_eq!((same, same.own), (also, 0), "two share all they have");
     assert!(other.own > 0 && other.part < same.part);
-    assert!(same.reach <= used && other.reach <= used);
-    assert!(same.reach > same.part * 2);
-    // Weighing leaves no trace.
-    assert_eq!(weights, tables.each_ref().map(weigh));
     let (elsewhere, _) = fib_rib::store();
     assert_eq!(
         elsewhere.weigh(&tables[0].reader(), 0..1024),

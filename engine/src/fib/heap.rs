@@ -114,13 +114,12 @@ pub(super) struct Tag {
     next: u32,
     /// While free: the one before in the list. While in use: the owner's.
     pub(super) hash: u32,
-    /// How many lines, `FREE`, `MARK` and the owner's bits. In the last line's tag too.
+    /// How many lines, `FREE` and the owner's bits. In the last line's tag too.
     size: u32,
 }
 
 impl Tag {
     const FREE: u32 = 1 << 31;
-    const MARK: u32 = 1 << 30;
     const LINES: u32 = 0xffff;
 
     fn lines(&self) -> u32 {
@@ -133,21 +132,7 @@ impl Tag {
     }
 
     pub(super) fn set_kind(&mut self, kind: u8) {
-        self.size = (self.size & Self::MARK) | self.lines() | u32::from(kind) << 16;
-    }
-
-    /// Marks the block, and says whether it was not.
-    pub(super) fn mark(&mut self) -> bool {
-        let was = self.size & Self::MARK;
-        self.size |= Self::MARK;
-        was == 0
-    }
-
-    /// Takes the mark off, and says whether there was one.
-    pub(super) fn unmark(&mut self) -> bool {
-        let was = self.size & Self::MARK;
-        self.size &= !Self::MARK;
-        was != 0
+        self.size = self.lines() | u32::from(kind) << 16;
     }
 
     /// How many lines the block has.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! What a table's pages and rows weigh: those that are its own, its part of those
-//! that it shares, and what it would hold if it shared with nobody.
+//! What a table's pages and rows weigh: those that are its own, and its part of those
+//! that it shares.
 //!
 //! A block to which `n` places refer counts for one `n`-th at each of them, so that
 //! the parts of all tables of a store add up to what the store holds.
@@ -19,15 +19,12 @@ pub struct Weight {
     pub own: u64,
     /// The table's part of all others, rounded down for each.
     pub part: u64,
-    /// Of all blocks, each once in each row: what the table would hold alone.
-    pub reach: u64,
 }
 
 impl AddAssign for Weight {
     fn add_assign(&mut self, other: Self) {
         self.own = self.own.saturating_add(other.own);
         self.part = self.part.saturating_add(other.part);
-        self.reach = self.reach.saturating_add(other.reach);
     }
 }
 
@@ -56,7 +53,6 @@ impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
                 let run = alike.count().max(1);
                 let part = WHOLE.saturating_mul(run as u64);
                 held.weigh(row, part, run == 1, &mut sum);
-                held.unmark(row);
                 run
             });
             at = at.saturating_add(run);
@@ -73,9 +69,6 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         let bytes = (tag.count() * LINE) as u64;
         let part = part.checked_div(u64::from(tag.refs)).unwrap_or(0);
         let alone = alone && tag.refs == 1;
-        if tag.mark() {
-            sum.reach = sum.reach.saturating_add(bytes);
-        }
         if alone {
             sum.own = sum.own.saturating_add(bytes);
         } else {
@@ -84,12 +77,5 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         }
         // No deeper than a table has levels.
         self.for_each_child(block, |held, child| held.weigh(child, part, alone, sum));
-    }
-
-    /// Takes the marks of a block, and of all below it, off.
-    fn unmark(&mut self, block: Block) {
-        if self.tag(block).unmark() {
-            self.for_each_child(block, |held, child| held.unmark(child));
-        }
     }
 }
