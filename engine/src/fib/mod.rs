@@ -59,6 +59,8 @@
 #[allow(unsafe_code)]
 mod buckets;
 #[allow(unsafe_code)]
+pub mod classes;
+#[allow(unsafe_code)]
 mod grace;
 #[allow(unsafe_code)]
 mod heap;
