@@ -312,3 +312,25 @@ fn a_next_hop_that_comes_again_has_its_class_again() {
         one.check();
     }
 }
+
+/// A lookup may have read where the map is, and not yet the entry.
+#[test]
+fn a_map_that_was_replaced_stays_until_lookups_have_ended() {
+    let memory = HostMemory::default();
+    let sections = Sections::default();
+    let ticks = Clock::new(memory.clone(), sections.clone(), Mutex::new(())).unwrap();
+    let book = Dictionary::new(memory.clone(), Mutex::new(()), 32_767);
+    let mut fib = Fib::new(&memory, &book);
+    let own = |fib: &Fib<'_>| fib.bindings.as_ref().unwrap().bytes() + book.figures().bytes;
+    let section = sections.enter();
+    let at_rest = memory.bytes() - own(&fib);
+    for kind in 0..100 {
+        fib.add_route(&ticks, kind, false);
+    }
+    let kept = memory.bytes() - own(&fib);
+    assert!(kept > at_rest, "maps of 16, 32 and 64 entries wait");
+    sections.leave(section);
+    fib.add_route(&ticks, 100, false);
+    fib.add_route(&ticks, 101, false);
+    assert_eq!(memory.bytes() - own(&fib), at_rest);
+}
