@@ -10,6 +10,7 @@ use super::super::grace::{ELAPSED, IDLE, RUNNING};
 use super::super::grace::{Grace, Lock, Memory, Period};
 use core::alloc::Layout;
 use core::cell::Cell;
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -27,7 +28,8 @@ pub struct Time(u64);
 /// well unless `state` says RUNNING.
 pub struct Clock<M: Memory, G: Grace, L: Lock> {
     lock: L,
-    grace: G,
+    /// Dropped with the clock, or never: a period that still runs may use it.
+    grace: ManuallyDrop<G>,
     memory: M,
     state: NonNull<AtomicU8>,
     begun: Cell<u64>,
@@ -46,7 +48,7 @@ impl<M: Memory, G: Grace, L: Lock> Clock<M, G, L> {
         unsafe { state.write(AtomicU8::new(IDLE)) };
         Some(Self {
             lock,
-            grace,
+            grace: ManuallyDrop::new(grace),
             memory,
             state,
             begun: Cell::new(0),
@@ -110,13 +112,17 @@ impl<M: Memory, G: Grace, L: Lock> Clock<M, G, L> {
 }
 
 impl<M: Memory, G: Grace, L: Lock> Drop for Clock<M, G, L> {
-    /// While a period runs its byte is not given back: a leak, rather than a store
+    /// While a period runs nothing of it is given back: a leak, rather than a store
     /// to memory that is someone else's by then.
     fn drop(&mut self) {
         if !self.running() {
             let layout = Layout::new::<AtomicU8>();
-            // SAFETY: from `new`, with this layout; no period refers to it.
-            unsafe { self.memory.free(self.state.cast(), layout) };
+            // SAFETY: from `new`, with this layout; no period refers to it or to what
+            // made it, and the clock is used for the last time.
+            unsafe {
+                self.memory.free(self.state.cast(), layout);
+                ManuallyDrop::drop(&mut self.grace);
+            }
         }
     }
 }

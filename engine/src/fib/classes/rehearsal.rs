@@ -45,7 +45,7 @@ impl Sections {
 impl State {
     fn settle(&mut self, period: Period, sections: BTreeSet<u64>) {
         if sections.is_empty() {
-            let _ = period.elapsed();
+            period.elapsed();
         } else {
             self.waiting.push((period, sections));
         }
@@ -87,8 +87,8 @@ fn address(object: &Object) -> usize {
 }
 
 impl<'d> Fib<'d> {
-    fn new(memory: &HostMemory, book: &'d Book) -> Self {
-        let (bindings, map) = Bindings::new(memory.clone(), book).unwrap();
+    fn new(memory: &HostMemory, book: &'d Book, most: u32) -> Self {
+        let (bindings, map) = Bindings::new(memory.clone(), book, most).unwrap();
         Self {
             map,
             bindings: Some(bindings),
@@ -210,8 +210,8 @@ fn rehearse(steps: &[Step], most: u32) {
     let memory = HostMemory::default();
     let sections = Sections::default();
     let ticks = Clock::new(memory.clone(), sections.clone(), Mutex::new(())).unwrap();
-    let book = Dictionary::new(memory.clone(), Mutex::new(()), most);
-    let mut fibs: Vec<Fib<'_>> = (0..3).map(|_| Fib::new(&memory, &book)).collect();
+    let book = Dictionary::new(memory.clone(), Mutex::new(()));
+    let mut fibs: Vec<Fib<'_>> = (0..3).map(|_| Fib::new(&memory, &book, most)).collect();
     let mut inside = BTreeSet::new();
     for step in steps {
         match *step {
@@ -267,9 +267,9 @@ proptest! {
 fn fibs_whose_next_hops_came_in_different_orders_agree_on_classes() {
     let memory = HostMemory::default();
     let ticks = Clock::new(memory.clone(), Sections::default(), Mutex::new(())).unwrap();
-    let book = Dictionary::new(memory.clone(), Mutex::new(()), 32_767);
-    let mut one = Fib::new(&memory, &book);
-    let mut two = Fib::new(&memory, &book);
+    let book = Dictionary::new(memory.clone(), Mutex::new(()));
+    let mut one = Fib::new(&memory, &book, 32_767);
+    let mut two = Fib::new(&memory, &book, 32_767);
     let first: Vec<_> = (0..500)
         .map(|kind| one.add_route(&ticks, kind, false))
         .collect();
@@ -289,9 +289,9 @@ fn a_next_hop_that_comes_again_has_its_class_again() {
     let memory = HostMemory::default();
     let sections = Sections::default();
     let ticks = Clock::new(memory.clone(), sections.clone(), Mutex::new(())).unwrap();
-    let book = Dictionary::new(memory.clone(), Mutex::new(()), 32_767);
-    let mut one = Fib::new(&memory, &book);
-    let mut two = Fib::new(&memory, &book);
+    let book = Dictionary::new(memory.clone(), Mutex::new(()));
+    let mut one = Fib::new(&memory, &book, 32_767);
+    let mut two = Fib::new(&memory, &book, 32_767);
     let class = one.add_route(&ticks, 7, false);
     assert_eq!(two.add_route(&ticks, 7, false), class);
     for round in 1..100 {
@@ -319,8 +319,8 @@ fn a_map_that_was_replaced_stays_until_lookups_have_ended() {
     let memory = HostMemory::default();
     let sections = Sections::default();
     let ticks = Clock::new(memory.clone(), sections.clone(), Mutex::new(())).unwrap();
-    let book = Dictionary::new(memory.clone(), Mutex::new(()), 32_767);
-    let mut fib = Fib::new(&memory, &book);
+    let book = Dictionary::new(memory.clone(), Mutex::new(()));
+    let mut fib = Fib::new(&memory, &book, 32_767);
     let own = |fib: &Fib<'_>| fib.bindings.as_ref().unwrap().bytes() + book.figures().bytes;
     let section = sections.enter();
     let at_rest = memory.bytes() - own(&fib);
