@@ -8,11 +8,13 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 18] = [
+const FUNCTIONS: [&str; 20] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
     "free",
+    "malloc_type_(allocated|freed)",
+    "kmem_(malloc|free)",
     "arc4random",
     "sig_intr",
     "fib_module_(un)?register",

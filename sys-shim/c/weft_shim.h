@@ -29,6 +29,9 @@
 #include <sys/sysctl.h>
 #include <sys/syslog.h>
 
+#include <vm/vm.h>
+#include <vm/vm_extern.h>
+
 #include <net/if.h>
 #include <net/if_var.h>
 #include <net/route.h>

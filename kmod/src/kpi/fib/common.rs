@@ -23,7 +23,7 @@ use crate::kpi::epoch::{EpochGrace, drain_net_epoch_callbacks};
 use crate::kpi::errno::Errno;
 use crate::kpi::kernel::random_seed;
 use crate::kpi::lock::Mtx;
-use crate::kpi::memory::{FibMemory, try_box};
+use crate::kpi::memory::{FibMemory, try_box, try_box_made};
 
 pub(super) type FibStore = Store<FibMemory, EpochGrace, Mtx>;
 pub(super) type FibClock = Clock<FibMemory, EpochGrace, Mtx>;
@@ -31,7 +31,8 @@ pub(super) type FibDictionary = Dictionary<FibMemory, Mtx>;
 
 /// What all instances share.
 pub(super) struct Common {
-    pub(super) store: FibStore,
+    /// Apart, since it is larger than a stack frame should be.
+    pub(super) store: Box<FibStore>,
     /// Tells when lookups have forgotten the classes of next hops that went.
     pub(super) clock: FibClock,
     /// Tells next hops apart.
@@ -59,17 +60,12 @@ pub(crate) struct Opened(());
 impl Opened {
     /// # Errors
     /// `ENOMEM`.
+    #[inline(never)]
     pub(crate) fn open(_sleepable: &mut Sleepable) -> Result<Self, Errno> {
-        let seed = [random_seed(), random_seed()];
         let common = Common {
             store: new_store()?,
-            clock: Clock::new(
-                FibMemory,
-                EpochGrace::new(|| ())?,
-                Mtx::new(c"weft route clock")?,
-            )
-            .ok_or(Errno::ENOMEM)?,
-            identifier: Identifier::new(seed),
+            clock: new_clock()?,
+            identifier: Identifier::new([random_seed(), random_seed()]),
             shelf: Shelf {
                 lock: Mtx::new(c"weft route classes")?,
                 first: Cell::new(ptr::null_mut()),
@@ -99,12 +95,21 @@ impl Opened {
     }
 }
 
-/// Not inlined, for the sake of its caller's stack frame.
+/// Not inlined, for the sake of its caller's stack frame; so are the others below.
 #[inline(never)]
-fn new_store() -> Result<FibStore, Errno> {
-    let grace = EpochGrace::new(tidy)?;
-    let lock = Mtx::new(c"weft route tables")?;
-    Store::new(FibMemory, grace, lock, random_seed()).map_err(|_| Errno::ENOMEM)
+fn new_store() -> Result<Box<FibStore>, Errno> {
+    try_box_made(|| {
+        let grace = EpochGrace::new(tidy)?;
+        let lock = Mtx::new(c"weft route tables")?;
+        Store::new(FibMemory, grace, lock, random_seed()).map_err(|_| Errno::ENOMEM)
+    })
+}
+
+#[inline(never)]
+fn new_clock() -> Result<FibClock, Errno> {
+    let grace = EpochGrace::new(|| ())?;
+    let lock = Mtx::new(c"weft route clock")?;
+    Clock::new(FibMemory, grace, lock).ok_or(Errno::ENOMEM)
 }
 
 /// How often a callback of the epoch gives some hundred blocks back.

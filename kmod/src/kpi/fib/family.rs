@@ -7,7 +7,7 @@
 //! kernel hands out in two parts is put together here.
 
 use core::ffi::c_int;
-use core::ptr;
+use core::{fmt, ptr};
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::Key;
@@ -64,6 +64,13 @@ pub(crate) trait Family: 'static {
     /// The key is one of this family, and what it points to is there.
     unsafe fn destination(key: c::flm_lookup_key, scope: u32) -> Self::Key;
 
+    /// Writes an address as people do. (`core::net` would, but has checks that the
+    /// compiler cannot prove.)
+    ///
+    /// # Errors
+    /// The formatter's.
+    fn write(address: Self::Key, to: &mut fmt::Formatter<'_>) -> fmt::Result;
+
     /// Runs `look_up` with what a lookup of an address is given.
     fn asked<R>(address: Self::Key, look_up: impl FnOnce(c::flm_lookup_key, u32) -> R) -> R;
 
@@ -73,6 +80,15 @@ pub(crate) trait Family: 'static {
     /// # Safety
     /// In the network epoch; the current network stack has such a FIB.
     unsafe fn datapath(fib: u32, datapath: *mut c::fib_dp);
+}
+
+/// An address, to be written.
+pub(crate) struct Written<F: Family>(pub(crate) F::Key);
+
+impl<F: Family> fmt::Display for Written<F> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        F::write(self.0, to)
+    }
 }
 
 /// IPv4.
@@ -118,6 +134,11 @@ impl Family for Inet {
     unsafe fn destination(key: c::flm_lookup_key, _scope: u32) -> u32 {
         // SAFETY: as above.
         u32::from_be(unsafe { key.__bindgen_anon_1.addr4 }.s_addr)
+    }
+
+    fn write(address: u32, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d] = address.to_be_bytes();
+        write!(to, "{a}.{b}.{c}.{d}")
     }
 
     fn asked<R>(address: u32, look_up: impl FnOnce(c::flm_lookup_key, u32) -> R) -> R {
@@ -214,6 +235,12 @@ impl Family for Inet6 {
     unsafe fn destination(key: c::flm_lookup_key, scope: u32) -> u128 {
         // SAFETY: as above; the kernel's key points to the address.
         embed(unsafe { read(key.__bindgen_anon_1.addr6) }, scope)
+    }
+
+    fn write(address: u128, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |n: u32| (address >> (n * 16)) as u16;
+        write!(to, "{:x}", part(7))?;
+        (0..7).rev().try_for_each(|n| write!(to, ":{:x}", part(n)))
     }
 
     fn asked<R>(address: u128, look_up: impl FnOnce(c::flm_lookup_key, u32) -> R) -> R {

@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::classes::{Bindings, ClassError, NextHops};
-use weft_engine::fib::{FibError, Reader, Table};
+use weft_engine::fib::{FibError, Key, Reader, Table};
 
 use super::common::{Common, Held, common};
 use super::family::{Family, Route};

@@ -24,9 +24,9 @@ mod instance;
 mod nexthop;
 mod routes;
 
-pub(super) use datapath::Datapath;
 pub(crate) use common::{Opened, store_figures};
-pub(crate) use family::{Family, Inet, Inet6, Route};
+pub(super) use datapath::Datapath;
+pub(crate) use family::{Family, Inet, Inet6, Route, Written};
 pub(crate) use instance::instances;
 
 use alloc::boxed::Box;
@@ -38,7 +38,6 @@ use core::{iter, slice};
 
 use weft_bindings::kernel as c;
 
-use super::context::Sleepable;
 use super::errno::Errno;
 use super::memory::try_box;
 use instance::{Change, Failure, Instance};
@@ -64,21 +63,20 @@ pub(crate) trait Policy: 'static {
 /// Builds of one table in a row that may fail before it is given up.
 const BUILD_TRIES: u32 = 2;
 
-/// An algorithm that the framework knows. To be withdrawn before it is dropped;
-/// else its registration stays, for the framework may still use it.
+/// An algorithm, and whether the framework knows it. To be withdrawn before it is
+/// dropped; else its registration stays, for the framework may still use it.
 pub(crate) struct Registered<P> {
-    /// `None` after it was withdrawn.
-    module: Option<NonNull<c::fib_lookup_module>>,
+    module: NonNull<c::fib_lookup_module>,
+    enlisted: bool,
     policy: PhantomData<P>,
 }
 
 impl<P: Policy> Registered<P> {
-    /// Makes the algorithm known, which is to be withdrawn before what its tables
-    /// have in common is closed.
+    /// An algorithm that nobody knows yet.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(crate) fn register(_sleepable: &mut Sleepable, _common: &Opened) -> Result<Self, Errno> {
+    pub(crate) fn new() -> Result<Self, Errno> {
         // SAFETY: integers, null pointers and absent functions are all zero.
         let mut module: c::fib_lookup_module = unsafe { MaybeUninit::zeroed().assume_init() };
         module.flm_name = P::NAME.as_ptr().cast_mut();
@@ -92,50 +90,49 @@ impl<P: Policy> Registered<P> {
         module.flm_lookup = Some(datapath::lookup::<P::Family>);
         module.flm_get_pref = Some(preference::<P>);
         let module = try_box(module).map_err(|_| Errno::ENOMEM)?;
-        let mut registered = Self {
-            module: Some(NonNull::from(Box::leak(module))),
+        Ok(Self {
+            module: NonNull::from(Box::leak(module)),
+            enlisted: false,
             policy: PhantomData,
-        };
-        registered.enlist().inspect_err(|_| registered.free())?;
-        Ok(registered)
+        })
     }
 
-    fn enlist(&mut self) -> Result<(), Errno> {
-        let module = self.module.ok_or(Errno::EINVAL)?;
-        // SAFETY: the structure stays in place until it is unregistered.
-        Errno::check(unsafe { c::fib_module_register(module.as_ptr()) })
+    /// Makes the algorithm known. It is to be withdrawn before what its tables have
+    /// in common is closed.
+    pub(crate) fn enlist(&mut self, _common: &Opened) {
+        // SAFETY: the structure stays in place until it is unregistered. The function
+        // has no way to fail.
+        unsafe { c::fib_module_register(self.module.as_ptr()) };
+        self.enlisted = true;
     }
 
-    /// Frees the structure, which the framework does not know.
-    fn free(&mut self) {
-        if let Some(module) = self.module.take() {
-            // SAFETY: leaked by `register`.
-            drop(unsafe { Box::from_raw(module.as_ptr()) });
-        }
-    }
-
-    /// Takes the algorithm back, and does `then`, unless `then` fails: in that case
-    /// the algorithm is known again.
+    /// Takes the algorithm back and does `then`. If that fails the algorithm is made
+    /// known again. After success a second call only does `then`.
     ///
     /// # Errors
     /// `EBUSY` while a table uses it, or what `then` returned; nothing has changed.
     pub(crate) fn withdraw(
         &mut self,
+        common: &Opened,
         then: impl FnOnce() -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let Some(module) = self.module else {
+        if !self.enlisted {
             return then();
-        };
-        // SAFETY: registered by `register`; the framework says EBUSY, and forgets
-        // nothing, as long as an instance exists.
-        Errno::check(unsafe { c::fib_module_unregister(module.as_ptr()) })?;
-        if let Err(error) = then() {
-            // It has no way to fail.
-            let _ = self.enlist();
-            return Err(error);
         }
-        self.free();
-        Ok(())
+        // SAFETY: registered by `enlist`; the framework says EBUSY, and forgets
+        // nothing, as long as an instance exists.
+        Errno::check(unsafe { c::fib_module_unregister(self.module.as_ptr()) })?;
+        self.enlisted = false;
+        then().inspect_err(|_| self.enlist(common))
+    }
+}
+
+impl<P> Drop for Registered<P> {
+    fn drop(&mut self) {
+        if !self.enlisted {
+            // SAFETY: leaked by `new`, and the framework does not know it.
+            drop(unsafe { Box::from_raw(self.module.as_ptr()) });
+        }
     }
 }
 
