@@ -24,23 +24,13 @@ use super::errno::Errno;
 /// `malloc_aligned` is asked.
 const PLAIN_ALIGN: usize = 16;
 
-/// What is larger than the largest of malloc(9)'s zones is of whole pages.
-/// `malloc_aligned` would make such a size a power of two.
-const LARGE: usize = 64 * 1024;
-const LARGE_ALIGN: usize = 4096;
-
 /// Allocates without sleeping.
 ///
 /// # Safety
 /// `kind` is one of the module's malloc types. The layout's size is not 0.
 unsafe fn allocate(layout: Layout, kind: *mut c::malloc_type) -> *mut u8 {
     let flags = c::M_NOWAIT as c_int;
-    let plain_align = if layout.size() > LARGE {
-        LARGE_ALIGN
-    } else {
-        PLAIN_ALIGN
-    };
-    let block = if layout.align() <= plain_align {
+    let block = if layout.align() <= PLAIN_ALIGN {
         // SAFETY: the caller vouches for the type; M_NOWAIT may be used anywhere.
         unsafe { c::malloc(layout.size(), kind, flags) }
     } else {
