@@ -676,13 +676,30 @@ fn find<K: Key>(shared: &Shared, dst: K, below: impl Fn(*const u8, u32) -> u32) 
             Err(sub) => below(line(shared.origin, sub), dst.byte(0)),
         };
     }
+    let octets = dst.octets();
+    // The first two are the top's.
+    let mut octets = octets.as_ref().iter().skip(2);
     let mut answer = answer;
-    let mut level = K::LEVELS;
-    while is_number(answer) {
-        level = level.wrapping_sub(1);
-        answer = step::<K>(shared, answer, dst, level);
+    if is_number(answer)
+        && let Some(&octet) = octets.next()
+    {
+        answer = step(shared, answer, first_format::<K>(), octet);
+    }
+    while is_number(answer)
+        && let Some(&octet) = octets.next()
+    {
+        answer = step(shared, answer, Format::Wide, octet);
     }
     answer
+}
+
+/// The format of the pages below the top, where they are not narrow.
+const fn first_format<K: Key>() -> Format {
+    if K::PAGE_ON_TOP {
+        Format::Wide
+    } else {
+        Format::Full
+    }
 }
 
 /// What the row of an address answers for it.
@@ -702,13 +719,13 @@ fn top<K: Key>(shared: &Shared, dst: K) -> u32 {
 
 /// What a wide or full page answers.
 #[inline(always)]
-fn step<K: Key>(shared: &Shared, number: u32, dst: K, level: usize) -> u32 {
+fn step(shared: &Shared, number: u32, format: Format, octet: u8) -> u32 {
     let page = line(shared.origin, number);
     // SAFETY: as in `find`.
     unsafe {
-        match format_at::<K>(Format::Wide, level) {
-            Format::Full => page::full(page, dst.byte(level)),
-            _ => page::wide(page, dst.byte(level)),
+        match format {
+            Format::Full => page::full(page, octet.into()),
+            _ => page::wide(page, octet.into()),
         }
     }
 }
@@ -767,16 +784,21 @@ fn end_narrow<K: Key>(shared: &Shared, dst: &[K], class: &mut [u32]) {
 #[inline(always)]
 fn end_wide<K: Key>(shared: &Shared, dst: &[K], class: &mut [u32]) {
     let mut open: [u8; BATCH] = core::array::from_fn(|place| place as u8);
-    let mut count = dst.len().min(class.len()).min(BATCH);
-    let mut level = K::LEVELS;
+    let count = dst.len().min(class.len()).min(BATCH);
+    let octets: [K::Octets; BATCH] =
+        core::array::from_fn(|place| dst.get(place).copied().unwrap_or_default().octets());
     // Of those that ended at the top a step would read what is no page.
-    count = still_open(&mut open, count, class);
-    while count != 0 {
-        level = level.wrapping_sub(1);
+    let mut count = still_open(&mut open, count, class);
+    for level in (0..K::LEVELS).rev() {
+        if count == 0 {
+            break;
+        }
+        let format = format_at::<K>(Format::Wide, level);
         for &place in open.iter().take(count) {
-            let place = usize::from(place);
-            if let (Some(&dst), Some(answer)) = (dst.get(place), class.get_mut(place)) {
-                *answer = step(shared, *answer, dst, level);
+            let octets = octets[usize::from(place) % BATCH].as_ref();
+            let octet = octets.iter().nth_back(level);
+            if let (Some(&octet), Some(answer)) = (octet, class.get_mut(usize::from(place))) {
+                *answer = step(shared, *answer, format, octet);
                 fetch(shared, *answer);
             }
         }
