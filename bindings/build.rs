@@ -8,19 +8,20 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 19] = [
+const FUNCTIONS: [&str; 20] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
     "free",
+    "malloc_type_(allocated|freed)",
+    "kmem_(malloc|free)",
     "arc4random",
     "sig_intr",
     "fib_module_(un)?register",
-    "fib_get_(nhop_idx|nhop_array|rh)",
+    "fib_get_nhop_idx",
     "fib_epoch_call",
-    "rt_get_inet_prefix_plen",
+    "rt_get_inet6?_prefix_plen",
     "rt_get_raw_nhop",
-    "rt_get_inet_parent",
     "rt_tables_get_rnh",
     "rib_walk",
     "rib_walk_from",
@@ -29,9 +30,10 @@ const FUNCTIONS: [&str; 19] = [
     "sysctl_handle_(64|string)",
     "kernel_sysctlbyname",
 ];
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 12] = [
     "mtx",
-    "sockaddr_in",
+    "sockaddr_in6?",
+    "weightened_nhop",
     "fib_lookup_module",
     "fib_change_queue",
     "rib_rtable_info",
@@ -42,9 +44,10 @@ const TYPES: [&str; 11] = [
     "modeventtype_t",
     "weft_.*",
 ];
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
     "RIB_FLAG_LOCKED",
     "weft_shim_.*",
+    "WEFT_NHOP_WORDS",
     "M_WEFT(_FIB)?",
     "M_(NOWAIT|WAITOK|ZERO)",
     "E[A-Z0-9]+",

@@ -6,7 +6,7 @@ mod fib_rib;
 
 use fib_rib::{HostStore, Rib, Table, answer, settle, store};
 use proptest::prelude::*;
-use weft_engine::fib::{FibError, Table4};
+use weft_engine::fib::{FibError, Table4, Weight};
 use weft_engine::sim::naive::{edges, mask};
 
 /// What a test does to one of several tables.
@@ -382,4 +382,47 @@ fn a_full_table_by_hand() {
         }
     }
     keys(100_000, &table, &rib);
+}
+
+#[test]
+fn what_tables_weigh_adds_up_to_what_the_store_holds() {
+    let (store, _) = store();
+    let mut ribs = [Rib::default(), Rib::default(), Rib::default()];
+    for i in 0..3000u32 {
+        for (at, rib) in ribs.iter_mut().enumerate() {
+            // The third differs from the others in one route of a hundred.
+            let class = if at == 2 && i % 100 == 0 {
+                11
+            } else {
+                i % 9 + 1
+            };
+            rib.set(i.wrapping_mul(0x9e37_79b9) & mask(24), 24, class);
+        }
+    }
+    let tables = ribs.each_ref().map(|rib| {
+        let mut table = Table4::new(&store).unwrap();
+        rib.dump(&mut table).unwrap();
+        table
+    });
+    settle(&store);
+    let weigh = |table: &Table<'_>| {
+        let mut sum = Weight::default();
+        // In pieces, as a kernel asks.
+        for at in (0..HostStore::ROWS).step_by(100) {
+            sum += store.weigh(&table.reader(), at..at + 100);
+        }
+        sum
+    };
+    let weights = tables.each_ref().map(weigh);
+    let used = store.figures().used as u64;
+    let sum: u64 = weights.iter().map(|weight| weight.own + weight.part).sum();
+    assert!(sum <= used && sum > used - used / 50, "{sum} of {used}");
+    let [same, also, other] = weights;
+    assert_eq!((same, same.own), (also, 0), "two share all they have");
+    assert!(other.own > 0 && other.part < same.part);
+    let (elsewhere, _) = fib_rib::store();
+    assert_eq!(
+        elsewhere.weigh(&tables[0].reader(), 0..1024),
+        Weight::default()
+    );
 }

@@ -1,54 +1,109 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `weft4`: the engine's IPv4 tables as a lookup algorithm of the kernel.
+//! `weft4` and `weft6`: the engine's tables as lookup algorithms of the kernel.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::errno::Errno;
-use crate::kpi::fib::{self, Policy};
+use crate::kpi::fib::{self, Family, Inet, Inet6, Opened, Policy, Registered};
 use crate::kpi::log;
 use crate::kpi::memory::FibMemory;
 use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
 
-/// The algorithm's name and choices.
-pub(crate) struct Weft4;
+/// The IPv4 algorithm's name and choices.
+struct Weft4;
 
-/// The algorithm as long as the module is loaded.
-pub(crate) type Registered = fib::Registered<Weft4>;
+/// The IPv6 algorithm's.
+struct Weft6;
 
 /// Changes and builds that failed since the module was loaded.
 static OUT_OF_MEMORY: AtomicU64 = AtomicU64::new(0);
 
+/// Above the kernel's locked radix tree (50), so that large tables leave it; below
+/// the lockless copies that the kernel prefers for small tables, and below dxr (251).
+const PREFERENCE: u8 = 200;
+
 impl Policy for Weft4 {
+    type Family = Inet;
+
     const NAME: &'static CStr = c"weft4";
 
-    /// Above the kernel's locked radix tree (50), so that large tables leave it;
-    /// below the lockless copies that the kernel prefers for small tables, and
-    /// below dxr (251).
     fn preference(_prefixes: u32) -> u8 {
-        200
+        PREFERENCE
     }
 
     fn out_of_memory(fib: u32) {
-        // One line for the first, and then for each power of two: a table that
-        // does not fit is tried many times over.
-        let count = OUT_OF_MEMORY.fetch_add(1, Ordering::Relaxed) + 1;
-        if count.is_power_of_two() {
-            log::warning(format_args!(
-                "weft4: no memory for a change in FIB {fib} ({count} in all); \
-                 the table as it was answers until it is rebuilt"
-            ));
-        }
+        note_out_of_memory("weft4", fib);
     }
 }
 
-/// Makes the algorithm known to the kernel.
-///
-/// # Errors
-/// `ENOMEM`.
-pub(crate) fn register(sleepable: &mut Sleepable) -> Result<Registered, Errno> {
-    fib::Registered::register(sleepable)
+impl Policy for Weft6 {
+    type Family = Inet6;
+
+    const NAME: &'static CStr = c"weft6";
+
+    fn preference(_prefixes: u32) -> u8 {
+        PREFERENCE
+    }
+
+    fn out_of_memory(fib: u32) {
+        note_out_of_memory("weft6", fib);
+    }
+}
+
+/// Logs one line for the first failure, and then for each power of two: a table that
+/// does not fit is tried many times over.
+fn note_out_of_memory(name: &str, fib: u32) {
+    let count = OUT_OF_MEMORY.fetch_add(1, Ordering::Relaxed) + 1;
+    if count.is_power_of_two() {
+        log::warning(format_args!(
+            "{name}: no memory for a change in FIB {fib} ({count} in all); \
+             the table as it was answers until it is rebuilt"
+        ));
+    }
+}
+
+/// The algorithms as long as the module is loaded.
+pub(crate) struct Algorithms {
+    inet: Registered<Weft4>,
+    inet6: Registered<Weft6>,
+    common: Opened,
+}
+
+impl Algorithms {
+    /// Makes them known to the kernel.
+    ///
+    /// # Errors
+    /// `ENOMEM`; nothing is left behind.
+    pub(crate) fn register(sleepable: &mut Sleepable) -> Result<Self, Errno> {
+        let mut inet = Registered::new()?;
+        let mut inet6 = Registered::new()?;
+        let common = Opened::open(sleepable)?;
+        inet.enlist(&common);
+        inet6.enlist(&common);
+        Ok(Self {
+            inet,
+            inet6,
+            common,
+        })
+    }
+
+    /// Takes both back and waits until none of their code runs. After success a
+    /// second call does nothing.
+    ///
+    /// # Errors
+    /// `EBUSY` while a table uses one; nothing has changed.
+    pub(crate) fn withdraw(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
+        let Self {
+            inet,
+            inet6,
+            common,
+        } = self;
+        inet.withdraw(common, || inet6.withdraw(common, || Ok(())))?;
+        common.close(sleepable);
+        Ok(())
+    }
 }
 
 /// Says why the module cannot go while a FIB uses it.
@@ -56,12 +111,21 @@ pub(crate) fn register(sleepable: &mut Sleepable) -> Result<Registered, Errno> {
 /// # Errors
 /// `EBUSY`.
 pub(crate) fn refuse_while_used() -> Result<(), Errno> {
-    match fib::instances() {
+    let used = [
+        refuse_family::<Weft4>("weft4", "radix4_lockless"),
+        refuse_family::<Weft6>("weft6", "radix6_lockless"),
+    ];
+    used.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+}
+
+fn refuse_family<P: Policy>(name: &str, other: &str) -> Result<(), Errno> {
+    match fib::instances::<P::Family>() {
         0 => Ok(()),
         tables => {
             log::warning(format_args!(
-                "not unloaded: {tables} route table(s) use weft4; choose another algorithm in each: \
-                 sysctl net.route.algo.inet.algo=radix4_lockless"
+                "not unloaded: {tables} route table(s) use {name}; choose another algorithm in each: \
+                 sysctl {}={other}",
+                P::Family::CHOICE
             ));
             Err(Errno::EBUSY)
         }
@@ -72,7 +136,7 @@ struct Tables;
 
 impl Number for Tables {
     fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        u64::from(fib::instances())
+        u64::from(fib::instances::<Inet>()) + u64::from(fib::instances::<Inet6>())
     }
 }
 
@@ -130,7 +194,7 @@ pub(crate) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno>
         node,
         c"tables",
         Access::READ | Access::STATS,
-        c"Route tables of all network stacks that weft4 serves; unload is refused above 0",
+        c"Route tables of all network stacks that weft4 and weft6 serve; unload is refused above 0",
     )?;
     tree.number::<Bytes>(
         node,

@@ -17,7 +17,7 @@ const FIRST_BITS: u32 = 6;
 /// Segments: enough for 2^31 heads.
 const SEGMENTS: usize = 26;
 
-/// The heads. Each is the name of the first block of a chain; the links are the
+/// The heads. All bytes may be 0: none. Each is the name of the first block of a chain; the links are the
 /// blocks' own.
 ///
 /// # Invariants
@@ -37,7 +37,8 @@ pub(super) struct Split {
 }
 
 impl Buckets {
-    pub(super) const fn new() -> Self {
+    #[cfg(test)]
+    const fn new() -> Self {
         Self {
             segments: [ptr::null_mut(); SEGMENTS],
             count: 0,

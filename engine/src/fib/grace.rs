@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What route tables need of their platform: memory, grace periods and a lock.
 
+use super::sync::{AtomicU8, Ordering};
 use core::alloc::Layout;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Mutual exclusion of the writers of several tables that share a store. Readers
 /// never take it. Held for short times, without sleeping, and perhaps inside the

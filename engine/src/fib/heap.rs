@@ -89,7 +89,7 @@ impl Block {
 }
 
 /// The address from which a heap counts its lines. It is no one's memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Origin(usize);
 
 /// The first byte of the block of this number. Whether it may be read, and for how
@@ -164,7 +164,8 @@ struct Account {
 /// Free blocks by size.
 const LISTS: usize = LINES as usize + 1;
 
-/// Slabs, and which of their lines are free.
+/// Slabs, and which of their lines are free. All its bytes may be 0: a heap that has
+/// not been [started](Heap::start).
 ///
 /// # Invariants
 ///
@@ -172,31 +173,21 @@ const LISTS: usize = LINES as usize + 1;
 /// on its size; a free block is in the list of its size and has no free neighbour.
 pub(super) struct Heap {
     origin: Origin,
-    /// The slab that was got last, by its first line.
+    /// The slab that was got last, by its first line, or [`Block::NONE`].
     slabs: u32,
     lists: [u32; LISTS],
     /// Bit `i` is set when `lists[i]` is not empty.
     filled: u64,
-    /// The slab that is kept though it is free, if there is one.
-    spare: Option<Block>,
+    /// The slab that is kept though it is free, or [`Block::NONE`].
+    spare: u32,
     leaves: usize,
     used_lines: usize,
 }
 
 impl Heap {
-    /// A heap of one leaf.
-    pub(super) fn new(memory: &impl Memory) -> Result<Self, FibError> {
-        let mut heap = Self {
-            origin: Origin(0),
-            slabs: Block::NONE,
-            lists: [Block::NONE; LISTS],
-            filled: 0,
-            spare: None,
-            leaves: 0,
-            used_lines: 0,
-        };
-        heap.grow(memory)?;
-        Ok(heap)
+    /// Gets the first slab.
+    pub(super) fn start(&mut self, memory: &impl Memory) -> Result<(), FibError> {
+        self.grow(memory)
     }
 
     /// By what readers get from a number to a line, for all of the heap's life.
@@ -300,8 +291,8 @@ impl Heap {
             tag.refs = 1;
             tag.next = Block::NONE;
             let slab = self.slab_of(block);
-            if self.spare == Some(slab) {
-                self.spare = None;
+            if self.spare == slab.0 {
+                self.spare = Block::NONE;
             }
             let used = &mut (*self.account_at(slab)).used;
             *used = used.wrapping_add(lines);
@@ -458,8 +449,8 @@ impl Heap {
 
     /// Keeps a slab that has become free, or gives it back if one is kept already.
     unsafe fn slab_is_free(&mut self, memory: &impl Memory, slab: Block) {
-        if self.spare.is_none() {
-            self.spare = Some(slab);
+        if self.spare == Block::NONE {
+            self.spare = slab.0;
             return;
         }
         // SAFETY: the slab is of this heap, and each of its leaves one free block,
@@ -498,14 +489,10 @@ impl Heap {
     }
 }
 
-/// How many leaves the next slab has: an eighth of what is there, within limits, and
-/// in the sizes that kernels' allocators have for what is not large.
+/// How many leaves the next slab has: an eighth of what is there, within limits.
 fn slab_leaves(there: usize) -> u32 {
     let eighth = u32::try_from(there / 8).unwrap_or(LEAVES_MAX);
-    match eighth.clamp(1, LEAVES_MAX) {
-        few @ ..16 => 1 << few.ilog2(),
-        many => many,
-    }
+    eighth.clamp(1, LEAVES_MAX)
 }
 
 fn slab_layout(leaves: u32) -> Result<Layout, FibError> {

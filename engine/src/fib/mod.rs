@@ -10,6 +10,8 @@
 //! | the heap        | the blocks that pages and rows are in, and their numbers      | `heap.rs`   |
 //! | a [`Key`]       | an address of IPv4 or IPv6, and how it is taken to pieces     | `key.rs`    |
 //! | a sweep         | the way from sorted routes to pages                           | `sweep.rs`  |
+//! | [`Weight`]      | what a table holds of its own, and of what is shared          | `weigh.rs`  |
+//! | a place         | from where readers take a block's number; what they may still be in | `retire.rs` |
 //! | [`Routes`]      | the routing information base, which a change asks             | `table.rs` |
 //! | [`Memory`], [`Grace`], [`Lock`] | the platform                                  | `grace.rs`  |
 //!
@@ -33,7 +35,8 @@
 //! chain is set aside and the platform is asked for one ([`Grace::start`]). When the
 //! platform calls [`Period::elapsed`], on whatever thread, one atomic byte changes and
 //! no more: no lock, no list, no memory given back. Writers see the byte at their next
-//! change, and give the chain back a part at a time.
+//! change, and give the chain back a part at a time. `tests/fib_model.rs` runs these
+//! steps in all interleavings.
 //!
 //! # Who may touch what
 //!
@@ -56,6 +59,8 @@
 #[allow(unsafe_code)]
 mod buckets;
 #[allow(unsafe_code)]
+pub mod classes;
+#[allow(unsafe_code)]
 mod grace;
 #[allow(unsafe_code)]
 mod heap;
@@ -64,17 +69,25 @@ mod key;
 mod owned;
 #[allow(unsafe_code)]
 mod page;
+mod retire;
 #[allow(unsafe_code)]
 mod store;
 #[allow(unsafe_code)]
 mod sweep;
 #[allow(unsafe_code)]
 mod table;
+mod weigh;
+
+/// The processor's atomics; those of a model in `tests/fib_model.rs`.
+mod sync {
+    pub(super) use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+}
 
 pub use grace::{Grace, Lock, Memory, Period};
 pub use key::Key;
 pub use store::Store;
 pub use table::{Reader, Reader4, Reader6, Routes, Table, Table4, Table6, Writer};
+pub use weigh::Weight;
 
 use core::fmt;
 use core::net::IpAddr;

@@ -4,6 +4,7 @@
 use super::FibError;
 use super::grace::Memory;
 use core::alloc::Layout;
+use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
@@ -33,6 +34,11 @@ impl<'m, T, M: Memory> Owned<'m, T, M> {
         // SAFETY: fresh, and of this layout.
         unsafe { value.write_bytes(0, 1) };
         Ok(Self { value, memory })
+    }
+
+    /// The value without its owner: it stays until someone frees it.
+    pub(super) fn leak(self) -> NonNull<T> {
+        ManuallyDrop::new(self).value
     }
 
     /// Where the value is, to be shared with others than the owner.

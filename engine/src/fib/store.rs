@@ -25,16 +25,18 @@
 //! page's or a row's making, not for the whole of its change. Readers take none.
 
 use super::buckets::Buckets;
-use super::grace::{ELAPSED, Grace, IDLE, Lock, Memory, Period, RUNNING};
+use super::grace::{Grace, IDLE, Lock, Memory, RUNNING};
 use super::heap::{Block, Heap, LINE, Origin};
+use super::owned::Owned;
 use super::page::{self, Format, Image, Slots, is_number};
+use super::retire::{self, Place};
 use super::{FibError, StoreFigures};
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Places of a row.
 pub(super) const PLACES: usize = 64;
@@ -45,7 +47,7 @@ pub(super) const PLACES: usize = 64;
 pub(super) struct Row(pub(super) [u32; PLACES]);
 
 /// The same as readers see it.
-pub(super) type LiveRow = [AtomicU32; PLACES];
+pub(super) type LiveRow = [Place; PLACES];
 
 /// How many blocks a change gives back at most.
 const FREE_AT_ONCE: usize = 256;
@@ -96,14 +98,18 @@ pub struct Store<M: Memory, G: Grace, L: Lock> {
     /// still runs may lead to what they own.
     memory: ManuallyDrop<M>,
     grace: ManuallyDrop<G>,
+}
+
+/// What stays where it is: what the grace period reaches, and what is larger than a
+/// kernel's stack likes. All its bytes may be 0.
+struct Shared {
+    /// [`IDLE`] is 0.
+    period: AtomicU8,
     /// Touched with the lock held only.
     pool: UnsafeCell<Pool>,
 }
 
-/// What the grace period reaches of a store.
-struct Shared {
-    period: AtomicU8,
-}
+const _: () = assert!(IDLE == 0);
 
 // SAFETY: blocks belong to the store; nothing in it is bound to a thread.
 unsafe impl<M: Memory + Send, G: Grace + Send, L: Lock + Send> Send for Store<M, G, L> {}
@@ -117,38 +123,21 @@ impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
     /// # Errors
     /// [`FibError::OutOfMemory`].
     pub fn new(memory: M, grace: G, lock: L, seed: u64) -> Result<Self, FibError> {
-        let mut heap = Heap::new(&memory)?;
-        let shared = memory.allocate(Layout::new::<Shared>());
-        // In memory of its own, for it is larger than a kernel's stack likes.
-        let image = memory.allocate(Layout::new::<Image>());
-        let (Some(shared), Some(image)) = (shared, image) else {
-            // SAFETY: from this allocator, with these layouts, and not used again.
-            unsafe {
-                if let Some(shared) = shared {
-                    memory.free(shared, Layout::new::<Shared>());
-                }
-                if let Some(image) = image {
-                    memory.free(image, Layout::new::<Image>());
-                }
-                heap.release(&memory);
-            }
-            return Err(FibError::OutOfMemory);
-        };
-        let (shared, image) = (shared.cast::<Shared>(), image.cast::<Image>());
-        // SAFETY: fresh, and of this layout; an image is integers.
-        unsafe {
-            image.write_bytes(0, 1);
-            shared.write(Shared {
-                period: AtomicU8::new(IDLE),
-            });
-        }
+        // SAFETY: integers and null pointers.
+        let mut shared: Owned<'_, Shared, M> = unsafe { Owned::zeroed(&memory)? };
+        // SAFETY: integers.
+        let image: Owned<'_, Image, M> = unsafe { Owned::zeroed(&memory)? };
+        let pool = shared.pool.get_mut();
+        pool.seed = seed;
+        pool.heap.start(&memory)?;
+        let origin = pool.heap.origin();
+        pool.image = image.leak().as_ptr();
         Ok(Self {
-            shared,
-            origin: heap.origin(),
+            shared: shared.leak(),
+            origin,
             lock,
             memory: ManuallyDrop::new(memory),
             grace: ManuallyDrop::new(grace),
-            pool: UnsafeCell::new(Pool::new(heap, seed, image)),
         })
     }
 
@@ -187,8 +176,9 @@ impl<M: Memory, G: Grace, L: Lock> Store<M, G, L> {
     pub(super) fn with<R>(&self, inside: impl FnOnce(&mut Held<'_, M, G>) -> R) -> R {
         self.lock.with(|| {
             inside(&mut Held {
-                // SAFETY: the lock excludes every other reference to the pool.
-                pool: unsafe { &mut *self.pool.get() },
+                // SAFETY: the shared block lives as long as the store, and the lock
+                // excludes every other reference to the pool.
+                pool: unsafe { &mut *self.shared.as_ref().pool.get() },
                 memory: &self.memory,
                 grace: &self.grace,
                 shared: self.shared,
@@ -206,14 +196,17 @@ impl<M: Memory, G: Grace, L: Lock> Drop for Store<M, G, L> {
         if period.load(Ordering::Acquire) == RUNNING {
             return;
         }
-        let pool = self.pool.get_mut();
-        pool.buckets.release(&*self.memory);
         // SAFETY: tables borrow the store, and readers have their table's lifetime,
-        // or promised to be gone with it: nobody refers to a block. The shared
-        // block came from `allocate` in `new`; nothing is used afterwards.
+        // or promised to be gone with it: nobody refers to a block, or to the pool.
+        // The shared block and the image were leaked by `new`; nothing is used
+        // afterwards.
         unsafe {
+            let pool = &mut *self.shared.as_ref().pool.get();
+            pool.buckets.release(&*self.memory);
             pool.heap.release(&*self.memory);
-            self.memory.free(pool.image.cast(), Layout::new::<Image>());
+            if let Some(image) = NonNull::new(pool.image) {
+                self.memory.free(image.cast(), Layout::new::<Image>());
+            }
             self.memory
                 .free(self.shared.cast(), Layout::new::<Shared>());
             ManuallyDrop::drop(&mut self.grace);
@@ -222,14 +215,21 @@ impl<M: Memory, G: Grace, L: Lock> Drop for Store<M, G, L> {
     }
 }
 
-/// Retired blocks, linked by their tags.
+/// Retired blocks, linked by their tags: the first and the last, or none.
 #[derive(Default)]
 struct Chain {
-    ends: Option<(Block, Block)>,
+    first: u32,
+    last: u32,
     count: usize,
 }
 
-/// What the lock protects.
+impl retire::Batch for Chain {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// What the lock protects. All its bytes may be 0: an empty pool without a heap.
 struct Pool {
     heap: Heap,
     buckets: Buckets,
@@ -243,28 +243,8 @@ struct Pool {
     waiting: Chain,
     /// Retired before one that has elapsed.
     ripe: Chain,
-    /// Where a page is made. Owned by the pool.
-    image: NonNull<Image>,
-}
-
-impl Pool {
-    const fn new(heap: Heap, seed: u64, image: NonNull<Image>) -> Self {
-        const EMPTY: Chain = Chain {
-            ends: None,
-            count: 0,
-        };
-        Self {
-            heap,
-            buckets: Buckets::new(),
-            seed,
-            pages: 0,
-            rows: 0,
-            pending: EMPTY,
-            waiting: EMPTY,
-            ripe: EMPTY,
-            image,
-        }
-    }
+    /// Where a page is made. The pool's own, in memory of its own.
+    image: *mut Image,
 }
 
 /// A store whose lock is held.
@@ -281,7 +261,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     pub(super) fn page(&mut self, format: Format, slots: &Slots) -> Result<Block, FibError> {
         // SAFETY: the pool's own image, until the store is dropped. It is not changed
         // below, nor by anyone without the lock.
-        let image = unsafe { &mut *self.pool.image.as_ptr() };
+        let image = unsafe { &mut *self.pool.image };
         let lines = image.set(format, slots);
         let kind = page_kind(format, slots);
         let (block, new) = self.intern(image.words(lines), kind)?;
@@ -363,7 +343,8 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         // SAFETY: a row of one table, which lives. All who read it load atomics.
         let live = unsafe { &*lines };
         if let (Some(answer), Some(&new)) = (live.get(place), row.0.get(place)) {
-            let old = answer.swap(new, Ordering::AcqRel);
+            let old = answer.own();
+            answer.publish(new);
             self.release_all(&[old]);
         }
     }
@@ -407,7 +388,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     }
 
     /// Shows the blocks that a block refers to, as often as it does.
-    fn for_each_child(&mut self, block: Block, mut visit: impl FnMut(&mut Self, Block)) {
+    pub(super) fn for_each_child(&mut self, block: Block, mut visit: impl FnMut(&mut Self, Block)) {
         let kind = self.tag(block).kind();
         let lines = self.pool.heap.lines_of(block);
         match format_of(kind) {
@@ -421,7 +402,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
             None => {
                 // SAFETY: the block is a row. All who read it load atomics.
                 let row = unsafe { &*lines.cast::<LiveRow>() };
-                for answer in row.iter().map(|answer| answer.load(Ordering::Relaxed)) {
+                for answer in row.iter().map(Place::own) {
                     if is_number(answer) {
                         visit(self, Block::of_bits(answer));
                     }
@@ -434,22 +415,16 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
     pub(super) fn collect(&mut self) {
         // SAFETY: the shared block lives as long as the store.
         let period = unsafe { &self.shared.as_ref().period };
-        if period.load(Ordering::Acquire) == ELAPSED {
-            let batch = core::mem::take(&mut self.pool.waiting);
-            self.join_ripe(batch);
-            period.store(IDLE, Ordering::Relaxed);
-        }
-        if self.pool.pending.count != 0 && period.load(Ordering::Relaxed) == IDLE {
-            self.pool.waiting = core::mem::take(&mut self.pool.pending);
-            period.store(RUNNING, Ordering::Release);
-            self.grace.start(Period::of(NonNull::from(period)));
-        }
+        let Pool {
+            pending, waiting, ..
+        } = &mut *self.pool;
+        let batch = retire::turn(period, pending, waiting, self.grace);
+        self.join_ripe(batch);
         for _ in 0..FREE_AT_ONCE {
-            let Some((first, last)) = self.pool.ripe.ends else {
+            let Some(first) = Block::named(self.pool.ripe.first) else {
                 break;
             };
-            let next = self.tag(first).next();
-            self.pool.ripe.ends = next.filter(|_| first != last).map(|next| (next, last));
+            self.pool.ripe.first = Block::name(self.tag(first).next());
             self.pool.ripe.count = self.pool.ripe.count.wrapping_sub(1);
             // SAFETY: retired, so that no block refers to it, and a grace period
             // has elapsed since, so that no reader does.
@@ -477,7 +452,7 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
         }
     }
 
-    fn tag(&mut self, block: Block) -> &mut super::heap::Tag {
+    pub(super) fn tag(&mut self, block: Block) -> &mut super::heap::Tag {
         // SAFETY: blocks come from this pool's `intern` only, or from the rows and
         // pages in it, and are free only after the last reference was given up.
         unsafe { self.pool.heap.tag(block) }
@@ -603,20 +578,24 @@ impl<M: Memory, G: Grace> Held<'_, M, G> {
 
     /// Keeps a block that nobody refers to any more for those who still read it.
     fn retire(&mut self, block: Block) {
-        let before = self.pool.pending.ends;
-        self.tag(block).set_next(before.map(|(first, _)| first));
-        self.pool.pending.ends = Some((block, before.map_or(block, |(_, last)| last)));
-        self.pool.pending.count = self.pool.pending.count.wrapping_add(1);
+        let pending = &mut self.pool.pending;
+        let before = Block::named(pending.first);
+        pending.first = block.bits();
+        if before.is_none() {
+            pending.last = block.bits();
+        }
+        pending.count = pending.count.wrapping_add(1);
+        self.tag(block).set_next(before);
     }
 
     /// Puts a chain in front of the ripe one.
     fn join_ripe(&mut self, front: Chain) {
-        let Some((first, front_last)) = front.ends else {
+        let Some(last) = Block::named(front.last) else {
             return;
         };
-        let ripe = self.pool.ripe.ends;
-        self.tag(front_last).set_next(ripe.map(|(first, _)| first));
-        self.pool.ripe.ends = Some((first, ripe.map_or(front_last, |(_, last)| last)));
+        let ripe = Block::named(self.pool.ripe.first);
+        self.tag(last).set_next(ripe);
+        self.pool.ripe.first = front.first;
         self.pool.ripe.count = self.pool.ripe.count.wrapping_add(front.count);
     }
 }

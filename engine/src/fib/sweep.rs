@@ -22,7 +22,6 @@ use super::owned::Owned;
 use super::page::{self, Format, SLOTS, Slots, is_number};
 use super::store::{LiveRow, PLACES, Row, Store};
 use core::ops::Range;
-use core::sync::atomic::Ordering;
 
 /// Rows of a table.
 pub(super) const ROWS: usize = 1024;
@@ -146,7 +145,7 @@ impl<'s, K: Key, M: Memory, G: Grace, L: Lock> Sweep<'s, K, M, G, L> {
         // stores to it is the table's writer, for whom this runs.
         let live = unsafe { &*line(origin, present.bits()).cast::<LiveRow>() };
         for (place, answer) in canvas.row.0.iter_mut().zip(live) {
-            *place = answer.load(Ordering::Relaxed);
+            *place = answer.own();
         }
         let mut answer = canvas.row.0[first.top() % PLACES];
         for level in (lowest..K::LEVELS).rev() {

@@ -97,6 +97,7 @@ use super::heap::{Block, LINE, Origin, line};
 use super::key::{Key, check};
 use super::owned::Owned;
 use super::page::{self, Format, is_number};
+use super::retire::Place;
 use super::store::{LiveRow, PLACES, Row, Store};
 use super::sweep::{ROWS, Sweep, format_at};
 use super::{FibError, TableFigures};
@@ -170,7 +171,7 @@ struct Dump<'s, K: Key, M: Memory, G: Grace, L: Lock> {
 }
 
 /// The answer for each /16. All its bytes may be 0.
-type Flat = [AtomicU32; ROWS * PLACES];
+type Flat = [Place; ROWS * PLACES];
 
 /// What readers reach. All its bytes may be 0; `origin` and `format` are set before
 /// the first of them comes.
@@ -192,7 +193,7 @@ struct Shared {
 
 /// The rows, from a cache line's beginning on.
 #[repr(C, align(64))]
-struct Root([AtomicU32; ROWS]);
+struct Root([Place; ROWS]);
 
 impl Shared {
     fn format(&self) -> Format {
@@ -239,7 +240,7 @@ impl<'s, K: Key, M: Memory, G: Grace, L: Lock> Table<'s, K, M, G, L> {
         })?;
         store.with(|held| (1..ROWS).for_each(|_| held.refer_row(row)));
         for place in &shared.root.0 {
-            place.store(row.bits(), Ordering::Relaxed);
+            place.publish(row.bits());
         }
         Ok(Self {
             store,
@@ -438,12 +439,12 @@ impl<'s, K: Key, M: Memory, G: Grace, L: Lock> Table<'s, K, M, G, L> {
 
     /// A row of the root.
     fn row_at(&self, place: usize) -> Block {
-        Block::of_bits(self.shared.root.0[place % ROWS].load(Ordering::Relaxed))
+        Block::of_bits(self.shared.root.0[place % ROWS].own())
     }
 
     /// Publishes a row.
     fn point(&self, place: usize, row: Block) {
-        self.shared.root.0[place % ROWS].store(row.bits(), Ordering::Release);
+        self.shared.root.0[place % ROWS].publish(row.bits());
         if let Some(flat) = &self.flat {
             self.lay_out(flat, place);
         }
@@ -457,9 +458,9 @@ impl<'s, K: Key, M: Memory, G: Grace, L: Lock> Table<'s, K, M, G, L> {
         let start = (place % ROWS) * PLACES;
         let places = flat.get(start..start + PLACES).unwrap_or(&[]);
         for (place, answer) in places.iter().zip(row) {
-            let answer = answer.load(Ordering::Relaxed);
-            if place.load(Ordering::Relaxed) != answer {
-                place.store(answer, Ordering::Release);
+            let answer = answer.own();
+            if place.own() != answer {
+                place.publish(answer);
             }
         }
     }
@@ -495,8 +496,7 @@ impl<K: Key, M: Memory, G: Grace, L: Lock> Drop for Table<'_, K, M, G, L> {
     fn drop(&mut self) {
         self.dump = None;
         for row in &self.shared.root.0 {
-            let row = row.load(Ordering::Relaxed);
-            self.store.release_all(&[row]);
+            self.store.release_all(&[row.own()]);
         }
         self.store.reclaim();
     }
@@ -545,6 +545,16 @@ impl<K: Key, G: Grace> Reader<'_, K, G> {
             table: PhantomData,
             grace: PhantomData,
         }
+    }
+
+    /// Whether the table's blocks are counted from there.
+    pub(super) fn is_of(&self, origin: Origin) -> bool {
+        self.shared().origin == origin
+    }
+
+    /// A row of the root.
+    pub(super) fn row(&self, place: usize) -> Block {
+        Block::of_bits(self.shared().root.0[place % ROWS].read())
     }
 
     fn shared(&self) -> &Shared {
@@ -682,12 +692,12 @@ fn top<K: Key>(shared: &Shared, dst: K) -> u32 {
     let top = dst.top();
     if !flat.is_null() {
         // SAFETY: a flat table lives as long as `shared`.
-        return unsafe { (&(*flat))[top % (ROWS * PLACES)].load(Ordering::Acquire) };
+        return unsafe { (&(*flat))[top % (ROWS * PLACES)].read() };
     }
-    let row = shared.root.0[top / PLACES % ROWS].load(Ordering::Acquire);
+    let row = shared.root.0[top / PLACES % ROWS].read();
     // SAFETY: the table refers to the row, or did when the section began.
     let row = unsafe { &*line(shared.origin, row).cast::<LiveRow>() };
-    row[top % PLACES].load(Ordering::Acquire)
+    row[top % PLACES].read()
 }
 
 /// What a wide or full page answers.

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! One table of one FIB, as the framework keeps it: the engine's table, and the
+//! classes of the FIB's next hops.
+//!
+//! An instance is made whenever the framework wants to begin anew, and fed with all
+//! routes; the one before it answers until then. It borrows the framework's next
+//! hops: what a lookup returns is referred to by the framework until a grace period
+//! after the last change that took it out.
+//!
+//! An instance that missed a change must take no further one. It misses one for
+//! want of memory; or the framework keeps changes from it while a rebuild is due,
+//! and when the rebuild fails goes on as if nothing had been missed, which the
+//! table's generations tell. The framework counts a nexthop's references by our
+//! answers, so to take part then would free a nexthop that lookups still answer.
+//! Hence such an instance is stale from then on: it answers lookups as it did,
+//! and changes with "rebuild".
+
+use alloc::boxed::Box;
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use weft_bindings::kernel as c;
+use weft_engine::fib::classes::{Bindings, ClassError, NextHops};
+use weft_engine::fib::{FibError, Key, Reader, Table};
+
+use super::common::{Common, Held, common};
+use super::family::{Family, Route};
+use super::nexthop;
+use super::routes::LockedRoutes;
+use crate::kpi::context::NetEpoch;
+use crate::kpi::epoch::EpochGrace;
+use crate::kpi::errno::Errno;
+use crate::kpi::lock::Mtx;
+use crate::kpi::memory::{FibMemory, try_box};
+
+pub(super) type FibBindings = Bindings<'static, c::nhop_object, FibMemory, Mtx>;
+type FibTable<K> = Table<'static, K, FibMemory, EpochGrace, Mtx>;
+
+/// The highest class of a table, and of one that was made for many.
+const FEW_CLASSES: u32 = (1 << 15) - 1;
+const MANY_CLASSES: u32 = (1 << 20) - 1;
+
+/// Instances that exist, by family.
+static INSTANCES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+
+/// How many tables of a family the module serves, or did until a moment ago.
+pub(crate) fn instances<F: Family>() -> u32 {
+    counter::<F>().load(Ordering::Relaxed)
+}
+
+fn counter<F: Family>() -> &'static AtomicU32 {
+    &INSTANCES[F::PLACE]
+}
+
+/// Why a table did not take a route.
+#[derive(Clone, Copy)]
+pub(super) enum Failure {
+    /// There was no memory, or a change was missed.
+    Rebuild,
+    /// More next hops than the table has classes: one made for many has them.
+    Widen,
+    /// No table takes it.
+    Never,
+}
+
+impl From<FibError> for Failure {
+    fn from(error: FibError) -> Self {
+        match error {
+            // The class of a route that came while this table was not told.
+            FibError::OutOfMemory | FibError::ClassRange { .. } => Self::Rebuild,
+            // No route of the kernel has such a prefix; were there one, this
+            // algorithm could not serve the table.
+            _ => Self::Never,
+        }
+    }
+}
+
+impl From<ClassError> for Failure {
+    fn from(error: ClassError) -> Self {
+        match error {
+            ClassError::OutOfMemory => Self::Rebuild,
+            ClassError::Exhausted { most } if most < MANY_CLASSES => Self::Widen,
+            _ => Self::Never,
+        }
+    }
+}
+
+/// A change of the routes: to one prefix, from a next hop, to a next hop, each of
+/// which may be null.
+pub(super) struct Change<K> {
+    pub(super) route: Route<K>,
+    pub(super) old: *mut c::nhop_object,
+    pub(super) new: *mut c::nhop_object,
+}
+
+/// One table of one FIB. What lookups read comes first.
+#[repr(C, align(64))]
+pub(super) struct Instance<F: Family> {
+    /// The lookup's way into the writer's table, beside the writer ...
+    reader: Reader<'static, F::Key, EpochGrace>,
+    /// ... and from a class to a next hop.
+    next_hops: NextHops<c::nhop_object>,
+    common: &'static Common,
+    framework: *mut c::fib_data,
+    pub(super) fib: u32,
+    /// Instances before this one, in a row, whose building failed.
+    failed_builds: u32,
+    /// A change was missed.
+    stale: AtomicBool,
+    /// The table was made for many classes, or the next one is to be.
+    many: AtomicBool,
+    /// Touched by callbacks under the route table's write lock only.
+    writer: UnsafeCell<Writer<F>>,
+    /// What the writer's bindings are entered in. Dropped after them.
+    _dictionary: Held,
+}
+
+/// What changes the table.
+struct Writer<F: Family> {
+    table: FibTable<F::Key>,
+    bindings: FibBindings,
+}
+
+impl<F: Family> Drop for Instance<F> {
+    fn drop(&mut self) {
+        counter::<F>().fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<F: Family> Instance<F> {
+    /// An instance without routes, in place of `before`, if that is one. Does not
+    /// sleep.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn new(
+        fib: u32,
+        framework: *mut c::fib_data,
+        before: Option<&Self>,
+    ) -> Result<Box<Self>, Errno> {
+        let common = common().ok_or(Errno::ENOENT)?;
+        let many = before.is_some_and(|before| before.many.load(Ordering::Relaxed));
+        let table = match many {
+            true => FibTable::with_many_classes(&common.store),
+            false => FibTable::new(&common.store),
+        };
+        let table = table.map_err(|_| Errno::ENOMEM)?;
+        let dictionary = common.dictionary::<F>()?;
+        let most = match many || F::Key::BITS > 32 {
+            true => MANY_CLASSES,
+            false => FEW_CLASSES,
+        };
+        // SAFETY: the bindings go with the writer, which is dropped before the
+        // dictionary.
+        let borrowed = unsafe { dictionary.dictionary() };
+        let (bindings, next_hops) =
+            Bindings::new(FibMemory, borrowed, most).map_err(|_| Errno::ENOMEM)?;
+        // SAFETY: the reader goes into the instance that owns the table, and the
+        // framework looks up in an instance only before it destroys it.
+        let reader = unsafe { table.reader().detach() };
+        counter::<F>().fetch_add(1, Ordering::Relaxed);
+        try_box(Self {
+            reader,
+            next_hops,
+            common,
+            framework,
+            fib,
+            failed_builds: before.map_or(0, Self::failed_builds_so_far),
+            stale: AtomicBool::new(false),
+            many: AtomicBool::new(many),
+            writer: UnsafeCell::new(Writer { table, bindings }),
+            _dictionary: dictionary,
+        })
+        .map_err(|_| Errno::ENOMEM)
+    }
+
+    /// The instance behind the framework's pointer.
+    ///
+    /// # Safety
+    /// `data` is what `init` gave to the framework, and not destroyed.
+    #[inline(always)]
+    pub(super) unsafe fn from_data<'i>(data: *mut c_void) -> &'i Self {
+        // SAFETY: the caller's promise.
+        unsafe { &*data.cast() }
+    }
+
+    /// What changes the table.
+    ///
+    /// # Safety
+    /// In a callback under the route table's write lock, which has no other
+    /// reference to it.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn writer(&self) -> &mut Writer<F> {
+        // SAFETY: the write lock lets one callback run at a time; the rest is the
+        // caller's promise.
+        unsafe { &mut *self.writer.get() }
+    }
+
+    /// The next hop for an address.
+    #[inline(always)]
+    pub(super) fn answer(&self, epoch: &NetEpoch<'_>, destination: F::Key) -> *mut c::nhop_object {
+        let class = self.reader.lookup_specific(epoch, destination);
+        // SAFETY: the table's classes come from the bindings.
+        unsafe { self.next_hops.get(class) }
+    }
+
+    /// The same by the POPCNT instruction.
+    ///
+    /// # Safety
+    /// The CPU has it.
+    #[inline(always)]
+    pub(super) unsafe fn answer_popcnt(
+        &self,
+        epoch: &NetEpoch<'_>,
+        destination: F::Key,
+    ) -> *mut c::nhop_object {
+        // SAFETY: the caller's promise; the table's classes come from the bindings.
+        unsafe {
+            let class = self.reader.lookup_specific_popcnt(epoch, destination);
+            self.next_hops.get(class)
+        }
+    }
+
+    /// Takes one route of the dump.
+    ///
+    /// # Safety
+    /// As for [`writer`](Instance::writer); `entry` is the table's.
+    pub(super) unsafe fn dump(&self, entry: *const c::rtentry) -> Result<(), Failure> {
+        // SAFETY: the caller's promise.
+        let (writer, nexthop, route) =
+            unsafe { (self.writer(), c::rt_get_raw_nhop(entry), F::route(entry)) };
+        // SAFETY: the route's own.
+        let class = unsafe { self.add_use(&mut writer.bindings, nexthop) }?;
+        Ok(writer.table.route(route.prefix, route.length, class)?)
+    }
+
+    /// Ends the dump. From here on the instance answers.
+    ///
+    /// # Safety
+    /// As for [`writer`](Instance::writer).
+    pub(super) unsafe fn end(&self) -> Result<(), Failure> {
+        // SAFETY: the caller's promise.
+        let writer = unsafe { self.writer() };
+        writer.table.end()?;
+        self.publish_default(writer);
+        Ok(())
+    }
+
+    /// Brings the table up to changes that the route table has all had.
+    ///
+    /// # Safety
+    /// As for [`writer`](Instance::writer); `rib` is the route table, and the
+    /// changes are those that came since the last call.
+    pub(super) unsafe fn follow<I>(&self, rib: *mut c::rib_head, changes: I) -> Result<(), Failure>
+    where
+        I: Iterator<Item = Change<F::Key>> + Clone,
+    {
+        if self.stale.load(Ordering::Relaxed) {
+            return Err(Failure::Rebuild);
+        }
+        // SAFETY: the caller's promise.
+        let writer = unsafe { self.writer() };
+        // All new next hops first: a route may be shown by the change before its own.
+        for change in changes.clone().filter(|change| !change.new.is_null()) {
+            // SAFETY: the change's own.
+            unsafe { self.add_use(&mut writer.bindings, change.new) }?;
+        }
+        for change in changes {
+            let Route { prefix, length } = change.route;
+            let routes = LockedRoutes::<F> {
+                rib,
+                fib: self.fib,
+                framework: self.framework,
+                bindings: &writer.bindings,
+                family: PhantomData,
+            };
+            writer.table.update(prefix, length, &routes)?;
+            if length == 0 {
+                self.publish_default(writer);
+            }
+            if !change.old.is_null() {
+                // SAFETY: the framework refers to it until after this call.
+                let index = unsafe { c::fib_get_nhop_idx(self.framework, change.old) };
+                let bindings = &mut writer.bindings;
+                bindings.end_use(&self.common.clock, index, change.old);
+            }
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// The nexthop is that of a route of the table, whose lock is held.
+    unsafe fn add_use(
+        &self,
+        bindings: &mut FibBindings,
+        nexthop: *mut c::nhop_object,
+    ) -> Result<u32, ClassError> {
+        // SAFETY: the caller's promise, and the framework's own pointer.
+        let index = unsafe { c::fib_get_nhop_idx(self.framework, nexthop) };
+        let clock = &self.common.clock;
+        bindings.add_use(&self.next_hops, clock, index, nexthop, || {
+            // SAFETY: the caller's promise.
+            unsafe { nexthop::identity(&self.common.identifier, nexthop) }
+        })
+    }
+
+    /// What lookups answer where the table has nothing longer.
+    fn publish_default(&self, writer: &Writer<F>) {
+        let class = self.reader.default_class();
+        writer.bindings.set_default(&self.next_hops, class);
+    }
+
+    /// Notes that a change was missed; true for the first one.
+    pub(super) fn missed(&self) -> bool {
+        !self.stale.swap(true, Ordering::Relaxed)
+    }
+
+    /// Has the next instance be made for many classes.
+    pub(super) fn widen(&self) {
+        self.many.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this is one build too many that failed.
+    pub(super) fn gives_up(&self, tries: u32) -> bool {
+        self.failed_builds + 1 >= tries
+    }
+
+    /// How many builds in a row have failed when a new one begins after this.
+    fn failed_builds_so_far(&self) -> u32 {
+        if self.stale.load(Ordering::Relaxed) {
+            self.failed_builds.saturating_add(1)
+        } else {
+            0
+        }
+    }
+}
+
+/// Frees an instance.
+///
+/// # Safety
+/// `init` gave it to the framework, no callback comes any more, and all lookups that
+/// could see it have ended.
+pub(super) unsafe fn destroy<F: Family>(data: *mut c_void) {
+    if !ptr::eq(data, ptr::null()) {
+        // SAFETY: boxed, and by the caller's promise this is the only reference.
+        drop(unsafe { Box::from_raw(data.cast::<Instance<F>>()) });
+    }
+}
