@@ -275,30 +275,49 @@ pub(super) unsafe fn full(page: *const u8, slot: u32) -> u32 {
 ///
 /// `page` is a page of this format that nobody writes to.
 unsafe fn for_each_run(format: Format, page: *const u8, mut visit: impl FnMut(usize, u32)) {
-    let mut run = 0;
-    for slot in 0..SLOTS {
-        // SAFETY: the caller's promise: words, then a value for each run.
-        unsafe {
-            let word = *page.cast::<u64>().add(slot / 64);
-            let begins = format == Format::Full || slot == 0 || word >> (slot % 64) & 1 == 1;
-            if !begins {
-                continue;
-            }
-            let answer = match format {
-                Format::Full => *page.cast::<u32>().add(run),
-                Format::Wide => *page.cast::<u32>().add(VALUES + run),
-                Format::Narrow => {
-                    let value = *page.add(VALUES_AT).cast::<u16>().add(run);
-                    if value & SUB == 0 {
-                        u32::from(value)
-                    } else {
-                        *page.cast::<u32>().add(usize::from(value & !SUB))
-                    }
-                }
-            };
-            visit(slot, answer);
+    if format == Format::Full {
+        for slot in 0..SLOTS {
+            // SAFETY: the caller's promise.
+            visit(slot, unsafe { full(page, slot as u32) });
         }
-        run += 1;
+        return;
+    }
+    let mut run = 0;
+    for quarter in 0..4 {
+        // SAFETY: four words are at the head of such a page.
+        let mut starts = unsafe { *page.cast::<u64>().add(quarter) };
+        // The first run begins without a bit.
+        starts |= u64::from(quarter == 0);
+        while starts != 0 {
+            let slot = quarter * 64 + starts.trailing_zeros() as usize;
+            // SAFETY: the page has a value for each run.
+            visit(slot, unsafe { value(format, page, run) });
+            run += 1;
+            starts &= starts.wrapping_sub(1);
+        }
+    }
+}
+
+/// What a run answers.
+///
+/// # Safety
+///
+/// `page` is a page of this format, narrow or wide, that nobody writes to and that
+/// has such a run.
+#[inline(always)]
+unsafe fn value(format: Format, page: *const u8, run: usize) -> u32 {
+    // SAFETY: the caller's promise; a narrow value with the high bit set names the
+    // place of a number within the page.
+    unsafe {
+        if format == Format::Wide {
+            return *page.add(VALUES_AT).cast::<u32>().add(run);
+        }
+        let value = *page.add(VALUES_AT).cast::<u16>().add(run);
+        if value & SUB == 0 {
+            u32::from(value)
+        } else {
+            *page.cast::<u32>().add(usize::from(value & !SUB))
+        }
     }
 }
 
