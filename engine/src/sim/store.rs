@@ -5,17 +5,17 @@
 
 use super::epoch::HostEpoch;
 use super::memory::HostMemory;
-use crate::fib::{FibError, Reader4, Store, Table4};
+use crate::fib::{FibError, Store, Table};
 use std::sync::Mutex;
 
 /// What all FIBs of a process may share.
 pub type HostStore = Store<HostMemory, HostEpoch, Mutex<()>>;
 
-/// The IPv4 routes of one FIB.
-pub type HostTable4<'s> = Table4<'s, HostMemory, HostEpoch, Mutex<()>>;
+/// The routes of one FIB, of the family whose addresses `K` is.
+pub type HostTable<'s, K> = Table<'s, K, HostMemory, HostEpoch, Mutex<()>>;
 
-/// The readers' end of a [`HostTable4`].
-pub type HostReader4<'t> = Reader4<'t, HostEpoch>;
+/// The IPv4 routes of one FIB.
+pub type HostTable4<'s> = HostTable<'s, u32>;
 
 /// An empty store that takes its memory from `memory`. Its hashes are the same in
 /// each run: here nobody attacks them.

@@ -1,36 +1,37 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A routing information base for tests: the naive reference, which also says what
-//! a table of its routes must answer.
+//! a table of its routes must answer. For either family, of IPv4 where nothing is said.
 
 #![allow(dead_code)]
 
-use weft_engine::fib::{FibError, Routes};
+use weft_engine::fib::{FibError, Grace, Key, Lock, Memory, Routes, Table as AnyTable};
+use weft_engine::sim::epoch::Section;
 use weft_engine::sim::memory::HostMemory;
-use weft_engine::sim::naive::{Naive, mask};
-use weft_engine::sim::store::HostTable4;
+use weft_engine::sim::naive::Naive;
+use weft_engine::sim::store::HostTable;
 pub(crate) use weft_engine::sim::store::{HostStore, settle};
 
-pub(crate) type Table<'s> = HostTable4<'s>;
+pub(crate) type Table<'s, K = u32> = HostTable<'s, K>;
 
 /// The routes, and in which order those of one address are shown.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rib {
-    pub(crate) naive: Naive,
+pub(crate) struct Rib<K = u32> {
+    pub(crate) naive: Naive<K>,
     /// As the kernel's radix tree shows them; else the shorter first.
     pub(crate) longer_first: bool,
 }
 
-impl Rib {
+impl<K: Key> Rib<K> {
     /// Shows routes from `first` to `last`, those of one address in their order.
-    fn show(&self, first: u32, last: u32, visit: &mut dyn FnMut(u32, u8, u32) -> bool) {
+    fn show(&self, first: K, last: K, visit: &mut dyn FnMut(K, u8, u32) -> bool) {
         let mut routes: Vec<_> = self
             .naive
             .routes
-            .range((first, 0)..=(last, 32))
+            .range((first, 0)..=(last, K::BITS))
             .map(|(&(prefix, plen), &class)| (prefix, plen, class))
             .collect();
         if self.longer_first {
-            routes.sort_by_key(|&(prefix, plen, _)| (prefix, 32 - plen));
+            routes.sort_by_key(|&(prefix, plen, _)| (prefix, K::BITS - plen));
         }
         for (prefix, plen, class) in routes {
             if !visit(prefix, plen, class) {
@@ -40,9 +41,13 @@ impl Rib {
     }
 
     /// Tells the table all routes.
-    pub(crate) fn dump(&self, table: &mut Table<'_>) -> Result<(), FibError> {
+    pub(crate) fn dump<M: Memory, G: Grace, L: Lock>(
+        &self,
+        table: &mut AnyTable<'_, K, M, G, L>,
+    ) -> Result<(), FibError> {
         let mut outcome = Ok(());
-        self.show(0, u32::MAX, &mut |prefix, plen, class| {
+        let (first, last) = (K::default(), K::default().last(0));
+        self.show(first, last, &mut |prefix, plen, class| {
             outcome = table.route(prefix, plen, class);
             outcome.is_ok()
         });
@@ -51,16 +56,16 @@ impl Rib {
     }
 
     /// Sets a route's class, or removes it for 0, here and then in the table.
-    pub(crate) fn change(
+    pub(crate) fn change<M: Memory, G: Grace, L: Lock>(
         &mut self,
-        table: &mut Table<'_>,
-        (prefix, plen, class): (u32, u8, u32),
+        table: &mut AnyTable<'_, K, M, G, L>,
+        (prefix, plen, class): (K, u8, u32),
     ) -> Result<(), FibError> {
         self.set(prefix, plen, class);
         table.update(prefix, plen, self)
     }
 
-    pub(crate) fn set(&mut self, prefix: u32, plen: u8, class: u32) {
+    pub(crate) fn set(&mut self, prefix: K, plen: u8, class: u32) {
         if class == 0 {
             self.naive.remove(prefix, plen);
         } else {
@@ -69,22 +74,21 @@ impl Rib {
     }
 }
 
-impl Routes<u32> for Rib {
+impl<K: Key> Routes<K> for Rib<K> {
     fn count(&self) -> usize {
         self.naive.routes.len()
     }
 
     /// With some that are outside, as a radix tree's walk begins and ends there.
-    fn inside(&self, prefix: u32, plen: u8, visit: &mut dyn FnMut(u32, u8, u32) -> bool) {
-        let last = prefix | !mask(plen);
-        self.show(prefix.saturating_sub(3), last.saturating_add(3), visit);
+    fn inside(&self, prefix: K, plen: u8, visit: &mut dyn FnMut(K, u8, u32) -> bool) {
+        let all = K::default().last(0).bits();
+        let first = prefix.bits().saturating_sub(3);
+        let last = prefix.last(plen).bits().saturating_add(3).min(all);
+        self.show(K::from_bits(first), K::from_bits(last), visit);
     }
 
-    fn around(&self, prefix: u32, plen: u8) -> Option<(u8, u32)> {
-        (0..plen).rev().find_map(|plen| {
-            let class = self.naive.routes.get(&(prefix & mask(plen), plen))?;
-            Some((plen, *class))
-        })
+    fn around(&self, prefix: K, plen: u8) -> Option<(u8, u32)> {
+        self.naive.route_of(prefix, plen.checked_sub(1)?)
     }
 }
 
@@ -95,15 +99,27 @@ pub(crate) fn store() -> (HostStore, HostMemory) {
 }
 
 /// The same answer by all ways of looking up.
-pub(crate) fn answer(table: &Table<'_>, dst: u32) -> u32 {
-    let section = weft_engine::sim::epoch::Section::enter();
+pub(crate) fn answer<K: Key>(table: &Table<'_, K>, dst: K) -> u32 {
+    let section = Section::enter();
+    let reader = table.reader();
     let class = table.lookup(dst);
-    assert_eq!(table.reader().lookup(&section, dst), class);
+    assert_eq!(reader.lookup(&section, dst), class);
+    let specific = reader.lookup_specific(&section, dst);
+    let default = reader.default_class();
+    assert_eq!(class, if specific == 0 { default } else { specific });
+    // As many as to go from one round of a batch to the next.
+    let mut classes = [0; 17];
+    reader.lookup_batch(&section, &[dst; 17], &mut classes);
+    assert_eq!(classes, [specific; 17]);
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("popcnt") {
         // SAFETY: the CPU has it.
-        let by_popcnt = unsafe { table.reader().lookup_popcnt(&section, dst) };
-        assert_eq!(by_popcnt, class);
+        unsafe {
+            assert_eq!(reader.lookup_popcnt(&section, dst), class);
+            assert_eq!(reader.lookup_specific_popcnt(&section, dst), specific);
+            reader.lookup_batch_popcnt(&section, &[dst; 17], &mut classes);
+        }
+        assert_eq!(classes, [specific; 17]);
     }
     class
 }
