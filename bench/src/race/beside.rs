@@ -33,8 +33,10 @@ const RATE: u32 = 10_000;
 const BURST: usize = 64;
 /// A round has room for so many times of gathering.
 const WINDOWS: u32 = 2;
-/// How long lookups run without changes, as a part of the time with them.
+/// How long lookups run without changes, as a part of the time with them ...
 const QUIET: u32 = 2;
+/// ... and before that without being timed, for the other side had the caches.
+const WARM: u32 = 8;
 
 /// Races who can be looked up in while it is changed; alone if there is no peer.
 pub(super) fn run<K: Family>(
@@ -212,8 +214,12 @@ impl<K: Family> Side<K> {
         let changes: Vec<Route<K>> = changes.map(|(_, route)| route).collect();
         let gathers = self.gathers;
         let (mut changing, live) = self.table.split(0)?;
-        let end = Instant::now() + time / QUIET;
-        let quiet = look_up(live.as_ref(), keys, || Instant::now() >= end);
+        let alone = |time| {
+            let end = Instant::now() + time;
+            look_up(live.as_ref(), keys, || Instant::now() >= end)
+        };
+        alone(time / WARM);
+        let quiet = alone(time / QUIET);
         let ended = AtomicBool::new(false);
         let (beside, written) = thread::scope(|scope| {
             let handle = scope.spawn(|| {
