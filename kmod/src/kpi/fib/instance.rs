@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::classes::{Bindings, ClassError, NextHops};
-use weft_engine::fib::{FibError, Key, Reader, Table};
+use weft_engine::fib::{FibError, Reader, Table};
 
 use super::common::{Common, Held, common};
 use super::family::{Family, Route};
@@ -39,9 +39,8 @@ use crate::kpi::memory::{FibMemory, try_box};
 pub(super) type FibBindings = Bindings<'static, c::nhop_object, FibMemory, Mtx>;
 type FibTable<K> = Table<'static, K, FibMemory, EpochGrace, Mtx>;
 
-/// The highest class of a table, and of one that was made for many.
-const FEW_CLASSES: u32 = (1 << 15) - 1;
-const MANY_CLASSES: u32 = (1 << 20) - 1;
+/// The highest class of any table.
+const MOST_CLASSES: u32 = (1 << 20) - 1;
 
 /// Instances that exist, by family.
 static INSTANCES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
@@ -60,8 +59,9 @@ fn counter<F: Family>() -> &'static AtomicU32 {
 pub(super) enum Failure {
     /// There was no memory, or a change was missed.
     Rebuild,
-    /// More next hops than the table has classes: one made for many has them.
-    Widen,
+    /// More next hops than the table has classes, which are this many: one made for
+    /// more has them.
+    Widen(u32),
     /// No table takes it.
     Never,
 }
@@ -82,7 +82,7 @@ impl From<ClassError> for Failure {
     fn from(error: ClassError) -> Self {
         match error {
             ClassError::OutOfMemory => Self::Rebuild,
-            ClassError::Exhausted { most } if most < MANY_CLASSES => Self::Widen,
+            ClassError::Exhausted { most } if most < MOST_CLASSES => Self::Widen(most),
             _ => Self::Never,
         }
     }
@@ -110,8 +110,10 @@ pub(super) struct Instance<F: Family> {
     failed_builds: u32,
     /// A change was missed.
     stale: AtomicBool,
-    /// The table was made for many classes, or the next one is to be.
-    many: AtomicBool,
+    /// Which classes the next instance is to hold, up to this; more than this one's
+    /// table does if those were too few.
+    most: AtomicU32,
+    widens: AtomicBool,
     /// Touched by callbacks under the route table's write lock only.
     writer: UnsafeCell<Writer<F>>,
     /// What the writer's bindings are entered in. Dropped after them.
@@ -142,17 +144,10 @@ impl<F: Family> Instance<F> {
         before: Option<&Self>,
     ) -> Result<Box<Self>, Errno> {
         let common = common().ok_or(Errno::ENOENT)?;
-        let many = before.is_some_and(|before| before.many.load(Ordering::Relaxed));
-        let table = match many {
-            true => FibTable::with_many_classes(&common.store),
-            false => FibTable::new(&common.store),
-        };
-        let table = table.map_err(|_| Errno::ENOMEM)?;
+        let most = before.map_or(0, |before| before.most.load(Ordering::Relaxed));
+        let table = FibTable::for_classes(&common.store, most).map_err(|_| Errno::ENOMEM)?;
         let dictionary = common.dictionary::<F>()?;
-        let most = match many || F::Key::BITS > 32 {
-            true => MANY_CLASSES,
-            false => FEW_CLASSES,
-        };
+        let most = table.class_max();
         // SAFETY: the bindings go with the writer, which is dropped before the
         // dictionary.
         let borrowed = unsafe { dictionary.dictionary() };
@@ -170,7 +165,8 @@ impl<F: Family> Instance<F> {
             fib,
             failed_builds: before.map_or(0, Self::failed_builds_so_far),
             stale: AtomicBool::new(false),
-            many: AtomicBool::new(many),
+            most: AtomicU32::new(most),
+            widens: AtomicBool::new(false),
             writer: UnsafeCell::new(Writer { table, bindings }),
             _dictionary: dictionary,
         })
@@ -318,9 +314,11 @@ impl<F: Family> Instance<F> {
         !self.stale.swap(true, Ordering::Relaxed)
     }
 
-    /// Has the next instance be made for many classes.
-    pub(super) fn widen(&self) {
-        self.many.store(true, Ordering::Relaxed);
+    /// Has the next instance be made for more classes than this one's `few`.
+    pub(super) fn widen(&self, few: u32) {
+        let most = few.saturating_add(1).min(MOST_CLASSES);
+        self.most.store(most, Ordering::Relaxed);
+        self.widens.store(true, Ordering::Relaxed);
     }
 
     /// Whether this is one build too many that failed.
@@ -328,9 +326,12 @@ impl<F: Family> Instance<F> {
         self.failed_builds + 1 >= tries
     }
 
-    /// How many builds in a row have failed when a new one begins after this.
+    /// How many builds in a row have failed when a new one begins after this. To be
+    /// made for more classes is no failure, and happens twice at most.
     fn failed_builds_so_far(&self) -> u32 {
-        if self.stale.load(Ordering::Relaxed) {
+        if self.widens.load(Ordering::Relaxed) {
+            self.failed_builds
+        } else if self.stale.load(Ordering::Relaxed) {
             self.failed_builds.saturating_add(1)
         } else {
             0

@@ -170,7 +170,7 @@ fn verdict<P: Policy>(
     match outcome {
         Ok(()) => return c::FLM_SUCCESS,
         Err(Failure::Never) => return c::FLM_ERROR,
-        Err(Failure::Widen) => instance.widen(),
+        Err(Failure::Widen(few)) => instance.widen(few),
         Err(Failure::Rebuild) => {}
     }
     if instance.missed() && matches!(outcome, Err(Failure::Rebuild)) {
@@ -186,8 +186,9 @@ fn verdict_of_build<P: Policy>(
     instance: &Instance<P::Family>,
     outcome: Result<(), Failure>,
 ) -> c::flm_op_result {
+    let widens = matches!(outcome, Err(Failure::Widen(_)));
     match verdict::<P>(instance, outcome) {
-        c::FLM_REBUILD if instance.gives_up(BUILD_TRIES) => c::FLM_ERROR,
+        c::FLM_REBUILD if !widens && instance.gives_up(BUILD_TRIES) => c::FLM_ERROR,
         verdict => verdict,
     }
 }
