@@ -94,6 +94,9 @@ unsafe impl Grace for Periods {
 type Shared = Store<HostMemory, Periods, Mutex<()>>;
 type Engine<K> = fib::Table<'static, K, HostMemory, Periods, Mutex<()>>;
 
+/// Bytes of a row, which lookups in a flat table do not read.
+const ROW: usize = 256;
+
 /// From how many routes on a table is flattened, and how many are at most: what the
 /// kernel module does by default.
 const FLAT_FROM: usize = 20_000;
@@ -217,8 +220,10 @@ impl<K: Family> Table<K> for WeftTable<K> {
         let figures = store.figures();
         let tables = self.fibs.iter().map(|fib| fib.table.figures().bytes);
         let tables: usize = tables.sum();
+        let are_flat = self.fibs.iter().all(|fib| fib.table.figures().is_flat);
+        let unread = if are_flat { figures.rows * ROW } else { 0 };
         Bytes {
-            lookup: (figures.used + tables) as u64,
+            lookup: (figures.used + tables - unread) as u64,
             all: (figures.bytes + tables) as u64,
         }
     }

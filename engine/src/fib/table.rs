@@ -519,10 +519,11 @@ impl<K: Key, M: Memory, G: Grace, L: Lock> Drop for Table<'_, K, M, G, L> {
 }
 
 fn figures(shared: &Shared) -> TableFigures {
-    let flat = !shared.flat.load(Ordering::Relaxed).is_null();
+    let is_flat = !shared.flat.load(Ordering::Relaxed).is_null();
     TableFigures {
         prefixes: shared.prefixes.load(Ordering::Relaxed),
-        bytes: size_of::<Shared>() + if flat { size_of::<Flat>() } else { 0 },
+        bytes: size_of::<Shared>() + if is_flat { size_of::<Flat>() } else { 0 },
+        is_flat,
         generation: shared.generation.load(Ordering::Acquire),
     }
 }
