@@ -8,7 +8,7 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 20] = [
+const FUNCTIONS: [&str; 21] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
@@ -16,6 +16,7 @@ const FUNCTIONS: [&str; 20] = [
     "malloc_type_(allocated|freed)",
     "kmem_(malloc|free)",
     "arc4random",
+    "cpu_tickrate",
     "sig_intr",
     "fib_module_(un)?register",
     "fib_get_nhop_idx",
@@ -30,8 +31,9 @@ const FUNCTIONS: [&str; 20] = [
     "sysctl_handle_(64|string)",
     "kernel_sysctlbyname",
 ];
-const TYPES: [&str; 12] = [
+const TYPES: [&str; 13] = [
     "mtx",
+    "task",
     "sockaddr_in6?",
     "weightened_nhop",
     "fib_lookup_module",
@@ -59,8 +61,9 @@ const VARIABLES: [&str; 12] = [
     "osreldate",
 ];
 /// Passed by pointer only: their fields are nobody's business here.
-const OPAQUE: [&str; 18] = [
+const OPAQUE: [&str; 19] = [
     "mtx",
+    "task",
     "epoch_tracker",
     "epoch_context",
     "rm_priotracker",

@@ -49,6 +49,7 @@ const LAYOUT: &[(&str, usize, &[Field])] = &[
     ("rm_priotracker", 56, &[]),
     ("sysctl_ctx_list", 16, &[]),
     ("mtx", 32, &[]),
+    ("task", 32, &[]),
     ("in_addr", 4, &[("s_addr", 0)]),
     (
         "sockaddr_in",

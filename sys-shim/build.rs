@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 8] = [
-    "module", "kernel", "epoch", "lock", "sysctl", "fib", "nhop", "vnet",
+const AREAS: [&str; 9] = [
+    "module", "kernel", "epoch", "lock", "sysctl", "task", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 8] = [

@@ -20,6 +20,7 @@ extern crate weft_shim;
 mod compat;
 mod fib;
 mod fib_check;
+mod fib_figures;
 #[allow(unsafe_code)]
 mod kpi;
 mod sysctl;
@@ -40,8 +41,8 @@ struct Weft {
 impl Life for Weft {
     fn load(sleepable: &mut Sleepable) -> Result<Self, Errno> {
         compat::check(sleepable)?;
-        let sysctls = sysctl::grow(sleepable)?;
-        let algorithms = fib::Algorithms::register(sleepable)?;
+        let (figures, sysctls) = sysctl::grow(sleepable)?;
+        let algorithms = fib::Algorithms::register(sleepable, figures)?;
         log::info(format_args!("{} loaded", sysctl::VERSION));
         Ok(Self {
             algorithms,

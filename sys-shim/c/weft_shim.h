@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/sysctl.h>
 #include <sys/syslog.h>
+#include <sys/taskqueue.h>
 
 #include <vm/vm.h>
 #include <vm/vm_extern.h>
@@ -56,6 +57,7 @@ void	weft_shim_pause_ms(u_int);
 void	weft_shim_log(int, const char *, size_t);
 void	weft_shim_panic(const char *, size_t) __dead2;
 size_t	weft_shim_object_size(const void *);
+uint64_t weft_shim_cpu_ticks(void);
 
 /*
  * A kernel object whose type the module was compiled with, and the size that
@@ -81,6 +83,11 @@ void	weft_shim_mtx_init(struct mtx *, const char *);
 void	weft_shim_mtx_destroy(struct mtx *);
 void	weft_shim_mtx_lock(struct mtx *);
 void	weft_shim_mtx_unlock(struct mtx *);
+
+/* task.c */
+void	weft_shim_task_init(struct task *, task_fn_t *, void *);
+void	weft_shim_task_enqueue(struct task *);
+void	weft_shim_task_drain(struct task *);
 
 /* sysctl.c */
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);

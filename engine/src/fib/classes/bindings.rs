@@ -84,8 +84,6 @@ impl<T> Copy for Binding<T> {}
 /// - Each index in the queue, from `first` to `last`, is `queued`, and no other.
 pub struct Bindings<'d, T, M: Memory + Clone, D: Lock> {
     dictionary: &'d Dictionary<M, D>,
-    /// The highest class.
-    most: u32,
     memory: M,
     map: NonNull<Head>,
     /// Maps that were replaced by larger ones.
@@ -101,15 +99,13 @@ pub struct Bindings<'d, T, M: Memory + Clone, D: Lock> {
 unsafe impl<T, M: Memory + Clone + Send, D: Lock + Sync> Send for Bindings<'_, T, M, D> {}
 
 impl<'d, T, M: Memory + Clone, D: Lock> Bindings<'d, T, M, D> {
-    /// No bindings, for a table that takes classes up to `most`, and the map that
-    /// lookups go by, for as long as the bindings live.
+    /// No bindings, and the map that lookups go by, for as long as the bindings live.
     ///
     /// # Errors
     /// [`ClassError::OutOfMemory`].
     pub fn new(
         memory: M,
         dictionary: &'d Dictionary<M, D>,
-        most: u32,
     ) -> Result<(Self, NextHops<T>), ClassError> {
         let map = new_map(&memory, FEWEST)?;
         let next_hops = NextHops {
@@ -117,7 +113,6 @@ impl<'d, T, M: Memory + Clone, D: Lock> Bindings<'d, T, M, D> {
         };
         let bindings = Self {
             dictionary,
-            most,
             // SAFETY: pointers and integers, and no size of 0.
             bindings: unsafe { Array::new(memory.clone()) },
             memory,
@@ -248,7 +243,7 @@ impl<'d, T, M: Memory + Clone, D: Lock> Bindings<'d, T, M, D> {
         self.unbind(index);
         let class = self
             .dictionary
-            .bind(identity, self.most, |class| !self.entry(class).is_null())?;
+            .bind(identity, |class| !self.entry(class).is_null())?;
         if let Err(error) = self.make_room(map, clock, class) {
             self.dictionary.release(class);
             return Err(error);

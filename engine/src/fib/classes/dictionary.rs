@@ -10,6 +10,16 @@ use core::cell::UnsafeCell;
 /// Heads of chains that the first class brings.
 const FIRST_HEADS: u32 = 16;
 
+/// What a table gets that wants one class more when each is bound by some table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// Nothing: it had better be made anew, to hold more classes.
+    Refuse,
+    /// One that it has not bound itself, and that stands for something else elsewhere:
+    /// this costs sharing only.
+    Borrow,
+}
+
 /// The classes that the tables of one network stack and family have bound between
 /// them, shared by their writers.
 pub struct Dictionary<M: Memory, L: Lock> {
@@ -32,11 +42,13 @@ pub struct DictionaryFigures {
 }
 
 impl<M: Memory + Clone, L: Lock> Dictionary<M, L> {
-    /// A dictionary without classes.
-    pub fn new(memory: M, lock: L) -> Self {
+    /// A dictionary for tables that hold classes up to `most`.
+    pub fn new(memory: M, lock: L, most: u32, shortage: Shortage) -> Self {
         // SAFETY: integers, of which all bytes may be 0.
         let classes = unsafe {
             Classes {
+                most,
+                shortage,
                 bound: 0,
                 lowest_word: 0,
                 entries: Array::new(memory.clone()),
@@ -50,20 +62,18 @@ impl<M: Memory + Clone, L: Lock> Dictionary<M, L> {
         }
     }
 
-    /// Binds a class from 1 to `most` for one table: the lowest one of that identity
-    /// which is not `taken` in the table, or the lowest that nobody has bound. When
-    /// there is none of these, the lowest that is not taken, whatever it stands for
-    /// elsewhere.
+    /// Binds a class for one table: the lowest one of that identity which is not
+    /// `taken` in the table, or the lowest that nobody has bound. If there is none of
+    /// these, the dictionary's [`Shortage`] says what is done.
     ///
     /// # Errors
-    /// The table has taken all classes, or there is no memory.
+    /// There is no class, or no memory.
     pub(super) fn bind(
         &self,
         identity: Identity,
-        most: u32,
         taken: impl Fn(u32) -> bool,
     ) -> Result<u32, ClassError> {
-        self.with(|classes| classes.bind(identity, most, taken))
+        self.with(|classes| classes.bind(identity, taken))
     }
 
     /// Takes back what `bind` gave.
@@ -104,6 +114,8 @@ struct Entry {
 /// A class has holders, a bit in `used` and a place in the chain of its identity's
 /// hash, or none of these. Every word of `used` below `lowest_word` is full.
 struct Classes<M: Memory> {
+    most: u32,
+    shortage: Shortage,
     bound: u32,
     lowest_word: usize,
     /// By class; the first is not used.
@@ -115,19 +127,13 @@ struct Classes<M: Memory> {
 }
 
 impl<M: Memory> Classes<M> {
-    fn bind(
-        &mut self,
-        identity: Identity,
-        most: u32,
-        taken: impl Fn(u32) -> bool,
-    ) -> Result<u32, ClassError> {
-        let class = match self.find(identity, |class| class <= most && !taken(class)) {
+    fn bind(&mut self, identity: Identity, taken: impl Fn(u32) -> bool) -> Result<u32, ClassError> {
+        let most = self.most;
+        let class = match self.find(identity, &taken) {
             Some(class) => class,
             None => match self.lowest_free().filter(|&class| class <= most) {
                 Some(class) => return self.enter(class, identity).map(|()| class),
-                None => (1..=most)
-                    .find(|&class| !taken(class))
-                    .ok_or(ClassError::Exhausted { most })?,
+                None => self.borrowed(taken).ok_or(ClassError::Exhausted { most })?,
             },
         };
         if let Some(entry) = self.entry(class) {
@@ -136,14 +142,22 @@ impl<M: Memory> Classes<M> {
         Ok(class)
     }
 
-    /// The lowest class of that identity that will do.
-    fn find(&self, identity: Identity, will_do: impl Fn(u32) -> bool) -> Option<u32> {
+    /// The lowest class that is not taken, if one may be had whatever it stands for.
+    fn borrowed(&self, taken: impl Fn(u32) -> bool) -> Option<u32> {
+        match self.shortage {
+            Shortage::Refuse => None,
+            Shortage::Borrow => (1..=self.most).find(|&class| !taken(class)),
+        }
+    }
+
+    /// The lowest class of that identity that is not taken.
+    fn find(&self, identity: Identity, taken: &impl Fn(u32) -> bool) -> Option<u32> {
         let mut lowest: Option<u32> = None;
         let mut class = self.heads.as_slice().get(self.head_of(identity)).copied()?;
         while class != 0 {
             let entry = self.entries.as_slice().get(class as usize)?;
             let lower = lowest.is_none_or(|lowest| class < lowest);
-            if entry.identity == identity && lower && will_do(class) {
+            if entry.identity == identity && lower && !taken(class) {
                 lowest = Some(class);
             }
             class = entry.next;
@@ -290,21 +304,25 @@ mod tests {
     const MOST: u32 = 1000;
 
     fn dictionary(memory: &HostMemory) -> Dictionary<HostMemory, Mutex<()>> {
-        Dictionary::new(memory.clone(), Mutex::new(()))
+        Dictionary::new(memory.clone(), Mutex::new(()), MOST, Shortage::Refuse)
+    }
+
+    fn of_three(shortage: Shortage) -> Dictionary<HostMemory, Mutex<()>> {
+        Dictionary::new(HostMemory::default(), Mutex::new(()), 3, shortage)
     }
 
     #[test]
     fn the_lowest_class_that_is_free_comes_first() {
         let classes = dictionary(&HostMemory::default());
         for n in 1..=300u32 {
-            assert_eq!(classes.bind(identity(n.into()), MOST, |_| false), Ok(n));
+            assert_eq!(classes.bind(identity(n.into()), |_| false), Ok(n));
         }
         for gone in [200, 7, 64, 128] {
             classes.release(gone);
         }
         for back in [7, 64, 128, 200, 301] {
             assert_eq!(
-                classes.bind(identity(1000 + u64::from(back)), MOST, |_| false),
+                classes.bind(identity(1000 + u64::from(back)), |_| false),
                 Ok(back)
             );
         }
@@ -315,11 +333,11 @@ mod tests {
     fn tables_that_bind_in_different_orders_agree() {
         let classes = dictionary(&HostMemory::default());
         let first: Vec<u32> = (0..50)
-            .map(|n| classes.bind(identity(n), MOST, |_| false).unwrap())
+            .map(|n| classes.bind(identity(n), |_| false).unwrap())
             .collect();
         let second: Vec<u32> = (0..50)
             .rev()
-            .map(|n| classes.bind(identity(n), MOST, |_| false).unwrap())
+            .map(|n| classes.bind(identity(n), |_| false).unwrap())
             .collect();
         assert!(first.iter().eq(second.iter().rev()));
         assert_eq!(classes.figures().classes, 50);
@@ -328,47 +346,47 @@ mod tests {
     #[test]
     fn two_of_one_identity_in_a_table_have_two_classes() {
         let classes = dictionary(&HostMemory::default());
-        let one = classes.bind(identity(1), MOST, |_| false).unwrap();
-        let two = classes
-            .bind(identity(1), MOST, |class| class == one)
-            .unwrap();
+        let one = classes.bind(identity(1), |_| false).unwrap();
+        let two = classes.bind(identity(1), |class| class == one).unwrap();
         assert_ne!(one, two);
         // Another table finds both again, in this order.
-        assert_eq!(classes.bind(identity(1), MOST, |_| false), Ok(one));
-        assert_eq!(
-            classes.bind(identity(1), MOST, |class| class == one),
-            Ok(two)
-        );
+        assert_eq!(classes.bind(identity(1), |_| false), Ok(one));
+        assert_eq!(classes.bind(identity(1), |class| class == one), Ok(two));
     }
 
     #[test]
     fn when_all_are_bound_a_table_takes_one_that_is_another_s() {
-        let classes = dictionary(&HostMemory::default());
+        let classes = of_three(Shortage::Borrow);
         for n in 1..=3u32 {
-            assert_eq!(classes.bind(identity(n.into()), 3, |_| false), Ok(n));
+            assert_eq!(classes.bind(identity(n.into()), |_| false), Ok(n));
         }
-        assert_eq!(classes.bind(identity(4), 3, |class| class == 1), Ok(2));
+        assert_eq!(classes.bind(identity(4), |class| class == 1), Ok(2));
         assert_eq!(
-            classes.bind(identity(5), 3, |_| true),
+            classes.bind(identity(5), |_| true),
             Err(ClassError::Exhausted { most: 3 })
         );
         // It is free when both have let it go.
         classes.release(2);
-        assert_eq!(classes.bind(identity(5), 3, |class| class == 1), Ok(2));
+        assert_eq!(classes.bind(identity(5), |class| class == 1), Ok(2));
         classes.release(2);
         classes.release(2);
         assert_eq!(classes.figures().classes, 2);
-        assert_eq!(classes.bind(identity(6), 3, |_| false), Ok(2));
+        assert_eq!(classes.bind(identity(6), |_| false), Ok(2));
     }
 
     #[test]
-    fn a_table_gets_no_class_above_its_most() {
-        let classes = dictionary(&HostMemory::default());
-        for n in 1..=5u32 {
-            assert_eq!(classes.bind(identity(n.into()), MOST, |_| false), Ok(n));
+    fn or_it_gets_none() {
+        let classes = of_three(Shortage::Refuse);
+        for n in 1..=3u32 {
+            assert_eq!(classes.bind(identity(n.into()), |_| false), Ok(n));
         }
-        assert_eq!(classes.bind(identity(5), 4, |class| class < 3), Ok(3));
-        assert_eq!(classes.bind(identity(5), MOST, |_| false), Ok(5));
+        assert_eq!(
+            classes.bind(identity(4), |_| false),
+            Err(ClassError::Exhausted { most: 3 })
+        );
+        assert_eq!(classes.bind(identity(2), |_| false), Ok(2));
+        classes.release(3);
+        assert_eq!(classes.bind(identity(4), |_| false), Ok(3));
     }
 
     #[test]
@@ -379,7 +397,7 @@ mod tests {
             memory.fail_after(k);
             let mut bound = Vec::new();
             for n in 0..100u64 {
-                match classes.bind(identity(n), MOST, |_| false) {
+                match classes.bind(identity(n), |_| false) {
                     Ok(class) => bound.push((n, class)),
                     Err(error) => assert_eq!(error, ClassError::OutOfMemory),
                 }
@@ -388,7 +406,7 @@ mod tests {
             assert_eq!(classes.figures().classes, bound.len());
             assert_eq!(classes.figures().bytes, memory.bytes());
             for &(n, class) in &bound {
-                assert_eq!(classes.bind(identity(n), MOST, |_| false), Ok(class));
+                assert_eq!(classes.bind(identity(n), |_| false), Ok(class));
                 classes.release(class);
                 classes.release(class);
             }
@@ -407,7 +425,7 @@ mod tests {
             let mut model: HashMap<u64, (u32, u32)> = HashMap::new();
             for (n, bind) in steps {
                 if bind {
-                    let class = classes.bind(identity(n), MOST, |_| false).unwrap();
+                    let class = classes.bind(identity(n), |_| false).unwrap();
                     let free = (1..).find(|class| model.values().all(|(there, _)| there != class));
                     let (there, holders) = model.entry(n).or_insert((free.unwrap(), 0));
                     *holders += 1;

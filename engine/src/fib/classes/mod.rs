@@ -16,8 +16,8 @@
 //! on identities: within a FIB, each class that is bound belongs to one next hop. If
 //! two that are there at the same time have one identity, each has a class of its
 //! own. What an identity leaves out, or two identities that come out alike, costs
-//! sharing and nothing else. If all classes are bound, a FIB takes one that stands
-//! for something else in another FIB, with the same cost.
+//! sharing and nothing else. If all classes are bound, a FIB may take one that
+//! stands for something else in another FIB, with the same cost ([`Shortage`]).
 //!
 //! **A class that lookups may still hold is not given to another next hop.** The
 //! writer counts the uses of each next hop as the platform does. When the last one
@@ -40,7 +40,7 @@ mod rehearsal;
 
 pub use bindings::{Bindings, NextHops};
 pub use clock::{Clock, Time};
-pub use dictionary::{Dictionary, DictionaryFigures};
+pub use dictionary::{Dictionary, DictionaryFigures, Shortage};
 pub use identity::{Identifier, Identity};
 
 use core::fmt;
@@ -48,7 +48,7 @@ use core::fmt;
 /// Why a next hop has no class. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClassError {
-    /// The table has bound all classes that there may be.
+    /// All classes that there may be are bound.
     Exhausted {
         /// The highest one.
         most: u32,
@@ -63,7 +63,7 @@ impl fmt::Display for ClassError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Exhausted { most } => {
-                write!(f, "more than {most} next hops in use at once in one table")
+                write!(f, "more than {most} kinds of next hops in use at once")
             }
             Self::Index(index) => write!(f, "next hop index {index}, allowed are 1 and up"),
             Self::OutOfMemory => f.write_str("no memory for a next hop's class"),

@@ -87,8 +87,8 @@ fn address(object: &Object) -> usize {
 }
 
 impl<'d> Fib<'d> {
-    fn new(memory: &HostMemory, book: &'d Book, most: u32) -> Self {
-        let (bindings, map) = Bindings::new(memory.clone(), book, most).unwrap();
+    fn new(memory: &HostMemory, book: &'d Book) -> Self {
+        let (bindings, map) = Bindings::new(memory.clone(), book).unwrap();
         Self {
             map,
             bindings: Some(bindings),
@@ -206,12 +206,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Runs the steps with classes up to `most`, and checks after each.
-fn rehearse(steps: &[Step], most: u32) {
+fn rehearse(steps: &[Step], most: u32, shortage: Shortage) {
     let memory = HostMemory::default();
     let sections = Sections::default();
     let ticks = Clock::new(memory.clone(), sections.clone(), Mutex::new(())).unwrap();
-    let book = Dictionary::new(memory.clone(), Mutex::new(()));
-    let mut fibs: Vec<Fib<'_>> = (0..3).map(|_| Fib::new(&memory, &book, most)).collect();
+    let book = Dictionary::new(memory.clone(), Mutex::new(()), most, shortage);
+    let mut fibs: Vec<Fib<'_>> = (0..3).map(|_| Fib::new(&memory, &book)).collect();
     let mut inside = BTreeSet::new();
     for step in steps {
         match *step {
@@ -253,13 +253,14 @@ proptest! {
 
     #[test]
     fn a_lookup_is_led_to_what_it_meant(steps in prop::collection::vec(step(), 1..300)) {
-        rehearse(&steps, 32_767);
+        rehearse(&steps, 32_767, Shortage::Refuse);
     }
 
-    /// So few classes that FIBs must take each other's.
+    /// So few classes that FIBs must take each other's, or go without.
     #[test]
     fn and_so_it_is_when_classes_run_out(steps in prop::collection::vec(step(), 1..300)) {
-        rehearse(&steps, 12);
+        rehearse(&steps, 12, Shortage::Borrow);
+        rehearse(&steps, 12, Shortage::Refuse);
     }
 }
 
@@ -267,9 +268,9 @@ proptest! {
 fn fibs_whose_next_hops_came_in_different_orders_agree_on_classes() {
     let memory = HostMemory::default();
     let ticks = Clock::new(memory.clone(), Sections::default(), Mutex::new(())).unwrap();
-    let book = Dictionary::new(memory.clone(), Mutex::new(()));
-    let mut one = Fib::new(&memory, &book, 32_767);
-    let mut two = Fib::new(&memory, &book, 32_767);
+    let book = Dictionary::new(memory.clone(), Mutex::new(()), 32_767, Shortage::Refuse);
+    let mut one = Fib::new(&memory, &book);
+    let mut two = Fib::new(&memory, &book);
     let first: Vec<_> = (0..500)
         .map(|kind| one.add_route(&ticks, kind, false))
         .collect();
@@ -289,9 +290,9 @@ fn a_next_hop_that_comes_again_has_its_class_again() {
     let memory = HostMemory::default();
     let sections = Sections::default();
     let ticks = Clock::new(memory.clone(), sections.clone(), Mutex::new(())).unwrap();
-    let book = Dictionary::new(memory.clone(), Mutex::new(()));
-    let mut one = Fib::new(&memory, &book, 32_767);
-    let mut two = Fib::new(&memory, &book, 32_767);
+    let book = Dictionary::new(memory.clone(), Mutex::new(()), 32_767, Shortage::Refuse);
+    let mut one = Fib::new(&memory, &book);
+    let mut two = Fib::new(&memory, &book);
     let class = one.add_route(&ticks, 7, false);
     assert_eq!(two.add_route(&ticks, 7, false), class);
     for round in 1..100 {
@@ -319,8 +320,8 @@ fn a_map_that_was_replaced_stays_until_lookups_have_ended() {
     let memory = HostMemory::default();
     let sections = Sections::default();
     let ticks = Clock::new(memory.clone(), sections.clone(), Mutex::new(())).unwrap();
-    let book = Dictionary::new(memory.clone(), Mutex::new(()));
-    let mut fib = Fib::new(&memory, &book, 32_767);
+    let book = Dictionary::new(memory.clone(), Mutex::new(()), 32_767, Shortage::Refuse);
+    let mut fib = Fib::new(&memory, &book);
     let own = |fib: &Fib<'_>| fib.bindings.as_ref().unwrap().bytes() + book.figures().bytes;
     let section = sections.enter();
     let at_rest = memory.bytes() - own(&fib);

@@ -11,10 +11,10 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use weft_bindings::kernel as c;
-use weft_engine::fib::classes::{Clock, Dictionary, Identifier};
+use weft_engine::fib::classes::{Clock, Dictionary, Identifier, Shortage};
 use weft_engine::fib::{Lock, Store, StoreFigures};
 
 use super::family::Family;
@@ -24,6 +24,7 @@ use crate::kpi::errno::Errno;
 use crate::kpi::kernel::random_seed;
 use crate::kpi::lock::Mtx;
 use crate::kpi::memory::{FibMemory, try_box, try_box_made};
+use crate::kpi::task::{Task, Work};
 
 pub(super) type FibStore = Store<FibMemory, EpochGrace, Mtx>;
 pub(super) type FibClock = Clock<FibMemory, EpochGrace, Mtx>;
@@ -38,6 +39,7 @@ pub(super) struct Common {
     /// Tells next hops apart.
     pub(super) identifier: Identifier,
     shelf: Shelf,
+    watcher: Task<Watcher>,
 }
 
 static COMMON: AtomicPtr<Common> = AtomicPtr::new(ptr::null_mut());
@@ -46,6 +48,33 @@ static COMMON: AtomicPtr<Common> = AtomicPtr::new(ptr::null_mut());
 pub(super) fn common() -> Option<&'static Common> {
     // SAFETY: `Opened::close` takes it down when nobody is left to ask.
     unsafe { COMMON.load(Ordering::Acquire).as_ref() }
+}
+
+/// Is told of FIBs that appear.
+pub(crate) trait FibWatch: Send + 'static {
+    /// A network stack has so many FIBs, more than any had before.
+    fn fibs_appeared(&mut self, sleepable: &mut Sleepable, fibs: u32);
+}
+
+/// The most FIBs that a network stack has, as far as was seen.
+static FIBS: AtomicU32 = AtomicU32::new(0);
+
+struct Watcher(Box<dyn FibWatch>);
+
+impl Work for Watcher {
+    fn run(&mut self, sleepable: &mut Sleepable) {
+        self.0
+            .fibs_appeared(sleepable, FIBS.load(Ordering::Relaxed));
+    }
+}
+
+/// Notes how many FIBs a network stack has. Called by an algorithm that is enlisted,
+/// in any context.
+pub(super) fn fibs_seen(fibs: u32) {
+    let Some(common) = common() else { return };
+    if FIBS.fetch_max(fibs, Ordering::Relaxed) < fibs {
+        common.watcher.ask();
+    }
 }
 
 /// What the tables of all instances hold together.
@@ -58,10 +87,14 @@ pub(crate) fn store_figures() -> StoreFigures {
 pub(crate) struct Opened(());
 
 impl Opened {
+    /// `watch` is told of FIBs that appear, until all is closed, which drops it.
+    ///
     /// # Errors
     /// `ENOMEM`.
     #[inline(never)]
-    pub(crate) fn open(_sleepable: &mut Sleepable) -> Result<Self, Errno> {
+    pub(crate) fn open(_sleepable: &mut Sleepable, watch: impl FibWatch) -> Result<Self, Errno> {
+        FIBS.store(0, Ordering::Relaxed);
+        let watch = try_box(watch).map_err(|_| Errno::ENOMEM)?;
         let common = Common {
             store: new_store()?,
             clock: new_clock()?,
@@ -70,6 +103,7 @@ impl Opened {
                 lock: Mtx::new(c"weft route classes")?,
                 first: Cell::new(ptr::null_mut()),
             },
+            watcher: Task::new(Watcher(watch))?,
         };
         let common = try_box(common).map_err(|_| Errno::ENOMEM)?;
         COMMON.store(Box::into_raw(common), Ordering::Release);
@@ -133,7 +167,9 @@ fn tidy() {
     }
 }
 
-/// The dictionaries that are in use, one for each network stack and family.
+/// The dictionaries that are in use: one for each network stack, family, and number of
+/// classes that a table can hold. Tables that differ in the latter have no pages in
+/// common; the large ones' classes would only fill up the small ones' numbers.
 ///
 /// # Invariants
 /// The list and the books' counts are touched with the lock held. A book has a
@@ -150,12 +186,13 @@ unsafe impl Sync for Shelf {}
 struct Book {
     vnet: *const c_void,
     family: usize,
+    most: u32,
     holders: Cell<u32>,
     next: Cell<*mut Book>,
     dictionary: FibDictionary,
 }
 
-/// A hold on the dictionary of a network stack and family.
+/// A hold on a dictionary.
 pub(super) struct Held {
     book: NonNull<Book>,
     shelf: &'static Shelf,
@@ -167,26 +204,42 @@ unsafe impl Send for Held {}
 unsafe impl Sync for Held {}
 
 impl Common {
-    /// The dictionary of the current network stack. Does not sleep.
+    /// The dictionary of the current network stack for tables of a family that hold
+    /// classes up to `most`. The `last` of them, which hold the most, borrow numbers
+    /// when they run out. Does not sleep.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(super) fn dictionary<F: Family>(&'static self) -> Result<Held, Errno> {
+    pub(super) fn dictionary<F: Family>(
+        &'static self,
+        most: u32,
+        last: bool,
+    ) -> Result<Held, Errno> {
+        let shortage = match last {
+            true => Shortage::Borrow,
+            false => Shortage::Refuse,
+        };
         // SAFETY: reads a field of the current thread.
         let vnet = unsafe { c::weft_shim_curvnet() };
         // One too many, rather than memory asked for with the lock held.
         let spare = try_box(Book {
             vnet,
             family: F::PLACE,
+            most,
             holders: Cell::new(0),
             next: Cell::new(ptr::null_mut()),
-            dictionary: Dictionary::new(FibMemory, Mtx::new(c"weft route class names")?),
+            dictionary: Dictionary::new(
+                FibMemory,
+                Mtx::new(c"weft route class names")?,
+                most,
+                shortage,
+            ),
         })
         .map_err(|_| Errno::ENOMEM)?;
         let mut spare = Some(spare);
         let shelf = &self.shelf;
         let book = shelf.lock.with(|| {
-            let book = shelf.find(vnet, F::PLACE).or_else(|| {
+            let book = shelf.find(vnet, F::PLACE, most).or_else(|| {
                 let book = Box::leak(spare.take()?);
                 book.next.set(shelf.first.get());
                 shelf.first.set(book);
@@ -204,12 +257,12 @@ impl Common {
 
 impl Shelf {
     /// The lock is held.
-    fn find(&self, vnet: *const c_void, family: usize) -> Option<NonNull<Book>> {
+    fn find(&self, vnet: *const c_void, family: usize, most: u32) -> Option<NonNull<Book>> {
         let mut next = self.first.get();
         while let Some(at) = NonNull::new(next) {
             // SAFETY: on the shelf, whose lock is held.
             let book = unsafe { at.as_ref() };
-            if ptr::eq(book.vnet, vnet) && book.family == family {
+            if ptr::eq(book.vnet, vnet) && (book.family, book.most) == (family, most) {
                 return Some(at);
             }
             next = book.next.get();

@@ -87,6 +87,12 @@ impl<'e, F: Family> Datapath<'e, F> {
         })
     }
 
+    /// The instance that answers.
+    pub(super) fn instance(&self) -> &'e Instance<F> {
+        // SAFETY: the argument of the module's own function, which the epoch keeps.
+        unsafe { Instance::from_data(self.data) }
+    }
+
     /// What a packet to that address would be answered.
     pub(in crate::kpi) fn answer(&self, destination: F::Key) -> *mut c::nhop_object {
         F::asked(destination, |key, scope| {

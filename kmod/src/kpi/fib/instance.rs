@@ -19,20 +19,23 @@ use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::marker::PhantomData;
+use core::ops::Range;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::classes::{Bindings, ClassError, NextHops};
-use weft_engine::fib::{FibError, Reader, Table};
+use weft_engine::fib::{FibError, Reader, Table, TableFigures, Weight};
 
 use super::common::{Common, Held, common};
 use super::family::{Family, Route};
 use super::nexthop;
+use super::record::Kept;
 use super::routes::LockedRoutes;
 use crate::kpi::context::NetEpoch;
 use crate::kpi::epoch::EpochGrace;
 use crate::kpi::errno::Errno;
+use crate::kpi::kernel::Moment;
 use crate::kpi::lock::Mtx;
 use crate::kpi::memory::{FibMemory, try_box};
 
@@ -44,6 +47,18 @@ const MOST_CLASSES: u32 = (1 << 20) - 1;
 
 /// Instances that exist, by family.
 static INSTANCES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+
+/// Tables that have a flat top.
+static FLAT: AtomicU32 = AtomicU32::new(0);
+
+/// Which tables get a flat top, 256 KB of their own that save lookups a step.
+#[derive(Clone, Copy)]
+pub(crate) struct FlatTops {
+    /// Those of so many prefixes at least ...
+    pub(crate) prefixes: u64,
+    /// ... as long as no more than this have one, over all network stacks.
+    pub(crate) tables: u64,
+}
 
 /// How many tables of a family the module serves, or did until a moment ago.
 pub(crate) fn instances<F: Family>() -> u32 {
@@ -108,12 +123,21 @@ pub(super) struct Instance<F: Family> {
     pub(super) fib: u32,
     /// Instances before this one, in a row, whose building failed.
     failed_builds: u32,
+    /// The instance before this one had a flat top.
+    follows_flat: bool,
     /// A change was missed.
     stale: AtomicBool,
     /// Which classes the next instance is to hold, up to this; more than this one's
     /// table does if those were too few.
     most: AtomicU32,
     widens: AtomicBool,
+    /// The table has a flat top.
+    flat: AtomicBool,
+    /// Classes that are bound, and the bytes of the bindings.
+    bound: AtomicU32,
+    bindings_bytes: AtomicUsize,
+    /// What has happened to the FIB's table.
+    pub(super) record: Kept,
     /// Touched by callbacks under the route table's write lock only.
     writer: UnsafeCell<Writer<F>>,
     /// What the writer's bindings are entered in. Dropped after them.
@@ -128,6 +152,9 @@ struct Writer<F: Family> {
 
 impl<F: Family> Drop for Instance<F> {
     fn drop(&mut self) {
+        if self.is_flat() {
+            FLAT.fetch_sub(1, Ordering::Relaxed);
+        }
         counter::<F>().fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -146,13 +173,17 @@ impl<F: Family> Instance<F> {
         let common = common().ok_or(Errno::ENOENT)?;
         let most = before.map_or(0, |before| before.most.load(Ordering::Relaxed));
         let table = FibTable::for_classes(&common.store, most).map_err(|_| Errno::ENOMEM)?;
-        let dictionary = common.dictionary::<F>()?;
         let most = table.class_max();
+        let dictionary = common.dictionary::<F>(most, most >= MOST_CLASSES)?;
         // SAFETY: the bindings go with the writer, which is dropped before the
         // dictionary.
         let borrowed = unsafe { dictionary.dictionary() };
+        let record = match before {
+            Some(before) => before.record.again(),
+            None => Kept::new()?,
+        };
         let (bindings, next_hops) =
-            Bindings::new(FibMemory, borrowed, most).map_err(|_| Errno::ENOMEM)?;
+            Bindings::new(FibMemory, borrowed).map_err(|_| Errno::ENOMEM)?;
         // SAFETY: the reader goes into the instance that owns the table, and the
         // framework looks up in an instance only before it destroys it.
         let reader = unsafe { table.reader().detach() };
@@ -164,9 +195,14 @@ impl<F: Family> Instance<F> {
             framework,
             fib,
             failed_builds: before.map_or(0, Self::failed_builds_so_far),
+            follows_flat: before.is_some_and(Self::is_flat),
             stale: AtomicBool::new(false),
             most: AtomicU32::new(most),
             widens: AtomicBool::new(false),
+            flat: AtomicBool::new(false),
+            bound: AtomicU32::new(0),
+            bindings_bytes: AtomicUsize::new(0),
+            record,
             writer: UnsafeCell::new(Writer { table, bindings }),
             _dictionary: dictionary,
         })
@@ -237,12 +273,32 @@ impl<F: Family> Instance<F> {
     ///
     /// # Safety
     /// As for [`writer`](Instance::writer).
-    pub(super) unsafe fn end(&self) -> Result<(), Failure> {
+    pub(super) unsafe fn end(&self, flat: FlatTops) -> Result<(), Failure> {
         // SAFETY: the caller's promise.
         let writer = unsafe { self.writer() };
         writer.table.end()?;
+        self.flatten(writer, flat);
         self.publish_default(writer);
+        self.note_bindings(writer);
+        self.record.note_build();
         Ok(())
+    }
+
+    /// Gives the table a flat top, if it is to have one. Without memory for it the
+    /// table is as good, but for the step that it would save.
+    fn flatten(&self, writer: &mut Writer<F>, flat: FlatTops) {
+        let prefixes = writer.table.figures().prefixes as u64;
+        if prefixes < flat.prefixes {
+            return;
+        }
+        // The instance before this one counts, and goes.
+        let others = FLAT.fetch_add(1, Ordering::Relaxed);
+        let allowed = flat.tables + u64::from(self.follows_flat);
+        if u64::from(others) >= allowed || writer.table.flatten().is_err() {
+            FLAT.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        self.flat.store(true, Ordering::Relaxed);
     }
 
     /// Brings the table up to changes that the route table has all had.
@@ -257,6 +313,7 @@ impl<F: Family> Instance<F> {
         if self.stale.load(Ordering::Relaxed) {
             return Err(Failure::Rebuild);
         }
+        let began = Moment::now();
         // SAFETY: the caller's promise.
         let writer = unsafe { self.writer() };
         // All new next hops first: a route may be shown by the change before its own.
@@ -284,7 +341,43 @@ impl<F: Family> Instance<F> {
                 bindings.end_use(&self.common.clock, index, change.old);
             }
         }
+        self.note_bindings(writer);
+        self.record.note_change(began);
         Ok(())
+    }
+
+    /// Keeps what figures tell of the bindings where they can be read.
+    fn note_bindings(&self, writer: &Writer<F>) {
+        let bindings = &writer.bindings;
+        self.bound.store(bindings.bound(), Ordering::Relaxed);
+        let bytes = &self.bindings_bytes;
+        bytes.store(bindings.bytes(), Ordering::Relaxed);
+    }
+
+    /// Next hops in use, or that were a moment ago.
+    pub(super) fn next_hops_bound(&self) -> u32 {
+        self.bound.load(Ordering::Relaxed)
+    }
+
+    /// Whether the table has a flat top.
+    pub(super) fn is_flat(&self) -> bool {
+        self.flat.load(Ordering::Relaxed)
+    }
+
+    /// The table's own figures.
+    pub(super) fn table_figures(&self) -> TableFigures {
+        self.reader.figures()
+    }
+
+    /// Bytes that no other table has a part in, beside those of pages.
+    pub(super) fn own_bytes(&self) -> u64 {
+        let bindings = self.bindings_bytes.load(Ordering::Relaxed);
+        (size_of::<Self>() + self.table_figures().bytes + bindings) as u64
+    }
+
+    /// What some of the table's rows weigh.
+    pub(super) fn weigh(&self, rows: Range<usize>) -> Weight {
+        self.common.store.weigh(&self.reader, rows)
     }
 
     /// # Safety

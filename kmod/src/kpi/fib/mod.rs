@@ -15,19 +15,25 @@
 //! | `nexthop.rs`  | what tells one next hop from another                          |
 //! | `routes.rs`   | the route table, which the engine asks about the routes       |
 //! | `datapath.rs` | lookups                                                       |
+//! | `record.rs`   | what has happened to a FIB's table                            |
+//! | `figures.rs`  | that, and what the table holds, for sysctls                   |
 //! | this one      | making an algorithm known, and the framework's callbacks      |
 
 mod common;
 mod datapath;
 mod family;
+mod figures;
 mod instance;
 mod nexthop;
+mod record;
 mod routes;
 
-pub(crate) use common::{Opened, store_figures};
+pub(crate) use common::{FibWatch, Opened, store_figures};
 pub(super) use datapath::Datapath;
 pub(crate) use family::{Family, Inet, Inet6, Route, Written};
-pub(crate) use instance::instances;
+pub(crate) use figures::{Figure, fibs, figure};
+pub(crate) use instance::{FlatTops, instances};
+pub(crate) use record::{LIMITS, limit_ns};
 
 use alloc::boxed::Box;
 use core::ffi::{CStr, c_void};
@@ -38,6 +44,7 @@ use core::{iter, slice};
 
 use weft_bindings::kernel as c;
 
+use super::context::Vnet;
 use super::errno::Errno;
 use super::memory::try_box;
 use instance::{Change, Failure, Instance};
@@ -54,6 +61,9 @@ pub(crate) trait Policy: 'static {
     /// framework changes algorithms for more than 12 points. Called with a mutex
     /// held.
     fn preference(prefixes: u32) -> u8;
+
+    /// Which tables get a flat top.
+    fn flat_tops() -> FlatTops;
 
     /// There was no memory for a change or for a new instance. The old state
     /// answers until the framework has rebuilt the table.
@@ -173,8 +183,11 @@ fn verdict<P: Policy>(
         Err(Failure::Widen(few)) => instance.widen(few),
         Err(Failure::Rebuild) => {}
     }
-    if instance.missed() && matches!(outcome, Err(Failure::Rebuild)) {
-        P::out_of_memory(instance.fib);
+    if instance.missed() {
+        instance.record.note_failure();
+        if matches!(outcome, Err(Failure::Rebuild)) {
+            P::out_of_memory(instance.fib);
+        }
     }
     c::FLM_REBUILD
 }
@@ -212,7 +225,7 @@ unsafe extern "C" fn dump_end<P: Policy>(
     // function and argument among them.
     unsafe {
         let instance = Instance::<P::Family>::from_data(data);
-        let verdict = verdict_of_build::<P>(instance, instance.end());
+        let verdict = verdict_of_build::<P>(instance, instance.end(P::flat_tops()));
         if verdict == c::FLM_SUCCESS {
             (*datapath).f = Some(datapath::best_lookup::<P::Family>());
             (*datapath).arg = data;
@@ -267,6 +280,9 @@ unsafe extern "C" fn change_batch<P: Policy>(
 }
 
 unsafe extern "C" fn preference<P: Policy>(table: *const c::rib_rtable_info) -> u8 {
-    // SAFETY: the framework's figures, valid during the call.
-    P::preference(unsafe { (*table).num_prefixes })
+    // SAFETY: the framework's figures, valid during the call; it considers a table of
+    // the current network stack.
+    let (prefixes, vnet) = unsafe { ((*table).num_prefixes, Vnet::assume()) };
+    common::fibs_seen(fibs(&vnet));
+    P::preference(prefixes)
 }
