@@ -4,9 +4,9 @@
 
 mod fib_rib;
 
-use fib_rib::{Rib, Table, answer, settle, store};
+use fib_rib::{ByHand, Rib, Table, answer, settle, store};
 use std::sync::{Arc, Mutex};
-use weft_engine::fib::{FibError, Grace, Key, Period, Store, Table4};
+use weft_engine::fib::{FibError, Key, Period, Store, Table4};
 use weft_engine::sim::epoch::HostEpoch;
 use weft_engine::sim::memory::HostMemory;
 
@@ -124,32 +124,6 @@ fn fail_each_of_a_change<K: Key>() {
     settle(&store);
     drop(store);
     assert_eq!(memory.bytes(), 0);
-}
-
-/// A grace period elapses when the test says so.
-#[derive(Clone, Default)]
-struct ByHand {
-    running: Arc<Mutex<Option<Period>>>,
-}
-
-/// No one can be in a read section of this kind.
-enum Never {}
-
-// SAFETY: there are no sections.
-unsafe impl Grace for ByHand {
-    type Section<'s> = Never;
-
-    fn start(&self, period: Period) {
-        let before = self.running.lock().unwrap().replace(period);
-        assert!(before.is_none(), "a second period beside a running one");
-    }
-}
-
-impl ByHand {
-    fn elapse(&self) {
-        let period = self.running.lock().unwrap().take();
-        period.expect("no period runs").elapsed();
-    }
 }
 
 type ByHandStore = Store<HostMemory, ByHand, Mutex<()>>;
@@ -279,7 +253,7 @@ fn a_period_survives_a_trip_as_a_pointer() {
     unsafe { Period::from_raw(raw) }.elapsed();
     store.reclaim();
     assert!(store.figures().pending < pending);
-    if grace.running.lock().unwrap().is_some() {
+    if grace.runs() {
         grace.elapse();
     }
 }

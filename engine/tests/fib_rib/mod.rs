@@ -2,9 +2,10 @@
 //! A routing information base for tests: the naive reference, which also says what
 //! a table of its routes must answer. For either family, of IPv4 where nothing is said.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
-use weft_engine::fib::{FibError, Grace, Key, Lock, Memory, Routes, Table as AnyTable};
+use std::sync::{Arc, Mutex};
+use weft_engine::fib::{FibError, Grace, Key, Lock, Memory, Period, Routes, Table as AnyTable};
 use weft_engine::sim::epoch::Section;
 use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::naive::Naive;
@@ -100,26 +101,63 @@ pub(crate) fn store() -> (HostStore, HostMemory) {
 
 /// The same answer by all ways of looking up.
 pub(crate) fn answer<K: Key>(table: &Table<'_, K>, dst: K) -> u32 {
-    let section = Section::enter();
+    answer_in(table, &Section::enter(), dst)
+}
+
+/// The same in a section of any kind.
+pub(crate) fn answer_in<K: Key, M: Memory, G: Grace, L: Lock>(
+    table: &AnyTable<'_, K, M, G, L>,
+    section: &G::Section<'_>,
+    dst: K,
+) -> u32 {
     let reader = table.reader();
     let class = table.lookup(dst);
-    assert_eq!(reader.lookup(&section, dst), class);
-    let specific = reader.lookup_specific(&section, dst);
+    assert_eq!(reader.lookup(section, dst), class);
+    let specific = reader.lookup_specific(section, dst);
     let default = reader.default_class();
     assert_eq!(class, if specific == 0 { default } else { specific });
     // As many as to go from one round of a batch to the next.
     let mut classes = [0; 17];
-    reader.lookup_batch(&section, &[dst; 17], &mut classes);
+    reader.lookup_batch(section, &[dst; 17], &mut classes);
     assert_eq!(classes, [specific; 17]);
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("popcnt") {
         // SAFETY: the CPU has it.
         unsafe {
-            assert_eq!(reader.lookup_popcnt(&section, dst), class);
-            assert_eq!(reader.lookup_specific_popcnt(&section, dst), specific);
-            reader.lookup_batch_popcnt(&section, &[dst; 17], &mut classes);
+            assert_eq!(reader.lookup_popcnt(section, dst), class);
+            assert_eq!(reader.lookup_specific_popcnt(section, dst), specific);
+            reader.lookup_batch_popcnt(section, &[dst; 17], &mut classes);
         }
         assert_eq!(classes, [specific; 17]);
     }
     class
+}
+
+/// Grace periods that elapse when the test says so. Nobody looks up while a step of
+/// the test runs, so that a section is nothing.
+#[derive(Clone, Default)]
+pub(crate) struct ByHand {
+    pub(crate) running: Arc<Mutex<Option<Period>>>,
+}
+
+// SAFETY: what runs at the start of a period, in the thread of the test, is a change
+// or no lookup at all.
+unsafe impl Grace for ByHand {
+    type Section<'s> = ();
+
+    fn start(&self, period: Period) {
+        let before = self.running.lock().unwrap().replace(period);
+        assert!(before.is_none(), "a second period beside a running one");
+    }
+}
+
+impl ByHand {
+    pub(crate) fn runs(&self) -> bool {
+        self.running.lock().unwrap().is_some()
+    }
+
+    pub(crate) fn elapse(&self) {
+        let period = self.running.lock().unwrap().take();
+        period.expect("no period runs").elapsed();
+    }
 }
