@@ -270,8 +270,8 @@ pub(crate) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno>
         node,
         c"pages",
         Access::READ | Access::STATS,
-        c"Pages of these tables, of up to 65536 addresses each; one that several tables have alike \
-          counts once",
+        c"Pages of these tables, each for 256 addresses or prefixes; one that several tables have \
+          alike counts once",
     )?;
     tree.number::<Pending>(
         node,

@@ -161,6 +161,9 @@ unsafe extern "C" fn init<P: Policy>(
             c::FLM_SUCCESS
         }
         Err(_) => {
+            if let Some(before) = before {
+                before.record.note_failure();
+            }
             P::out_of_memory(fib);
             c::FLM_ERROR
         }
@@ -183,11 +186,9 @@ fn verdict<P: Policy>(
         Err(Failure::Widen(few)) => instance.widen(few),
         Err(Failure::Rebuild) => {}
     }
-    if instance.missed() {
+    if instance.missed() && matches!(outcome, Err(Failure::Rebuild)) {
         instance.record.note_failure();
-        if matches!(outcome, Err(Failure::Rebuild)) {
-            P::out_of_memory(instance.fib);
-        }
+        P::out_of_memory(instance.fib);
     }
     c::FLM_REBUILD
 }
