@@ -99,8 +99,8 @@ const ROW: usize = 256;
 
 /// From how many routes on a table is flattened, and how many are at most: what the
 /// kernel module does by default.
-const FLAT_FROM: usize = 20_000;
-const FLAT_TABLES: usize = 8;
+const FLAT_FROM: usize = 100_000;
+const FLAT_TABLES: usize = 16;
 
 struct WeftTable<K: Family> {
     /// Dropped before the store they refer to.
