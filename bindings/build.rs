@@ -8,19 +8,21 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 19] = [
+const FUNCTIONS: [&str; 21] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
     "free",
+    "malloc_type_(allocated|freed)",
+    "kmem_(malloc|free)",
     "arc4random",
+    "cpu_tickrate",
     "sig_intr",
     "fib_module_(un)?register",
-    "fib_get_(nhop_idx|nhop_array|rh)",
+    "fib_get_nhop_idx",
     "fib_epoch_call",
-    "rt_get_inet_prefix_plen",
+    "rt_get_inet6?_prefix_plen",
     "rt_get_raw_nhop",
-    "rt_get_inet_parent",
     "rt_tables_get_rnh",
     "rib_walk",
     "rib_walk_from",
@@ -29,9 +31,11 @@ const FUNCTIONS: [&str; 19] = [
     "sysctl_handle_(64|string)",
     "kernel_sysctlbyname",
 ];
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 13] = [
     "mtx",
-    "sockaddr_in",
+    "task",
+    "sockaddr_in6?",
+    "weightened_nhop",
     "fib_lookup_module",
     "fib_change_queue",
     "rib_rtable_info",
@@ -42,9 +46,10 @@ const TYPES: [&str; 11] = [
     "modeventtype_t",
     "weft_.*",
 ];
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
     "RIB_FLAG_LOCKED",
     "weft_shim_.*",
+    "WEFT_NHOP_WORDS",
     "M_WEFT(_FIB)?",
     "M_(NOWAIT|WAITOK|ZERO)",
     "E[A-Z0-9]+",
@@ -56,8 +61,9 @@ const VARIABLES: [&str; 11] = [
     "osreldate",
 ];
 /// Passed by pointer only: their fields are nobody's business here.
-const OPAQUE: [&str; 18] = [
+const OPAQUE: [&str; 19] = [
     "mtx",
+    "task",
     "epoch_tracker",
     "epoch_context",
     "rm_priotracker",

@@ -49,10 +49,22 @@ const LAYOUT: &[(&str, usize, &[Field])] = &[
     ("rm_priotracker", 56, &[]),
     ("sysctl_ctx_list", 16, &[]),
     ("mtx", 32, &[]),
+    ("task", 32, &[]),
     ("in_addr", 4, &[("s_addr", 0)]),
     (
         "sockaddr_in",
         16,
         &[("sin_len", 0), ("sin_family", 1), ("sin_addr", 4)],
+    ),
+    ("in6_addr", 16, &[]),
+    (
+        "sockaddr_in6",
+        28,
+        &[("sin6_len", 0), ("sin6_family", 1), ("sin6_addr", 8)],
+    ),
+    (
+        "weightened_nhop",
+        16,
+        &[("nh", 0), ("weight", 8), ("storage", 12)],
     ),
 ];

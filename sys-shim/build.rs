@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 7] = ["module", "kernel", "epoch", "lock", "sysctl", "fib", "vnet"];
+const AREAS: [&str; 9] = [
+    "module", "kernel", "epoch", "lock", "sysctl", "task", "fib", "nhop", "vnet",
+];
 
 const WARNINGS: [&str; 8] = [
     "-Wall",

@@ -5,6 +5,7 @@
 //! machine is no one's merit or fault. Nothing that is timed sleeps.
 
 use crate::contender::Lookup;
+use crate::family::Family;
 use anyhow::Context;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
@@ -47,19 +48,21 @@ const WARM: usize = 1 << 14;
 /// Addresses in a batch.
 pub const BATCH: usize = 16;
 
-/// Keeps this thread on one processor, the last it may run on (the first ones
-/// tend to serve interrupts), and returns its number.
-pub fn pin() -> anyhow::Result<usize> {
-    let me = Pid::from_raw(0);
-    let allowed = sched_getaffinity(me).context("which processors may be used?")?;
-    let last = (0..CpuSet::count())
-        .rev()
-        .find(|&cpu| allowed.is_set(cpu).unwrap_or(false))
-        .context("no processor may be used")?;
+/// The processors that this thread may run on, in order.
+pub fn processors() -> anyhow::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).context("which processors may be used?")?;
+    let all = 0..CpuSet::count();
+    Ok(all
+        .filter(|&cpu| allowed.is_set(cpu).unwrap_or(false))
+        .collect())
+}
+
+/// Keeps this thread on one processor.
+pub fn stay(cpu: usize) -> anyhow::Result<()> {
     let mut one = CpuSet::new();
-    one.set(last)?;
-    sched_setaffinity(me, &one).with_context(|| format!("cannot stay on processor {last}"))?;
-    Ok(last)
+    one.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &one)
+        .with_context(|| format!("cannot stay on processor {cpu}"))
 }
 
 /// How lookups follow one another.
@@ -87,7 +90,7 @@ impl Calls {
     }
 
     /// Nanoseconds a lookup, over all keys.
-    pub fn time(self, lookup: Lookup<'_>, keys: &[u32]) -> f64 {
+    pub fn time<K: Family>(self, lookup: Lookup<'_, K>, keys: &[K::Address]) -> f64 {
         // The compiler must not know which functions these pointers point to.
         let lookup = black_box(lookup);
         black_box(self.run(lookup, &keys[keys.len().saturating_sub(WARM)..]));
@@ -97,11 +100,11 @@ impl Calls {
     }
 
     /// Looks all keys up, and sums up the answers.
-    fn run(self, lookup: Lookup<'_>, keys: &[u32]) -> u32 {
+    fn run<K: Family>(self, lookup: Lookup<'_, K>, keys: &[K::Address]) -> u32 {
         match self {
             Self::Independent => keys
                 .iter()
-                .fold(0u32, |sum, &key| sum.wrapping_add(lookup.one(key))),
+                .fold(0u32, |sum, key| sum.wrapping_add(lookup.one(key))),
             Self::Dependent => dependent(lookup, keys),
             Self::Batch => batches(lookup, keys),
         }
@@ -110,13 +113,12 @@ impl Calls {
 
 /// Each key waits for the answer before it, which does not change it: only the
 /// processor does not know that.
-fn dependent(lookup: Lookup<'_>, keys: &[u32]) -> u32 {
+fn dependent<K: Family>(lookup: Lookup<'_, K>, keys: &[K::Address]) -> u32 {
     let nothing = black_box(0u32);
-    keys.iter()
-        .fold(0, |last, &key| lookup.one(key ^ (last & nothing)))
+    (0..keys.len()).fold(0, |last, at| lookup.one_after(keys, at, last & nothing))
 }
 
-fn batches(lookup: Lookup<'_>, keys: &[u32]) -> u32 {
+fn batches<K: Family>(lookup: Lookup<'_, K>, keys: &[K::Address]) -> u32 {
     let mut classes = [0; BATCH];
     let mut sum = 0u32;
     for keys in keys.chunks(BATCH) {
@@ -130,11 +132,11 @@ fn batches(lookup: Lookup<'_>, keys: &[u32]) -> u32 {
 }
 
 /// Nanoseconds a lookup where each key goes to a FIB of its own choice.
-pub fn time_fibs(lookups: &[Lookup<'_>], keys: &[(u32, u32)]) -> f64 {
+pub fn time_fibs<K: Family>(lookups: &[Lookup<'_, K>], keys: &[(u32, K::Address)]) -> f64 {
     let lookups = black_box(lookups);
-    let run = |keys: &[(u32, u32)]| {
-        keys.iter().fold(0u32, |sum, &(fib, key)| {
-            sum.wrapping_add(lookups[fib as usize].one(key))
+    let run = |keys: &[(u32, K::Address)]| {
+        keys.iter().fold(0u32, |sum, (fib, key)| {
+            sum.wrapping_add(lookups[*fib as usize].one(key))
         })
     };
     black_box(run(&keys[keys.len().saturating_sub(WARM)..]));
@@ -146,7 +148,6 @@ pub fn time_fibs(lookups: &[Lookup<'_>], keys: &[(u32, u32)]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contender::Contender;
     use crate::routes::Route;
 
     /// Each kind of calls looks up the same.
@@ -154,10 +155,10 @@ mod tests {
     fn calls_differ_in_nothing_but_time() {
         let route = Route {
             prefix: 10 << 24,
-            class: 3,
             plen: 8,
+            class: 3,
         };
-        let mut table = crate::weft::Weft4.table();
+        let mut table = u32::ours().table();
         table.add(&[route]).unwrap();
         // 70 keys, of which 50 are covered, and no whole number of batches.
         let keys: Vec<u32> = (0..70)

@@ -3,27 +3,33 @@
 
 use crate::clock::Watch;
 use crate::contender::{Bytes, Contender, Lookup, Table};
+use crate::family::Family;
 use crate::held;
 use crate::routes::Route;
-use ip_network::Ipv4Network;
+use ip_network::{Ipv4Network, Ipv6Network};
 use ip_network_table::IpNetworkTable;
 use poptrie::Poptrie;
 use std::marker::PhantomData;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// A table of a crate.
-trait Trie: Default + 'static {
-    fn set(&mut self, route: Route) -> anyhow::Result<()>;
-    fn get(&self, dst: u32) -> u32;
+trait Trie<K: Family>: Default + 'static {
+    fn set(&mut self, route: Route<K>) -> anyhow::Result<()>;
+    fn get(&self, dst: K) -> u32;
 }
 
 #[derive(Default)]
-struct PoptrieTable(Poptrie<(u32, u8), u32>);
+struct PoptrieTable<P: poptrie::Prefix>(Poptrie<P, u32>);
 
-impl Trie for PoptrieTable {
-    fn set(&mut self, route: Route) -> anyhow::Result<()> {
-        let prefix = (route.prefix, route.plen as u8);
+impl<K> Trie<K> for PoptrieTable<(K, u8)>
+where
+    K: Family,
+    (K, u8): poptrie::Prefix<ADDRESS = K>,
+    Self: Default,
+{
+    fn set(&mut self, route: Route<K>) -> anyhow::Result<()> {
+        let prefix = (route.prefix, route.plen);
         match route.class {
             0 => self.0.remove(prefix),
             class => self.0.insert(prefix, class),
@@ -32,7 +38,7 @@ impl Trie for PoptrieTable {
     }
 
     #[inline(always)]
-    fn get(&self, dst: u32) -> u32 {
+    fn get(&self, dst: K) -> u32 {
         self.0.lookup(dst).copied().unwrap_or(0)
     }
 }
@@ -41,9 +47,9 @@ impl Trie for PoptrieTable {
 #[derive(Default)]
 struct NetworkTable(IpNetworkTable<u32>);
 
-impl Trie for NetworkTable {
-    fn set(&mut self, route: Route) -> anyhow::Result<()> {
-        let network = Ipv4Network::new(Ipv4Addr::from(route.prefix), route.plen as u8)?;
+impl Trie<u32> for NetworkTable {
+    fn set(&mut self, route: Route<u32>) -> anyhow::Result<()> {
+        let network = Ipv4Network::new(Ipv4Addr::from(route.prefix), route.plen)?;
         match route.class {
             0 => self.0.remove(network),
             class => self.0.insert(network, class),
@@ -54,6 +60,23 @@ impl Trie for NetworkTable {
     #[inline(always)]
     fn get(&self, dst: u32) -> u32 {
         let found = self.0.longest_match_ipv4(Ipv4Addr::from(dst));
+        found.map_or(0, |(_, &class)| class)
+    }
+}
+
+impl Trie<u128> for NetworkTable {
+    fn set(&mut self, route: Route<u128>) -> anyhow::Result<()> {
+        let network = Ipv6Network::new(Ipv6Addr::from(route.prefix), route.plen)?;
+        match route.class {
+            0 => self.0.remove(network),
+            class => self.0.insert(network, class),
+        };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn get(&self, dst: u128) -> u32 {
+        let found = self.0.longest_match_ipv6(Ipv6Addr::from(dst));
         found.map_or(0, |(_, &class)| class)
     }
 }
@@ -75,17 +98,31 @@ fn locked(name: &str) -> &'static str {
     version.unwrap_or("unknown")
 }
 
-/// The peers from crates.io.
-pub fn peers() -> Vec<Box<dyn Contender>> {
+/// Those of IPv4.
+pub fn ipv4() -> Vec<Box<dyn Contender<u32>>> {
+    peers::<u32, PoptrieTable<(u32, u8)>, NetworkTable>()
+}
+
+/// Those of IPv6.
+pub fn ipv6() -> Vec<Box<dyn Contender<u128>>> {
+    peers::<u128, PoptrieTable<(u128, u8)>, NetworkTable>()
+}
+
+fn peers<K, P, N>() -> Vec<Box<dyn Contender<K>>>
+where
+    K: Family,
+    P: Trie<K>,
+    N: Trie<K>,
+{
     vec![
-        Box::new(Crate::<PoptrieTable> {
+        Box::new(Crate::<P> {
             name: "poptrie",
             version: locked("poptrie"),
             // A new node moves every later one.
             patience: 30_000,
             table: PhantomData,
         }),
-        Box::new(Crate::<NetworkTable> {
+        Box::new(Crate::<N> {
             name: "ip_network_table",
             version: locked("ip_network_table"),
             patience: usize::MAX,
@@ -94,7 +131,7 @@ pub fn peers() -> Vec<Box<dyn Contender>> {
     ]
 }
 
-impl<T: Trie> Contender for Crate<T> {
+impl<K: Family, T: Trie<K>> Contender<K> for Crate<T> {
     fn name(&self) -> &str {
         self.name
     }
@@ -111,7 +148,7 @@ impl<T: Trie> Contender for Crate<T> {
         true
     }
 
-    fn table(&self) -> Box<dyn Table> {
+    fn table(&self) -> Box<dyn Table<K>> {
         Box::new(CrateTable::<T> {
             fibs: Vec::new(),
             held: 0,
@@ -125,8 +162,8 @@ struct CrateTable<T> {
     held: u64,
 }
 
-impl<T: Trie> Table for CrateTable<T> {
-    fn add(&mut self, routes: &[Route]) -> anyhow::Result<Duration> {
+impl<K: Family, T: Trie<K>> Table<K> for CrateTable<T> {
+    fn add(&mut self, routes: &[Route<K>]) -> anyhow::Result<Duration> {
         let before = held::bytes();
         let watch = Watch::start();
         let mut trie = Box::<T>::default();
@@ -139,10 +176,10 @@ impl<T: Trie> Table for CrateTable<T> {
         Ok(time)
     }
 
-    fn lookup(&self, fib: usize) -> Lookup<'_> {
+    fn lookup(&self, fib: usize) -> Lookup<'_, K> {
         let trie: *const T = &*self.fibs[fib];
         // SAFETY: `one` reads a `T`, which is borrowed for the lifetime.
-        unsafe { Lookup::new(trie.cast(), one::<T>, None) }
+        unsafe { Lookup::new(trie.cast(), one::<K, T>, None) }
     }
 
     /// The crates do not tell which part lookups read, so `lookup` is all.
@@ -153,7 +190,7 @@ impl<T: Trie> Table for CrateTable<T> {
         }
     }
 
-    fn commit(&mut self, fib: usize, changes: &[Route]) -> anyhow::Result<()> {
+    fn commit(&mut self, fib: usize, changes: &[Route<K>]) -> anyhow::Result<()> {
         changes
             .iter()
             .try_for_each(|&change| self.fibs[fib].set(change))
@@ -162,10 +199,10 @@ impl<T: Trie> Table for CrateTable<T> {
 
 /// # Safety
 ///
-/// `trie` points to a `T` that nobody changes.
-unsafe extern "C" fn one<T: Trie>(trie: *const (), dst: u32) -> u32 {
+/// `trie` points to a `T` that nobody changes, and `dst` is as it was handed over.
+unsafe extern "C" fn one<K: Family, T: Trie<K>>(trie: *const (), dst: K::Passed) -> u32 {
     // SAFETY: as the caller promises.
-    unsafe { &*trie.cast::<T>() }.get(dst)
+    unsafe { (*trie.cast::<T>()).get(K::received(dst)) }
 }
 
 #[cfg(test)]
@@ -174,7 +211,7 @@ mod tests {
 
     #[test]
     fn versions_are_those_of_the_lock_file() {
-        for peer in peers() {
+        for peer in ipv4() {
             let parts: Vec<&str> = peer.version().split('.').collect();
             assert!(
                 parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok()),

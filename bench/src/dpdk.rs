@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! DPDK's tables, by the glue in `dpdk/glue.c`.
 
-use crate::c_peer::{self, CPeer, RawPeer};
+use crate::c_peer::{self, CPeers, RawPeer};
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ unsafe extern "C" {
 }
 
 /// DPDK's peers, with DPDK started if it is not. The error says why not.
-pub(crate) fn peers() -> Result<Vec<CPeer>, String> {
+pub(crate) fn peers() -> Result<CPeers, String> {
     static STARTED: OnceLock<c_int> = OnceLock::new();
     // SAFETY: called once.
     let error = *STARTED.get_or_init(|| unsafe { weft_dpdk_start() });

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Addresses to look up, in four patterns.
 
+use crate::family::Family;
 use crate::routes::Route;
+use weft_engine::sim::naive::edges;
 use weft_engine::sim::random::Random;
 
 /// Addresses that the hot pattern asks for.
@@ -39,7 +41,7 @@ impl Pattern {
     /// # Panics
     ///
     /// If there are no routes.
-    pub fn keys(self, routes: &[Route], count: usize, seed: u64) -> Vec<u32> {
+    pub fn keys<K: Family>(self, routes: &[Route<K>], count: usize, seed: u64) -> Vec<K> {
         let mut random = Random::new(seed);
         match self {
             Self::Announced => (0..count).map(|_| announced(routes, &mut random)).collect(),
@@ -50,18 +52,18 @@ impl Pattern {
                     .collect()
             }
             Self::Hot => hot(routes, count, &mut random),
-            Self::Uniform => (0..count).map(|_| random.bits() as u32).collect(),
+            Self::Uniform => (0..count).map(|_| K::any(&mut random)).collect(),
         }
     }
 }
 
-fn announced(routes: &[Route], random: &mut Random) -> u32 {
+fn announced<K: Family>(routes: &[Route<K>], random: &mut Random) -> K {
     let route = routes[random.below(routes.len())];
     route.prefix().address_in(random)
 }
 
-fn hot(routes: &[Route], count: usize, random: &mut Random) -> Vec<u32> {
-    let addresses: Vec<u32> = (0..HOT).map(|_| announced(routes, random)).collect();
+fn hot<K: Family>(routes: &[Route<K>], count: usize, random: &mut Random) -> Vec<K> {
+    let addresses: Vec<K> = (0..HOT).map(|_| announced(routes, random)).collect();
     let mut sum = 0.0;
     let sums: Vec<f64> = (1..=HOT)
         .map(|rank| {
@@ -78,14 +80,14 @@ fn hot(routes: &[Route], count: usize, random: &mut Random) -> Vec<u32> {
 
 /// Addresses at which tables are compared before they are timed: announced ones,
 /// any, and those at the edges of prefixes, in equal parts.
-pub fn checks(routes: &[Route], count: usize, seed: u64) -> Vec<u32> {
+pub fn checks<K: Family>(routes: &[Route<K>], count: usize, seed: u64) -> Vec<K> {
     let mut random = Random::new(seed);
     let key = |number: usize| match number % 3 {
         0 => announced(routes, &mut random),
-        1 => random.bits() as u32,
+        1 => K::any(&mut random),
         _ => {
             let route = routes[random.below(routes.len())];
-            let edges = weft_engine::sim::naive::edges(route.prefix, route.plen as u8);
+            let edges = edges(route.prefix, route.plen);
             edges[random.below(edges.len())]
         }
     };
@@ -97,26 +99,31 @@ mod tests {
     use super::*;
     use crate::routes::assign;
     use std::collections::{HashMap, HashSet};
-    use weft_engine::sim::table::{NextHops, generate};
+    use weft_engine::sim::table::NextHops;
 
     const COUNT: usize = 50_000;
 
-    fn routes() -> Vec<Route> {
+    fn routes<K: Family>() -> Vec<Route<K>> {
         let rule = NextHops::Random {
             classes: 64,
             salt: 0,
         };
-        assign(&generate(10_000, 1), rule)
+        assign(&K::generate(10_000, 1), rule)
     }
 
     /// Whether a prefix of the table covers the address.
-    fn is_announced(set: &HashSet<(u32, u32)>, address: u32) -> bool {
-        (1..=32).any(|plen| set.contains(&(address & (u32::MAX << (32 - plen)), plen)))
+    fn is_announced<K: Family>(set: &HashSet<(K, u8)>, address: K) -> bool {
+        (1..=K::BITS).any(|plen| set.contains(&(address.network(plen), plen)))
     }
 
     #[test]
     fn announced_keys_are_announced_and_uniform_ones_are_not() {
-        let routes = routes();
+        announced_and_uniform::<u32>();
+        announced_and_uniform::<u128>();
+    }
+
+    fn announced_and_uniform<K: Family>() {
+        let routes = routes::<K>();
         let set: HashSet<_> = routes.iter().map(|r| (r.prefix, r.plen)).collect();
         for pattern in [Pattern::Announced, Pattern::InOrder, Pattern::Hot] {
             let keys = pattern.keys(&routes, COUNT, 7);
@@ -133,7 +140,7 @@ mod tests {
 
     #[test]
     fn keys_in_order_go_through_the_table() {
-        let routes = routes();
+        let routes = routes::<u32>();
         let keys = Pattern::InOrder.keys(&routes, COUNT, 7);
         let pairs = routes.iter().cycle().zip(&keys);
         assert!(
@@ -145,7 +152,7 @@ mod tests {
 
     #[test]
     fn hot_keys_are_few_and_the_hottest_leads() {
-        let keys = Pattern::Hot.keys(&routes(), COUNT, 7);
+        let keys = Pattern::Hot.keys(&routes::<u32>(), COUNT, 7);
         let mut counts = HashMap::new();
         keys.iter()
             .for_each(|key| *counts.entry(key).or_insert(0) += 1);
@@ -157,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_sequence() {
-        let routes = routes();
+        let routes = routes::<u32>();
         for pattern in Pattern::ALL {
             assert_eq!(pattern.keys(&routes, 9, 1), pattern.keys(&routes, 9, 1));
             assert_ne!(pattern.keys(&routes, 9, 1), pattern.keys(&routes, 9, 2));

@@ -12,6 +12,8 @@ pub mod contender;
 pub mod crates;
 #[cfg(weft_dpdk)]
 mod dpdk;
+mod epoch;
+pub mod family;
 pub mod held;
 pub mod keys;
 pub mod plot;
@@ -23,7 +25,7 @@ pub mod stats;
 pub mod weft;
 
 /// The peers from DPDK, or why there are none.
-pub fn dpdk() -> Result<Vec<c_peer::CPeer>, String> {
+pub fn dpdk() -> Result<c_peer::CPeers, String> {
     #[cfg(weft_dpdk)]
     return dpdk::peers();
     #[cfg(not(weft_dpdk))]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Plots in SVG, made of records.
 
+use crate::family::Family;
 use crate::race::OURS;
 use crate::record::Record;
 use crate::stats::median;
@@ -34,30 +35,23 @@ const HEIGHT: u32 = 320;
 /// Of the title and the legend above the panels.
 const HEAD: u32 = 76;
 
+/// The families by their names in the records.
+const FAMILIES: [(&str, &str); 2] = [(u32::NAME, u32::TITLE), (u128::NAME, u128::TITLE)];
+
 /// Draws all plots of which there are records, and returns their paths.
 pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut paths = Vec::new();
-    for next_hops in ["clustered", "random"] {
-        let figures = [
-            (
-                format!("fib-lookup-{next_hops}"),
-                lookups(records, next_hops),
-            ),
-            (
-                format!("fib-change-{next_hops}"),
-                changes(records, next_hops),
-            ),
-        ];
-        paths.extend(figures);
-    }
-    paths.push(("fib-size".into(), sizes(records)));
-    paths.push(("fib-memory".into(), memory(records)));
     let palette = Palette::of(records);
     let mut drawn = Vec::new();
-    for (name, figure) in paths {
-        if !figure.panels.is_empty() {
-            let path = folder.join(name).with_extension("svg");
+    for (family, title) in FAMILIES {
+        let of = records.iter().filter(|record| record.at.family == family);
+        let of: Vec<&Record> = of.collect();
+        for (name, mut figure) in figures(&of) {
+            if figure.panels.is_empty() {
+                continue;
+            }
+            figure.title = format!("{title}: {}", figure.title);
+            let path = folder.join(format!("fib-{family}-{name}.svg"));
             figure
                 .draw(&path, &palette)
                 .with_context(|| format!("cannot draw {}", path.display()))?;
@@ -65,6 +59,20 @@ pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     Ok(drawn)
+}
+
+/// All figures of a family, some perhaps empty, and their names.
+fn figures(records: &[&Record]) -> Vec<(String, Figure)> {
+    let mut figures = Vec::new();
+    for next_hops in ["clustered", "random"] {
+        let mut push = |name, figure| figures.push((format!("{name}-{next_hops}"), figure));
+        push("lookup", lookups(records, next_hops));
+        push("change", changes(records, next_hops));
+        push("seen", seen(records, next_hops));
+    }
+    figures.push((String::from("size"), sizes(records)));
+    figures.push((String::from("memory"), memory(records)));
+    figures
 }
 
 /// Panels that share a title and a legend.
@@ -114,13 +122,16 @@ fn distinct<'r>(records: &[&'r Record], of: impl Fn(&'r Record) -> String) -> Ve
 }
 
 fn peers(records: &[&Record]) -> Vec<String> {
-    distinct(records, |record| record.peer.clone())
+    let mut peers = distinct(records, |record| record.peer.clone());
+    peers.retain(|peer| !peer.is_empty());
+    peers
 }
 
 /// Ratios of lookup times: a panel for each kind of calls.
-fn lookups(records: &[Record], next_hops: &str) -> Figure {
+fn lookups(records: &[&Record], next_hops: &str) -> Figure {
     let of: Vec<&Record> = records
         .iter()
+        .copied()
         .filter(|record| record.at.experiment == "lookup" && record.at.next_hops == next_hops)
         .collect();
     let groups = distinct(&of, |record| record.at.pattern.clone());
@@ -194,9 +205,10 @@ fn with_ours(peers: Vec<String>) -> Vec<String> {
 }
 
 /// Times and bytes against the number of routes.
-fn sizes(records: &[Record]) -> Figure {
+fn sizes(records: &[&Record]) -> Figure {
     let of: Vec<&Record> = records
         .iter()
+        .copied()
         .filter(|record| record.at.experiment == "size")
         .collect();
     let metrics = [
@@ -221,9 +233,10 @@ fn sizes(records: &[Record]) -> Figure {
 }
 
 /// Bytes against the number of FIBs: a panel for each way to differ.
-fn memory(records: &[Record]) -> Figure {
+fn memory(records: &[&Record]) -> Figure {
     let of: Vec<&Record> = records
         .iter()
+        .copied()
         .filter(|record| record.at.experiment == "fibs" && record.metric == "all bytes")
         .collect();
     let panel = |differ: String| {
@@ -253,43 +266,70 @@ fn memory(records: &[Record]) -> Figure {
 }
 
 /// Quantiles of the time of a change: a panel for each kind.
-fn changes(records: &[Record], next_hops: &str) -> Figure {
-    let of: Vec<&Record> = records
-        .iter()
-        .filter(|record| {
-            record.at.experiment == "change"
-                && record.at.next_hops == next_hops
-                && record.at.percentile.is_some()
-        })
-        .collect();
+fn changes(records: &[&Record], next_hops: &str) -> Figure {
+    quantiles(
+        records,
+        ("change", next_hops),
+        &|record| record.at.change.clone(),
+        "us a change",
+        format!("Single changes of the whole table, {next_hops} next hops"),
+    )
+}
+
+/// Quantiles of the time until lookups see a change, while others look up: a panel
+/// for each time of gathering.
+fn seen(records: &[&Record], next_hops: &str) -> Figure {
+    let panel = |record: &Record| match record.at.gathers {
+        Some(time) if time > 0.0 => format!("peers' changes gathered for {time} ms"),
+        _ => String::from("each change by itself"),
+    };
+    quantiles(
+        records,
+        ("beside", next_hops),
+        &panel,
+        "us until lookups see it",
+        format!("10,000 changes a second beside lookups, {next_hops} next hops"),
+    )
+}
+
+/// Quantiles of what was timed in an experiment with one rule for next hops: a panel
+/// for each name that `panel` gives.
+fn quantiles(
+    records: &[&Record],
+    (experiment, next_hops): (&str, &str),
+    panel: &dyn Fn(&Record) -> String,
+    y: &'static str,
+    title: String,
+) -> Figure {
+    let is_in = |record: &&Record| {
+        record.at.experiment == experiment
+            && record.at.next_hops == next_hops
+            && record.at.percentile.is_some()
+    };
+    let of: Vec<&Record> = records.iter().copied().filter(is_in).collect();
     let steps = distinct(&of, |record| record.metric.clone());
-    let panel = |change: String| {
-        let of: Vec<&Record> = of
-            .iter()
-            .copied()
-            .filter(|r| r.at.change == change)
-            .collect();
-        let step = |record: &Record| {
-            let at = steps.iter().position(|step| *step == record.metric)?;
-            Some(at as f64)
-        };
+    let step = |record: &Record| {
+        let at = steps.iter().position(|step| *step == record.metric)?;
+        Some(at as f64)
+    };
+    let draw = |name: String| {
+        let of = of.iter().copied().filter(|record| panel(record) == name);
+        let of: Vec<&Record> = of.collect();
         Panel {
-            title: change,
+            title: name,
             x: "of 100 changes, how many take no longer",
-            y: "us a change",
+            y,
             content: Content::Lines {
                 lines: lines(&of, step),
                 steps: Some(steps.clone()),
             },
         }
     };
+    let panels = distinct(&of, panel).into_iter().map(draw).collect();
     Figure {
-        title: format!("Single changes of the whole table, {next_hops} next hops"),
+        title,
         names: with_ours(peers(&of)),
-        panels: distinct(&of, |record| record.at.change.clone())
-            .into_iter()
-            .map(panel)
-            .collect(),
+        panels,
     }
 }
 
@@ -553,6 +593,8 @@ mod tests {
     #[test]
     fn every_plot_names_who_is_in_it() {
         let at = |experiment: &str| At {
+            family: "ipv6".into(),
+            gathers: Some(50.0),
             experiment: experiment.into(),
             next_hops: "random".into(),
             pattern: "hot".into(),
@@ -563,18 +605,18 @@ mod tests {
             fibs: Some(4),
             prefixes: 100,
         };
-        let mut records: Vec<Record> = ["lookup", "size", "fibs", "change"]
+        let mut records: Vec<Record> = ["lookup", "size", "fibs", "change", "beside"]
             .map(|experiment| sample("dxr", at(experiment), &Rounds::one(1.0, 3.0)))
             .into();
         records[1].metric = "time a lookup".into();
         records[2].metric = "all bytes".into();
         let folder = tempfile::tempdir().unwrap();
         let paths = draw(&records, folder.path()).unwrap();
-        assert_eq!(paths.len(), 4);
+        assert_eq!(paths.len(), 5);
         for path in paths {
             let text = fs::read_to_string(&path).unwrap();
             assert!(
-                text.contains("dxr") && text.ends_with("</svg>\n"),
+                text.contains("dxr") && text.contains("IPv6") && text.ends_with("</svg>\n"),
                 "{path:?}"
             );
         }

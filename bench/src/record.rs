@@ -62,7 +62,9 @@ pub struct Spreads {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct At {
-    /// The experiment: `lookup`, `table`, `size`, `fibs` or `change`.
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// The experiment: `lookup`, `table`, `size`, `fibs`, `change` or `beside`.
     pub experiment: String,
     /// `clustered` or `random`.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -81,6 +83,9 @@ pub struct At {
     /// How FIBs differ: `runs` or `uniform`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub differ: String,
+    /// For how long the peer's caller gathers changes, in ms; 0 for not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gathers: Option<f64>,
     /// The kind of change, or `batch`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub change: String,
@@ -120,6 +125,15 @@ pub struct Metric {
 }
 
 impl Metric {
+    /// A share that is lost, in percent.
+    pub const fn loss(name: &'static str) -> Self {
+        Self {
+            name,
+            unit: "%",
+            better: Better::Kept,
+        }
+    }
+
     /// A metric of which less is better.
     pub const fn lower(name: &'static str, unit: &'static str) -> Self {
         Self {
@@ -221,6 +235,7 @@ pub(crate) mod tests {
     #[test]
     fn has_the_shape_that_reports_expect() {
         let at = At {
+            family: "ipv4".into(),
             experiment: "lookup".into(),
             prefixes: 5,
             ..At::default()
@@ -249,7 +264,7 @@ pub(crate) mod tests {
         assert_eq!(value["where"], "native");
         assert_eq!(
             value["at"],
-            serde_json::json!({"experiment": "lookup", "prefixes": 5})
+            serde_json::json!({"family": "ipv4", "experiment": "lookup", "prefixes": 5})
         );
     }
 

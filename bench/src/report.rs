@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Tables for the terminal, made of records.
 
+use crate::family::Family;
 use crate::record::Record;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use std::fmt::Write;
@@ -13,15 +14,18 @@ pub fn text(records: &[Record]) -> String {
         "lookup" => "Lookups in the whole table",
         "size" => "Against the number of routes",
         "fibs" => "Many FIBs",
+        "beside" => "Changes beside lookups",
         _ => "Changes",
     };
-    for experiment in ["lookup", "table", "change", "fibs", "size"] {
-        let of: Vec<&Record> = records
-            .iter()
-            .filter(|record| record.at.experiment == experiment && is_told(record))
-            .collect();
-        if !of.is_empty() {
-            let _ = writeln!(text, "{}\n{}\n", title(experiment), table(&of));
+    for family in [u32::NAME, u128::NAME] {
+        for experiment in ["lookup", "table", "change", "beside", "fibs", "size"] {
+            let is_in = |record: &&Record| {
+                record.at.family == family && record.at.experiment == experiment && is_told(record)
+            };
+            let of: Vec<&Record> = records.iter().filter(is_in).collect();
+            if !of.is_empty() {
+                let _ = writeln!(text, "{}\n{}\n", title(experiment), table(&of));
+            }
         }
     }
     if let Some(record) = records.first() {
@@ -30,7 +34,8 @@ pub fn text(records: &[Record]) -> String {
     let _ = writeln!(text, "versions  {}", versions(records));
     let _ = writeln!(
         text,
-        "ratio: how many times better ours is, median and (smallest..largest) of the rounds"
+        "ratio: how many times better ours is, median and (smallest..largest) of the rounds; of \
+         losses, ours and theirs"
     );
     text
 }
@@ -68,14 +73,18 @@ fn table(records: &[&Record]) -> Table {
     }
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    let head = ["work", "metric"].into_iter().chain(peers.iter().copied());
+    let names = peers.iter().map(|&peer| match peer {
+        "" => "ours alone",
+        peer => peer,
+    });
+    let head = ["work", "metric"].into_iter().chain(names);
     table.set_header(head);
     for (work, metric) in rows {
         let cells = peers.iter().map(|&peer| {
             let record = records.iter().find(|record| {
                 record.peer == peer && record.work == work && record.metric == metric
             });
-            Cell::new(record.map_or_else(String::new, |record| ratio(record)))
+            Cell::new(record.map_or_else(String::new, |record| cell(record)))
                 .set_alignment(CellAlignment::Right)
         });
         let names = [Cell::new(work), Cell::new(metric)];
@@ -84,8 +93,12 @@ fn table(records: &[&Record]) -> Table {
     table
 }
 
-/// "2.10 (1.95..2.21)", or without spread where nothing spreads.
-fn ratio(record: &Record) -> String {
+/// "2.10 (1.95..2.21)", or without spread where nothing spreads; of losses "0.8 and
+/// 12.1 %"; without a peer what ours came to.
+fn cell(record: &Record) -> String {
+    if let ("%", Some(theirs)) = (record.unit.as_str(), record.theirs) {
+        return format!("{:.1} and {theirs:.1} %", record.ours);
+    }
     match (record.ratio, record.spread.ratio) {
         (Some(ratio), Some(spread)) if spread.min < spread.max => {
             format!(
@@ -96,7 +109,7 @@ fn ratio(record: &Record) -> String {
             )
         }
         (Some(ratio), _) => short(ratio),
-        (None, _) => String::from("-"),
+        (None, _) => format!("{} {}", short(record.ours), record.unit),
     }
 }
 
@@ -117,6 +130,7 @@ mod tests {
     #[test]
     fn a_row_holds_the_ratios_of_all_peers() {
         let at = At {
+            family: "ipv4".into(),
             experiment: "lookup".into(),
             ..At::default()
         };
@@ -137,6 +151,19 @@ mod tests {
         );
         assert!(line("machine").contains("a machine (native)"));
         assert_eq!(text.matches("weft 0").count(), 1);
+    }
+
+    #[test]
+    fn losses_and_lonely_figures_are_told_in_their_units() {
+        let at = At::default();
+        let mut loss = sample("dxr", at.clone(), &Rounds::one(0.84, 12.06));
+        loss.unit = "%".into();
+        assert_eq!(cell(&loss), "0.8 and 12.1 %");
+        let alone = Rounds {
+            ours: vec![4.5],
+            theirs: Vec::new(),
+        };
+        assert_eq!(cell(&sample("", at, &alone)), "4.50 ns");
     }
 
     #[test]

@@ -2,44 +2,52 @@
 //! The tables that are raced: prefixes read or generated, with next hops by a
 //! rule; copies of a table that differ in one of a hundred routes; and changes.
 
+use crate::family::Family;
 use anyhow::Context;
 use flate2::read::MultiGzDecoder;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use weft_engine::sim::naive::mask;
 use weft_engine::sim::random::Random;
 use weft_engine::sim::table::{self, NextHops, Prefix};
 
 /// How many next hops there are.
 pub const CLASSES: u32 = 64;
 
-/// One route of a table, or one change of it. As `struct weft_route` in `peer.h`.
-#[repr(C)]
+/// One route of a table, or one change of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct Route<K> {
     /// The first address, in host order.
-    pub prefix: u32,
+    pub prefix: K,
+    /// The length in bits.
+    pub plen: u8,
     /// The next hop's class, 1 and up; in a change, 0 withdraws the prefix.
     pub class: u32,
-    /// The length, 0 to 32 bits.
-    pub plen: u32,
 }
 
-impl Route {
+impl<K: Family> Route<K> {
     /// The prefix without its class.
-    pub fn prefix(&self) -> Prefix {
+    pub fn prefix(&self) -> Prefix<K> {
         Prefix {
             address: self.prefix,
-            len: self.plen as u8,
+            len: self.plen,
         }
     }
 }
 
+/// The prefixes of both families.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefixes {
+    /// Those of IPv4.
+    pub ipv4: Vec<Prefix<u32>>,
+    /// Those of IPv6.
+    pub ipv6: Vec<Prefix<u128>>,
+}
+
 /// Reads prefixes from text, one a line, which may be gzipped (`.gz`): sorted,
 /// each once.
-pub fn read(path: &Path) -> anyhow::Result<Vec<Prefix>> {
+pub fn read(path: &Path) -> anyhow::Result<Prefixes> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let text: Box<dyn BufRead> = if path.extension().is_some_and(|end| end == "gz") {
         Box::new(BufReader::new(MultiGzDecoder::new(file)))
@@ -47,20 +55,27 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Prefix>> {
         Box::new(BufReader::new(file))
     };
     let text = table::read(text).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut prefixes = text.prefixes;
-    // Not every peer takes a default route, and the Internet's table has none.
+    Ok(Prefixes {
+        ipv4: ordered(text.prefixes),
+        ipv6: ordered(text.prefixes6),
+    })
+}
+
+/// Without a default route, which not every peer takes, and the Internet's table
+/// has none.
+fn ordered<K: Family>(mut prefixes: Vec<Prefix<K>>) -> Vec<Prefix<K>> {
     prefixes.retain(|prefix| prefix.len > 0);
     prefixes.sort_unstable();
     prefixes.dedup();
-    Ok(prefixes)
+    prefixes
 }
 
 /// Gives each prefix its class.
-pub fn assign(prefixes: &[Prefix], rule: NextHops) -> Vec<Route> {
-    let route = |&prefix: &Prefix| Route {
+pub fn assign<K: Family>(prefixes: &[Prefix<K>], rule: NextHops) -> Vec<Route<K>> {
+    let route = |&prefix: &Prefix<K>| Route {
         prefix: prefix.address,
+        plen: prefix.len,
         class: rule.class(prefix),
-        plen: u32::from(prefix.len),
     };
     prefixes.iter().map(route).collect()
 }
@@ -95,7 +110,7 @@ const RUN: usize = 256;
 
 /// The table of FIB `fib`: that of FIB 0, with another next hop for one route in
 /// a hundred. FIB 0 is the table itself.
-pub fn differing(routes: &[Route], differ: Differ, fib: usize) -> Vec<Route> {
+pub fn differing<K: Family>(routes: &[Route<K>], differ: Differ, fib: usize) -> Vec<Route<K>> {
     let mut other = routes.to_vec();
     if fib == 0 || routes.is_empty() {
         return other;
@@ -142,23 +157,21 @@ impl Kind {
     }
 }
 
-/// The longest prefix that comes as a part of another.
-const LONGEST: u8 = 24;
 /// How often a prefix is looked for that is shorter.
 const DRAWS: usize = 16;
 
 /// Changes to a table, which go through it as long as they are all applied in
 /// turn: of each kind a third.
-pub struct Changes {
+pub struct Changes<K> {
     random: Random,
-    prefixes: Vec<Prefix>,
-    present: HashMap<Prefix, u32>,
-    gone: Vec<Prefix>,
+    prefixes: Vec<Prefix<K>>,
+    present: HashMap<Prefix<K>, u32>,
+    gone: Vec<Prefix<K>>,
 }
 
-impl Changes {
+impl<K: Family> Changes<K> {
     /// Changes to this table, the same for a seed.
-    pub fn new(routes: &[Route], seed: u64) -> Self {
+    pub fn new(routes: &[Route<K>], seed: u64) -> Self {
         Self {
             random: Random::new(seed),
             prefixes: routes.iter().map(Route::prefix).collect(),
@@ -175,7 +188,7 @@ impl Changes {
     }
 
     /// One that is in the table, as long as there is one.
-    fn some(&mut self) -> Option<Prefix> {
+    fn some(&mut self) -> Option<Prefix<K>> {
         loop {
             if self.present.is_empty() {
                 return None;
@@ -188,25 +201,24 @@ impl Changes {
     }
 
     /// One that is not in the table: one that went, or a part of one that is.
-    fn other(&mut self) -> Option<Prefix> {
+    fn other(&mut self) -> Option<Prefix<K>> {
         if self.random.percent(50) && !self.gone.is_empty() {
             let at = self.random.below(self.gone.len());
             return Some(self.gone.swap_remove(at));
         }
-        // As on the Internet, hardly anyone announces what is longer.
         let around = (0..DRAWS)
             .filter_map(|_| self.some())
-            .find(|around| around.len < LONGEST)?;
-        let len = (around.len + 1 + self.random.below(4) as u8).min(LONGEST);
+            .find(|around| around.len < K::LONGEST)?;
+        let len = (around.len + 1 + self.random.below(4) as u8).min(K::LONGEST);
         let part = Prefix {
-            address: around.address_in(&mut self.random) & mask(len),
+            address: around.address_in(&mut self.random).network(len),
             len,
         };
         (!self.present.contains_key(&part)).then_some(part)
     }
 
     /// The next change of a kind, if one can be found.
-    fn of(&mut self, kind: Kind) -> Option<Route> {
+    fn of(&mut self, kind: Kind) -> Option<Route<K>> {
         let (prefix, class) = match kind {
             Kind::Add => (self.other()?, self.class()),
             Kind::Withdraw => (self.some()?, 0),
@@ -229,14 +241,14 @@ impl Changes {
         }
         Some(Route {
             prefix: prefix.address,
+            plen: prefix.len,
             class,
-            plen: u32::from(prefix.len),
         })
     }
 }
 
-impl Iterator for Changes {
-    type Item = (Kind, Route);
+impl<K: Family> Iterator for Changes<K> {
+    type Item = (Kind, Route<K>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.prefixes.is_empty() {
@@ -255,9 +267,9 @@ impl Iterator for Changes {
 mod tests {
     use super::*;
 
-    fn some_routes() -> Vec<Route> {
+    fn some_routes<K: Family>() -> Vec<Route<K>> {
         assign(
-            &table::generate(20_000, 3),
+            &K::generate(20_000, 3),
             NextHops::Clustered {
                 classes: CLASSES,
                 salt: 0,
@@ -267,7 +279,7 @@ mod tests {
 
     #[test]
     fn one_route_in_a_hundred_differs() {
-        let routes = some_routes();
+        let routes = some_routes::<u32>();
         for differ in Differ::ALL {
             assert_eq!(differing(&routes, differ, 0), routes);
             let other = differing(&routes, differ, 5);
@@ -288,10 +300,15 @@ mod tests {
         assert!(breaks(Differ::Runs) < 20 && breaks(Differ::Uniform) > 300);
     }
 
-    /// An add finds nothing, a withdrawal and a new next hop find something.
     #[test]
     fn changes_fit_the_table_they_change() {
-        let routes = some_routes();
+        changes_fit::<u32>();
+        changes_fit::<u128>();
+    }
+
+    /// An add finds nothing, a withdrawal and a new next hop find something.
+    fn changes_fit<K: Family>() {
+        let routes = some_routes::<K>();
         let mut table: HashMap<_, _> = routes.iter().map(|r| (r.prefix(), r.class)).collect();
         let mut counts = HashMap::new();
         for (kind, route) in Changes::new(&routes, 1).take(9_000) {
@@ -311,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_empty_table_has_no_changes() {
-        assert_eq!(Changes::new(&[], 1).next(), None);
+        assert_eq!(Changes::<u32>::new(&[], 1).next(), None);
     }
 
     #[test]
@@ -320,10 +337,13 @@ mod tests {
         let path = folder.path().join("table");
         std::fs::write(
             &path,
-            "10.0.0.0/8\n0.0.0.0/0\n1.0.0.0/24\n10.0.0.0/8\n2001:db8::/32\n",
+            "10.0.0.0/8\n0.0.0.0/0\n1.0.0.0/24\n2001:db8::/32\n10.0.0.0/8\n2001:db8::/29\n::/0\n",
         )
         .unwrap();
-        let texts: Vec<_> = read(&path).unwrap().iter().map(Prefix::to_string).collect();
+        let prefixes = read(&path).unwrap();
+        let texts: Vec<_> = prefixes.ipv4.iter().map(Prefix::to_string).collect();
         assert_eq!(texts, ["1.0.0.0/24", "10.0.0.0/8"]);
+        let texts: Vec<_> = prefixes.ipv6.iter().map(Prefix::to_string).collect();
+        assert_eq!(texts, ["2001:db8::/29", "2001:db8::/32"]);
     }
 }

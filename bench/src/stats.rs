@@ -58,6 +58,8 @@ pub enum Better {
     Lower,
     /// Rates.
     Higher,
+    /// Losses in percent, of which those have the ratio that are left.
+    Kept,
 }
 
 impl Better {
@@ -66,6 +68,7 @@ impl Better {
         match self {
             Self::Lower => theirs / ours,
             Self::Higher => ours / theirs,
+            Self::Kept => (100.0 - ours) / (100.0 - theirs),
         }
     }
 }
@@ -110,6 +113,7 @@ mod tests {
     fn above_one_is_better_whatever_the_metric() {
         assert_eq!(Better::Lower.ratio(2.0, 6.0), 3.0);
         assert_eq!(Better::Higher.ratio(2.0, 6.0), 1.0 / 3.0);
+        assert_eq!(Better::Kept.ratio(0.0, 60.0), 2.5);
     }
 
     proptest! {

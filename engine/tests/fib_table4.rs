@@ -39,7 +39,7 @@ fn prefix() -> impl Strategy<Value = (u32, u8)> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let class = prop_oneof![4 => 1u32..6, 1 => Just(32_767u32)];
+    let class = prop_oneof![4 => 1u32..6, 1 => Just(u32::MAX)];
     prop_oneof![
         8 => (prefix(), class.clone()).prop_map(|((p, l), c)| Step::Set(p, l, c)),
         2 => prefix().prop_map(|(p, l)| Step::Remove(p, l)),
@@ -51,6 +51,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reclaim),
     ]
 }
+
+/// For how many classes the tables are: two that share, and one of each other kind.
+const MOST: [u32; 4] = [127, 127, 32_767, 1_048_575];
 
 /// Does a step, and names the prefix that it touched.
 fn apply<'s>(
@@ -73,7 +76,7 @@ fn apply<'s>(
             return None;
         }
         Step::Again => {
-            *table = Table4::new(store).unwrap();
+            *table = Table4::for_classes(store, table.class_max()).unwrap();
             rib.dump(table).unwrap();
             return None;
         }
@@ -86,6 +89,7 @@ fn apply<'s>(
             return None;
         }
     };
+    let class = class.min(table.class_max());
     rib.change(table, (prefix, plen, class)).unwrap();
     if let Step::Flap(..) = step {
         rib.change(table, (prefix, plen, 0)).unwrap();
@@ -109,13 +113,14 @@ proptest! {
 
     #[test]
     fn tables_of_one_store_answer_as_the_reference_does(
-        steps in prop::collection::vec((0usize..3, step()), 1..120),
+        steps in prop::collection::vec((0..MOST.len(), step()), 1..120),
         longer_first: bool,
     ) {
         let (store, memory) = store();
-        let mut tables: Vec<_> = (0..3)
-            .map(|_| (Table4::new(&store).unwrap(), Rib { longer_first, ..Rib::default() }))
-            .collect();
+        let mut tables = MOST.map(|most| {
+            let table = Table4::for_classes(&store, most).unwrap();
+            (table, Rib { longer_first, ..Rib::default() })
+        });
         for (which, step) in steps {
             let (table, rib) = &mut tables[which];
             if let Some((prefix, len)) = apply(&store, table, rib, step) {
@@ -129,7 +134,7 @@ proptest! {
             // What came about by changes is what a dump makes: there is nothing new.
             settle(&store);
             let before = store.figures();
-            let mut fresh = Table4::new(&store).unwrap();
+            let mut fresh = Table4::for_classes(&store, table.class_max()).unwrap();
             rib.dump(&mut fresh).unwrap();
             let after = store.figures();
             prop_assert!((after.pages, after.rows) <= (before.pages + 1, before.rows + 1));
@@ -173,11 +178,18 @@ fn every_length_nested_and_unnested() {
 /// A /24 in which each address differs from its neighbours, in a /16 of 256 such.
 #[test]
 fn a_page_of_nothing_but_sub_pages() {
+    for most in [127, 32_767, 1_048_575] {
+        nothing_but_sub_pages(most);
+    }
+}
+
+fn nothing_but_sub_pages(most: u32) {
     let (store, memory) = store();
-    let mut table = Table4::new(&store).unwrap();
+    let mut table = Table4::for_classes(&store, most).unwrap();
+    let class = |low: u32| (low ^ low >> 8) % most + 1;
     let mut rib = Rib::default();
     for low in 0..=0xffffu32 {
-        rib.set(0x0a01_0000 | low, 32, (low ^ low >> 8) % 32_767 + 1);
+        rib.set(0x0a01_0000 | low, 32, class(low));
     }
     rib.dump(&mut table).unwrap();
     for low in 0..=0xffffu32 {
@@ -188,8 +200,7 @@ fn a_page_of_nothing_but_sub_pages() {
     for low in (0..=0xffffu32).step_by(777) {
         rib.change(&mut table, (0x0a01_0000 | low, 32, 0)).unwrap();
         assert_eq!(answer(&table, 0x0a01_0000 | low), 0);
-        let class = (low ^ low >> 8) % 32_767 + 1;
-        rib.change(&mut table, (0x0a01_0000 | low, 32, class))
+        rib.change(&mut table, (0x0a01_0000 | low, 32, class(low)))
             .unwrap();
         settle(&store);
         assert_eq!(store.figures().pages, figures.pages);
@@ -280,23 +291,29 @@ fn what_is_no_route_is_refused_with_its_value() {
     assert_eq!(table.route(0x0a00_0001, 8, 1), Err(bits));
     assert_eq!(table.route(0x0a00_0000, 8, 0), Err(FibError::ZeroClass));
     assert_eq!(table.route(0, 0, 0), Err(FibError::ZeroClass));
-    let class = FibError::ClassRange {
-        class: 32_768,
-        most: 32_767,
-    };
-    assert_eq!(table.route(0x0a00_0000, 8, 32_768), Err(class));
-    assert_eq!(table.route(0, 0, 32_768), Err(class));
-    assert_eq!(class.to_string(), "class 32768, allowed are 1 to 32767");
-    for (prefix, plen, expected) in [
-        (0, 0, class),
-        (0x0a00_0000, 8, class),
-        (0x0a01_0000, 16, class),
-    ] {
-        let mut rib = Rib::default();
-        rib.set(prefix, plen, 32_768);
-        assert_eq!(table.update(prefix, plen, &rib), Err(expected));
-        let _ = prefix;
+    for most in MOST {
+        let mut table = Table4::for_classes(&store, most - 1).unwrap();
+        assert_eq!(table.class_max(), most);
+        let class = most + 1;
+        let refusal = FibError::ClassRange { class, most };
+        assert_eq!(
+            refusal.to_string(),
+            format!("class {class}, allowed are 1 to {most}")
+        );
+        assert_eq!(table.route(0x0a00_0000, 8, class), Err(refusal));
+        assert_eq!(table.route(0, 0, class), Err(refusal));
+        for (prefix, plen) in [(0, 0), (0x0a00_0000, 8), (0x0a01_0000, 16)] {
+            let mut rib = Rib::default();
+            rib.set(prefix, plen, class);
+            assert_eq!(table.update(prefix, plen, &rib), Err(refusal));
+        }
+        assert_eq!(table.figures().generation, 0);
     }
+    let refusal = Table4::for_classes(&store, 1 << 20).err().unwrap();
+    assert_eq!(
+        refusal.to_string(),
+        "class 1048576, allowed are 1 to 1048575"
+    );
     table.route(0x0a00_0000, 8, 1).unwrap();
     assert_eq!(table.update(0, 0, &rib), Err(FibError::Dumping));
     let order = FibError::OutOfOrder {

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `net.weft.fib.check`: does the lookup algorithm answer as the route table?
+//! `net.weft.fib.check`: do the lookup algorithms answer as the route tables?
 //!
 //! Writing N compares N addresses drawn from announced prefixes and N drawn at
-//! random, for the FIB and the network stack of the process that writes. Each
-//! batch is compared under the table's read lock, so routes may change meanwhile:
-//! a change is in both or in neither.
+//! random, of each family that the module serves in the FIB and the network stack of
+//! the process that writes. Each batch is compared under the table's read lock, so
+//! routes may change meanwhile: a change is in both or in neither.
 
 use core::sync::atomic::Ordering;
 
+use weft_engine::fib::Key;
+
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::errno::Errno;
-use crate::kpi::fib::Route;
+use crate::kpi::fib::{Family, Inet, Inet6, Route, Written};
 use crate::kpi::kernel;
 use crate::kpi::log;
 use crate::kpi::memory;
-use crate::kpi::rib::{Rib4, SideBySide};
+use crate::kpi::rib::{Rib, SideBySide};
 use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
-use crate::kpi::vnet;
+use crate::kpi::vnet::{self, Checked};
 
 /// The most keys of a kind that may be asked for.
 const MOST: u64 = 100_000_000;
@@ -48,47 +50,69 @@ impl Number for Check {
             ));
             return Err(Errno::EINVAL);
         }
-        let rib = Rib4::of_current_process(sleepable, vnet).ok_or(Errno::ENOENT)?;
-        let outcome = run(sleepable, &rib, keys);
-        let (tally, result) = match outcome {
-            Ok(tally) => (tally, Ok(())),
-            Err((tally, error)) => (tally, Err(error)),
-        };
         let state = vnet::state(vnet);
         state.check_keys.store(keys, Ordering::Relaxed);
-        state
-            .check_compared
-            .store(tally.compared, Ordering::Relaxed);
-        state
-            .check_mismatches
-            .store(tally.mismatches, Ordering::Relaxed);
-        result?;
-        if tally.mismatches > 0 {
-            log::error(format_args!(
-                "net.weft.fib.check: FIB {}: {} of {} answers differ from the route table",
-                rib.fib(),
-                tally.mismatches,
-                tally.compared
+        let [inet, inet6] = &state.checked;
+        let inet = check::<Inet>(sleepable, vnet, keys, inet)?;
+        let inet6 = check::<Inet6>(sleepable, vnet, keys, inet6)?;
+        if !inet && !inet6 {
+            log::warning(format_args!(
+                "net.weft.fib.check: no algorithm of weft serves this FIB; \
+                 sysctl {}=weft4 or {}=weft6",
+                Inet::CHOICE,
+                Inet6::CHOICE
             ));
-            return Err(Errno::EIO);
+            return Err(Errno::ENOENT);
         }
         Ok(())
     }
 }
 
-struct Compared;
-
-impl Number for Compared {
-    fn read(_sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64 {
-        vnet::state(vnet).check_compared.load(Ordering::Relaxed)
+/// Compares the addresses of one family, if the module serves it here, and returns
+/// whether it does.
+fn check<F: Family>(
+    sleepable: &mut Sleepable,
+    vnet: &Vnet<'_>,
+    keys: u64,
+    checked: &Checked,
+) -> Result<bool, Errno> {
+    let rib = Rib::<F>::of_current_process(sleepable, vnet).ok_or(Errno::ENOENT)?;
+    let served = rib.is_served(sleepable);
+    let (tally, result) = match served.then(|| run(sleepable, &rib, keys)) {
+        None => (Tally::default(), Ok(())),
+        Some(Ok(tally)) => (tally, Ok(())),
+        Some(Err((tally, error))) => (tally, Err(error)),
+    };
+    checked.compared.store(tally.compared, Ordering::Relaxed);
+    checked
+        .mismatches
+        .store(tally.mismatches, Ordering::Relaxed);
+    result?;
+    if tally.mismatches > 0 {
+        log::error(format_args!(
+            "net.weft.fib.check: FIB {}: {} of {} answers differ from the route table",
+            rib.fib(),
+            tally.mismatches,
+            tally.compared
+        ));
+        return Err(Errno::EIO);
     }
+    Ok(served)
 }
 
-struct Mismatches;
+/// What a check of the family at `PLACE` compared, or the mismatches of them.
+struct Found<const PLACE: usize, const MISMATCHES: bool>;
 
-impl Number for Mismatches {
+impl<const PLACE: usize, const MISMATCHES: bool> Number for Found<PLACE, MISMATCHES> {
     fn read(_sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64 {
-        vnet::state(vnet).check_mismatches.load(Ordering::Relaxed)
+        let Some(checked) = vnet::state(vnet).checked.get(PLACE) else {
+            return 0;
+        };
+        let figure = match MISMATCHES {
+            true => &checked.mismatches,
+            false => &checked.compared,
+        };
+        figure.load(Ordering::Relaxed)
     }
 }
 
@@ -97,24 +121,37 @@ impl Number for Mismatches {
 /// # Errors
 /// `ENOMEM`.
 pub(crate) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno> {
+    const FOUND: Access = Access::READ.union(Access::VNET).union(Access::STATS);
     tree.number::<Check>(
         node,
         c"check",
         Access::READ | Access::WRITE | Access::VNET,
-        c"Write N, 1 to 100000000, to compare weft4 with the route table of this process's FIB \
-          for N announced and N random addresses; fails with EIO if an answer differs",
+        c"Write N, 1 to 100000000, to compare weft4 and weft6 with the route tables of this \
+          process's FIB for N announced and N random addresses; fails with EIO if an answer differs",
     )?;
-    tree.number::<Compared>(
+    tree.number::<Found<{ Inet::PLACE }, false>>(
         node,
         c"check_compared",
-        Access::READ | Access::VNET | Access::STATS,
-        c"Addresses that the last check compared",
+        FOUND,
+        c"IPv4 addresses that the last check compared, 0 if weft4 does not serve this FIB",
     )?;
-    tree.number::<Mismatches>(
+    tree.number::<Found<{ Inet::PLACE }, true>>(
         node,
         c"check_mismatches",
-        Access::READ | Access::VNET | Access::STATS,
-        c"Addresses for which the last check found another answer in the route table; 0 is right",
+        FOUND,
+        c"IPv4 addresses for which the last check found another answer in the route table; 0 is right",
+    )?;
+    tree.number::<Found<{ Inet6::PLACE }, false>>(
+        node,
+        c"check6_compared",
+        FOUND,
+        c"IPv6 addresses that the last check compared, 0 if weft6 does not serve this FIB",
+    )?;
+    tree.number::<Found<{ Inet6::PLACE }, true>>(
+        node,
+        c"check6_mismatches",
+        FOUND,
+        c"IPv6 addresses for which the last check found another answer in the route table; 0 is right",
     )
 }
 
@@ -126,12 +163,16 @@ struct Tally {
 }
 
 /// Compares `keys` addresses of each kind.
-fn run(sleepable: &mut Sleepable, rib: &Rib4<'_>, keys: u64) -> Result<Tally, (Tally, Errno)> {
+fn run<F: Family>(
+    sleepable: &mut Sleepable,
+    rib: &Rib<'_, F>,
+    keys: u64,
+) -> Result<Tally, (Tally, Errno)> {
     let mut random = Random::new();
     let mut tally = Tally::default();
     let room = keys.min(SAMPLE).min(u64::from(rib.prefixes()));
     let nothing = Route {
-        prefix: 0,
+        prefix: F::Key::default(),
         length: 0,
     };
     let mut sample =
@@ -148,24 +189,24 @@ fn run(sleepable: &mut Sleepable, rib: &Rib4<'_>, keys: u64) -> Result<Tally, (T
                 .get(random.below(prefixes.len() as u64) as usize)
                 .copied()
                 .unwrap_or(nothing);
-            let host = u32::MAX.checked_shr(u32::from(route.length)).unwrap_or(0);
-            route.prefix | (random.next() as u32 & host)
+            let host = !F::Key::mask(route.length).bits();
+            F::Key::from_bits(route.prefix.bits() | (random.bits() & host))
         };
         compare(sleepable, rib, &mut random, &mut tally, part, address)?;
         left -= part;
     }
-    let address = |random: &mut Random| random.next() as u32;
+    let address = |random: &mut Random| F::Key::from_bits(random.bits());
     compare(sleepable, rib, &mut random, &mut tally, keys, address)?;
     Ok(tally)
 }
 
 /// Fills the sample with prefixes of the table, each as likely as any other
 /// (reservoir sampling, Vitter's algorithm R), and returns how many there were.
-fn draw(
+fn draw<F: Family>(
     sleepable: &mut Sleepable,
-    rib: &Rib4<'_>,
+    rib: &Rib<'_, F>,
     random: &mut Random,
-    sample: &mut [Route],
+    sample: &mut [Route<F::Key>],
 ) -> usize {
     let mut seen = 0u64;
     let room = sample.len() as u64;
@@ -184,13 +225,13 @@ fn draw(
 }
 
 /// Compares `keys` addresses in batches.
-fn compare(
+fn compare<F: Family>(
     sleepable: &mut Sleepable,
-    rib: &Rib4<'_>,
+    rib: &Rib<'_, F>,
     random: &mut Random,
     tally: &mut Tally,
     keys: u64,
-    address: impl Fn(&mut Random) -> u32,
+    address: impl Fn(&mut Random) -> F::Key,
 ) -> Result<(), (Tally, Errno)> {
     let mut left = keys;
     let mut lag = 0;
@@ -205,8 +246,9 @@ fn compare(
             None => {
                 log::warning(format_args!(
                     "net.weft.fib.check: FIB {} uses another algorithm; \
-                     sysctl net.route.algo.inet.algo=weft4",
-                    rib.fib()
+                     choose by sysctl {}",
+                    rib.fib(),
+                    F::CHOICE
                 ));
                 return Err((*tally, Errno::ENOENT));
             }
@@ -231,13 +273,13 @@ fn compare(
 }
 
 /// Compares one batch while no route changes.
-fn compare_batch(
-    both: &SideBySide<'_>,
+fn compare_batch<F: Family>(
+    both: &SideBySide<'_, F>,
     fib: u32,
     random: &mut Random,
     tally: &mut Tally,
     batch: u64,
-    address: &impl Fn(&mut Random) -> u32,
+    address: &impl Fn(&mut Random) -> F::Key,
 ) {
     for _ in 0..batch {
         let destination = address(random);
@@ -246,10 +288,9 @@ fn compare_batch(
         if algorithm != table {
             tally.mismatches += 1;
             if tally.mismatches <= LOGGED {
-                let [a, b, c, d] = destination.to_be_bytes();
                 log::error(format_args!(
-                    "net.weft.fib.check: FIB {fib}: {a}.{b}.{c}.{d}: another nexthop than in the \
-                     route table"
+                    "net.weft.fib.check: FIB {fib}: {}: another nexthop than in the route table",
+                    Written::<F>(destination)
                 ));
             }
         }
@@ -271,6 +312,11 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// As many bits as an address of any family has.
+    fn bits(&mut self) -> u128 {
+        u128::from(self.next()) << 64 | u128::from(self.next())
     }
 
     /// Less than `bound`; 0 if that is 0.

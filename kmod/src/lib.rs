@@ -20,6 +20,7 @@ extern crate weft_shim;
 mod compat;
 mod fib;
 mod fib_check;
+mod fib_figures;
 #[allow(unsafe_code)]
 mod kpi;
 mod sysctl;
@@ -33,18 +34,18 @@ use kpi::sysctl::Sysctls;
 /// The loaded module. Fields are dropped in order: first what the kernel calls,
 /// last what those calls read.
 struct Weft {
-    algorithm: fib::Registered,
+    algorithms: fib::Algorithms,
     _sysctls: Sysctls,
 }
 
 impl Life for Weft {
     fn load(sleepable: &mut Sleepable) -> Result<Self, Errno> {
         compat::check(sleepable)?;
-        let sysctls = sysctl::grow(sleepable)?;
-        let algorithm = fib::register(sleepable)?;
+        let (figures, sysctls) = sysctl::grow(sleepable)?;
+        let algorithms = fib::Algorithms::register(sleepable, figures)?;
         log::info(format_args!("{} loaded", sysctl::VERSION));
         Ok(Self {
-            algorithm,
+            algorithms,
             _sysctls: sysctls,
         })
     }
@@ -56,7 +57,7 @@ impl Life for Weft {
     fn unload(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
         // Asked again, since a forced unload goes past `quiesce`.
         fib::refuse_while_used()?;
-        self.algorithm.withdraw(sleepable)
+        self.algorithms.withdraw(sleepable)
     }
 }
 

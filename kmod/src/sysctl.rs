@@ -5,6 +5,7 @@
 use core::ffi::CStr;
 
 use crate::compat::KernelLine;
+use crate::fib_figures::Figures;
 use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::sysctl::{LINE, Line, Sysctls};
@@ -30,11 +31,11 @@ impl Line for BuildLine {
     }
 }
 
-/// Adds the tree.
+/// Adds the tree, and the figures of FIBs, which are to be dropped first.
 ///
 /// # Errors
 /// `ENOMEM`; nothing is left behind.
-pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<Sysctls, Errno> {
+pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<(Figures, Sysctls), Errno> {
     const ABOUT: &CStr = c"weft: packets, queues, links and route lookup";
     let mut tree = Sysctls::new(sleepable)?;
     let weft = tree.node(Sysctls::net(), c"weft", ABOUT)?;
@@ -52,5 +53,6 @@ pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<Sysctls, Errno> {
     let node = tree.node(weft, c"fib", c"Route lookup by weft's algorithms")?;
     fib::add_sysctls(&mut tree, node)?;
     fib_check::add_sysctls(&mut tree, node)?;
-    Ok(tree)
+    let figures = Figures::new(sleepable, node)?;
+    Ok((figures, tree))
 }

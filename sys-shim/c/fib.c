@@ -22,21 +22,38 @@ weft_shim_fib4_datapath(u_int fibnum, struct fib_dp *dp)
 	*dp = V_inet_dp[fibnum];
 }
 
-/* What the RIB answers.  The caller holds its lock. */
-struct nhop_object *
-weft_shim_rib4_match(struct rib_head *rh, in_addr_t dst)
+/* As weft_shim_fib4_datapath(), of an IPv6 FIB. */
+void
+weft_shim_fib6_datapath(u_int fibnum, struct fib_dp *dp)
 {
-	struct sockaddr_in sin = {
-		.sin_len = sizeof(sin),
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = dst,
-	};
+
+	*dp = V_inet6_dp[fibnum];
+}
+
+/*
+ * The route that the RIB has for an address, which is a socket address of the
+ * RIB's family; NULL if it has none.  The caller holds its lock.
+ */
+struct rtentry *
+weft_shim_rib_match(struct rib_head *rh, void *address)
+{
 	struct radix_node *rn;
 
-	rn = rh->rnh_matchaddr(&sin, &rh->head);
+	rn = rh->rnh_matchaddr(address, &rh->head);
 	if (rn == NULL || (rn->rn_flags & RNF_ROOT) != 0)
 		return (NULL);
-	return (rt_get_raw_nhop(RNTORT(rn)));
+	return (RNTORT(rn));
+}
+
+/*
+ * The longest route that begins at the same address as this one and is shorter
+ * than it; NULL if there is none.  The caller holds the RIB's lock.
+ */
+struct rtentry *
+weft_shim_rib_wider(struct rtentry *rt)
+{
+
+	return ((struct rtentry *)rn_nextprefix((struct radix_node *)rt));
 }
 
 void

@@ -37,6 +37,14 @@ weft_shim_panic(const char *text, size_t len)
 	panic("weft: %.*s", (int)len, text);
 }
 
+/* The CPU's own clock, which cpu_tickrate() tells the rate of. */
+uint64_t
+weft_shim_cpu_ticks(void)
+{
+
+	return (cpu_ticks());
+}
+
 /*
  * The size of a kernel variable by the kernel's symbol table; 0 when the table
  * does not say.  The caller holds the linker's lock, as in a module event.

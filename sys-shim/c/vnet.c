@@ -24,3 +24,16 @@ weft_shim_in_vnet(void)
 	return (true);
 #endif
 }
+
+/* What tells curvnet from other network stacks. */
+const void *
+weft_shim_curvnet(void)
+{
+#ifdef VIMAGE
+
+	return (curvnet);
+#else
+
+	return (NULL);
+#endif
+}

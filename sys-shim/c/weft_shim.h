@@ -28,6 +28,10 @@
 #include <sys/socket.h>
 #include <sys/sysctl.h>
 #include <sys/syslog.h>
+#include <sys/taskqueue.h>
+
+#include <vm/vm.h>
+#include <vm/vm_extern.h>
 
 #include <net/if.h>
 #include <net/if_var.h>
@@ -40,6 +44,7 @@
 
 #include <netinet/in.h>
 #include <netinet/in_fib.h>
+#include <netinet6/in6_fib.h>
 
 /* Rust: the module's event handler. */
 int	weft_module_event(module_t, int, void *);
@@ -52,6 +57,7 @@ void	weft_shim_pause_ms(u_int);
 void	weft_shim_log(int, const char *, size_t);
 void	weft_shim_panic(const char *, size_t) __dead2;
 size_t	weft_shim_object_size(const void *);
+uint64_t weft_shim_cpu_ticks(void);
 
 /*
  * A kernel object whose type the module was compiled with, and the size that
@@ -78,6 +84,11 @@ void	weft_shim_mtx_destroy(struct mtx *);
 void	weft_shim_mtx_lock(struct mtx *);
 void	weft_shim_mtx_unlock(struct mtx *);
 
+/* task.c */
+void	weft_shim_task_init(struct task *, task_fn_t *, void *);
+void	weft_shim_task_enqueue(struct task *);
+void	weft_shim_task_drain(struct task *);
+
 /* sysctl.c */
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);
 struct sysctl_oid_list *weft_shim_sysctl_net(void);
@@ -87,19 +98,31 @@ bool	weft_shim_sysctl_is_write(const struct sysctl_req *);
 /* fib.c */
 u_int	weft_shim_numfibs(void);
 void	weft_shim_fib4_datapath(u_int, struct fib_dp *);
-struct nhop_object *weft_shim_rib4_match(struct rib_head *, in_addr_t);
+void	weft_shim_fib6_datapath(u_int, struct fib_dp *);
+struct rtentry *weft_shim_rib_match(struct rib_head *, void *);
+struct rtentry *weft_shim_rib_wider(struct rtentry *);
 void	weft_shim_rib_rlock(struct rib_head *, struct rm_priotracker *);
 void	weft_shim_rib_runlock(struct rib_head *, struct rm_priotracker *);
 u_int	weft_shim_rib_behind(const struct rib_head *);
 u_int	weft_shim_rib_prefixes(const struct rib_head *);
+
+/* nhop.c */
+#define	WEFT_NHOP_WORDS	9
+void	weft_shim_nhop_words(const struct nhop_object *, uint64_t *);
+const struct weightened_nhop *weft_shim_nhop_members(
+	    const struct nhop_object *, uint32_t *);
+uint32_t weft_shim_nhop_group_uidx(const struct nhop_object *);
 
 /* vnet.c */
 struct weft_vnet {
 	uint64_t	check_keys;		/* net.weft.fib.check */
 	uint64_t	check_compared;
 	uint64_t	check_mismatches;
+	uint64_t	check6_compared;
+	uint64_t	check6_mismatches;
 };
 struct weft_vnet *weft_shim_vnet_state(void);
 bool	weft_shim_in_vnet(void);
+const void *weft_shim_curvnet(void);
 
 #endif /* !_WEFT_SHIM_H_ */

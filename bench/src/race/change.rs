@@ -9,17 +9,18 @@
 use super::{Heat, OURS, log};
 use crate::clock::Watch;
 use crate::contender::Table;
+use crate::family::Family;
 use crate::record::{At, Metric, Record, Rounds};
 use crate::routes::{Changes, Kind, Route};
 use crate::stats::{mean, percentile};
 
-const TARGET: &str = "P4";
+pub(super) const TARGET: &str = "P4";
 
 /// Changes in a batch: 10,000 a second, gathered for 50 ms.
 const BATCH: usize = 500;
 
 /// Of 100 changes, how many are done within the recorded time.
-const PERCENTILES: [f64; 6] = [10.0, 50.0, 90.0, 95.0, 99.0, 100.0];
+pub(super) const PERCENTILES: [f64; 6] = [10.0, 50.0, 90.0, 95.0, 99.0, 100.0];
 
 /// Times of changes in microseconds, by kind.
 #[derive(Default)]
@@ -34,12 +35,12 @@ impl Times {
 }
 
 /// Changes both tables, and returns the routes that came last.
-pub(super) fn run(
-    heat: &Heat<'_>,
-    ours: &mut dyn Table,
-    theirs: &mut dyn Table,
+pub(super) fn run<K: Family>(
+    heat: &Heat<'_, K>,
+    ours: &mut dyn Table<K>,
+    theirs: &mut dyn Table<K>,
     records: &mut Vec<Record>,
-) -> anyhow::Result<Vec<Route>> {
+) -> anyhow::Result<Vec<Route<K>>> {
     log(&format!("changes of {OURS} and of {}", heat.peer.name()));
     let mut changes = Changes::new(heat.routes, 10);
     let mut rounds = vec![];
@@ -52,7 +53,7 @@ pub(super) fn run(
     quantiles(heat, &rounds, records);
     let mut values = Rounds::default();
     for _ in 0..heat.plan.rounds {
-        let batches: Vec<Vec<Route>> = (0..heat.plan.batches.max(1))
+        let batches: Vec<Vec<Route<K>>> = (0..heat.plan.batches.max(1))
             .map(|_| {
                 changes
                     .by_ref()
@@ -65,7 +66,11 @@ pub(super) fn run(
         values.theirs.push(batch(theirs, &batches)?);
         last.extend(batches.concat());
     }
-    let work = format!("change in batches of {BATCH}, {} next hops", heat.next_hops);
+    let work = format!(
+        "{} change in batches of {BATCH}, {} next hops",
+        K::TITLE,
+        heat.next_hops
+    );
     let metric = Metric::lower("time a change", "us");
     let at = At {
         change: "batch".into(),
@@ -75,7 +80,10 @@ pub(super) fn run(
     Ok(last)
 }
 
-fn single(table: &mut dyn Table, changes: &[(Kind, Route)]) -> anyhow::Result<Times> {
+fn single<K: Family>(
+    table: &mut dyn Table<K>,
+    changes: &[(Kind, Route<K>)],
+) -> anyhow::Result<Times> {
     let mut times = Times::default();
     for (kind, route) in changes {
         let change = std::slice::from_ref(route);
@@ -88,7 +96,7 @@ fn single(table: &mut dyn Table, changes: &[(Kind, Route)]) -> anyhow::Result<Ti
 }
 
 /// Microseconds a change, over all batches.
-fn batch(table: &mut dyn Table, batches: &[Vec<Route>]) -> anyhow::Result<f64> {
+fn batch<K: Family>(table: &mut dyn Table<K>, batches: &[Vec<Route<K>>]) -> anyhow::Result<f64> {
     let mut times = Vec::with_capacity(batches.len());
     for changes in batches {
         table.prepare(0, changes)?;
@@ -100,14 +108,15 @@ fn batch(table: &mut dyn Table, batches: &[Vec<Route>]) -> anyhow::Result<f64> {
 }
 
 /// Records the mean and the quantiles of each kind.
-fn quantiles(heat: &Heat<'_>, rounds: &[(Times, Times)], records: &mut Vec<Record>) {
+fn quantiles<K: Family>(heat: &Heat<'_, K>, rounds: &[(Times, Times)], records: &mut Vec<Record>) {
     let over_rounds = |value: &dyn Fn(&Times) -> f64| Rounds {
         ours: rounds.iter().map(|(ours, _)| value(ours)).collect(),
         theirs: rounds.iter().map(|(_, theirs)| value(theirs)).collect(),
     };
     for kind in Kind::ALL {
         let work = format!(
-            "single change, {}, {} next hops",
+            "{} single change, {}, {} next hops",
+            K::TITLE,
             kind.name(),
             heat.next_hops
         );
@@ -130,7 +139,7 @@ fn quantiles(heat: &Heat<'_>, rounds: &[(Times, Times)], records: &mut Vec<Recor
     }
 }
 
-fn name(percent: f64) -> &'static str {
+pub(super) fn name(percent: f64) -> &'static str {
     match percent as u32 {
         10 => "p10",
         50 => "p50",

@@ -9,6 +9,7 @@ use super::lookup::TIME;
 use super::{Field, OURS, Plan, alternate, log, willing};
 use crate::clock::time_fibs;
 use crate::contender::{Contender, Lookup, Table};
+use crate::family::Family;
 use crate::keys::Pattern;
 use crate::record::{At, Metric, Record, Rounds};
 use crate::routes::{Differ, Route, differing};
@@ -18,19 +19,24 @@ use weft_engine::sim::random::Random;
 const TARGET: &str = "P3";
 
 /// Memory by number of FIBs and then lookups in many, for each way to differ.
-pub(super) fn run(
+pub(super) fn run<K: Family>(
     plan: &Plan,
-    field: &Field,
-    routes: &[Route],
+    field: &Field<K>,
+    routes: &[Route<K>],
     records: &mut Vec<Record>,
 ) -> anyhow::Result<()> {
     for differ in Differ::ALL {
-        log(&format!("FIBs of {OURS}, 1% differing ({})", differ.name()));
+        log(&format!(
+            "{} FIBs of {OURS}, 1% differing ({})",
+            K::TITLE,
+            differ.name()
+        ));
         memory(plan, field, routes, differ, records)?;
     }
     for peer in willing(field, routes.len(), false) {
         log(&format!(
-            "lookups in {} FIBs beside {}",
+            "{} lookups in {} FIBs beside {}",
+            K::TITLE,
             plan.live_fibs,
             peer.name()
         ));
@@ -39,21 +45,20 @@ pub(super) fn run(
     Ok(())
 }
 
-fn at(routes: &[Route], differ: Differ, fibs: usize) -> At {
+fn at<K: Family>(routes: &[Route<K>], differ: Differ, fibs: usize) -> At {
     At {
-        experiment: "fibs".into(),
         next_hops: "clustered".into(),
         differ: differ.name().into(),
         prefixes: routes.len(),
         fibs: Some(fibs),
-        ..At::default()
+        ..super::at::<K>("fibs")
     }
 }
 
-fn memory(
+fn memory<K: Family>(
     plan: &Plan,
-    field: &Field,
-    routes: &[Route],
+    field: &Field<K>,
+    routes: &[Route<K>],
     differ: Differ,
     records: &mut Vec<Record>,
 ) -> anyhow::Result<()> {
@@ -63,7 +68,11 @@ fn memory(
         for ((&fibs, &ours), &theirs) in plan.fibs.iter().zip(&ours).zip(&theirs) {
             records.push(field.pair(Some(peer)).record(
                 TARGET,
-                format!("FIBs: {fibs}, 1% of the routes differ ({})", differ.name()),
+                format!(
+                    "{} FIBs: {fibs}, 1% of the routes differ ({})",
+                    K::TITLE,
+                    differ.name()
+                ),
                 Metric::lower("all bytes", "bytes"),
                 &Rounds::one(ours, theirs),
                 at(routes, differ, fibs),
@@ -74,9 +83,9 @@ fn memory(
 }
 
 /// The bytes that each of these numbers of FIBs (rising) takes.
-fn bytes_by_fibs(
-    contender: &dyn Contender,
-    routes: &[Route],
+fn bytes_by_fibs<K: Family>(
+    contender: &dyn Contender<K>,
+    routes: &[Route<K>],
     differ: Differ,
     numbers: &[usize],
 ) -> anyhow::Result<Vec<f64>> {
@@ -100,11 +109,11 @@ fn bytes_by_fibs(
 }
 
 /// A table with that many FIBs, which will not be changed.
-fn table(
-    contender: &dyn Contender,
-    routes: &[Route],
+fn table<K: Family>(
+    contender: &dyn Contender<K>,
+    routes: &[Route<K>],
     fibs: usize,
-) -> anyhow::Result<Box<dyn Table>> {
+) -> anyhow::Result<Box<dyn Table<K>>> {
     let mut table = contender.table();
     for fib in 0..fibs {
         table
@@ -115,11 +124,11 @@ fn table(
     Ok(table)
 }
 
-fn random_fibs(
+fn random_fibs<K: Family>(
     plan: &Plan,
-    field: &Field,
-    peer: &dyn Contender,
-    routes: &[Route],
+    field: &Field<K>,
+    peer: &dyn Contender<K>,
+    routes: &[Route<K>],
     records: &mut Vec<Record>,
 ) -> anyhow::Result<()> {
     let fibs = plan.live_fibs;
@@ -131,16 +140,17 @@ fn random_fibs(
             return Ok(());
         }
     };
-    let ours: Vec<Lookup<'_>> = (0..fibs).map(|fib| ours.lookup(fib)).collect();
-    let theirs: Vec<Lookup<'_>> = (0..fibs).map(|fib| theirs.lookup(fib)).collect();
+    let ours: Vec<Lookup<'_, K>> = (0..fibs).map(|fib| ours.lookup(fib)).collect();
+    let theirs: Vec<Lookup<'_, K>> = (0..fibs).map(|fib| theirs.lookup(fib)).collect();
     let mut random = Random::new(8);
-    let keys: Vec<(u32, u32)> = Pattern::Announced
+    let keys: Vec<(u32, K::Address)> = Pattern::Announced
         .keys(routes, plan.keys, 9)
         .into_iter()
-        .map(|key| (random.below(fibs) as u32, key))
+        .map(|key: K| (random.below(fibs) as u32, key.address()))
         .collect();
-    for &(fib, key) in &keys {
-        let (ours, theirs) = (ours[fib as usize].one(key), theirs[fib as usize].one(key));
+    for (fib, key) in &keys {
+        let fib = *fib as usize;
+        let (ours, theirs) = (ours[fib].one(key), theirs[fib].one(key));
         anyhow::ensure!(ours == theirs, "FIB {fib} answers {ours} and {theirs}");
     }
     let rounds = alternate(
@@ -150,7 +160,10 @@ fn random_fibs(
     );
     records.push(field.pair(Some(peer)).record(
         TARGET,
-        format!("lookup, announced keys, each in a random one of {fibs} FIBs"),
+        format!(
+            "{} lookup, announced keys, each in a random one of {fibs} FIBs",
+            K::TITLE
+        ),
         TIME,
         &rounds,
         at(routes, Differ::Runs, fibs),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Times of lookups in one table, by pattern and by how calls follow one another.
 
-use super::{Heat, TARGET, alternate};
+use super::{Heat, addresses, alternate};
 use crate::clock::Calls;
 use crate::contender::Table;
+use crate::family::Family;
 use crate::keys::Pattern;
 use crate::record::{At, Metric, Record};
 
@@ -11,15 +12,15 @@ use crate::record::{At, Metric, Record};
 pub(super) const TIME: Metric = Metric::lower("time a lookup", "ns");
 
 /// Races both tables in each pattern and kind of calls.
-pub(super) fn run(
-    heat: &Heat<'_>,
-    ours: &dyn Table,
-    theirs: &dyn Table,
+pub(super) fn run<K: Family>(
+    heat: &Heat<'_, K>,
+    ours: &dyn Table<K>,
+    theirs: &dyn Table<K>,
     records: &mut Vec<Record>,
 ) {
     let (ours, theirs) = (ours.lookup(0), theirs.lookup(0));
     for pattern in Pattern::ALL {
-        let keys = pattern.keys(heat.routes, heat.plan.keys, 4);
+        let keys = addresses(&pattern.keys(heat.routes, heat.plan.keys, 4));
         for calls in Calls::ALL {
             let rounds = alternate(
                 heat.plan.rounds,
@@ -27,7 +28,8 @@ pub(super) fn run(
                 || calls.time(theirs, &keys),
             );
             let work = format!(
-                "lookup, {} keys, {} next hops, {}",
+                "{} lookup, {} keys, {} next hops, {}",
+                K::TITLE,
                 pattern.name(),
                 heat.next_hops,
                 calls.name()
@@ -37,7 +39,7 @@ pub(super) fn run(
                 calls: calls.name().into(),
                 ..heat.at("lookup")
             };
-            records.push(heat.pair.record(TARGET, work, TIME, &rounds, at));
+            records.push(heat.pair.record(K::TARGET, work, TIME, &rounds, at));
         }
     }
 }

@@ -3,15 +3,17 @@
 //!
 //! For each peer and each rule for next hops, both sides build the table, are
 //! compared at a million addresses, look up, and are changed and compared again.
-//! Then tables of many sizes, and many FIBs. A side that answers wrongly ends the
+//! Then lookups beside changes, tables of many sizes, and many FIBs. A side that answers wrongly ends the
 //! race: its times would mean nothing.
 
+mod beside;
 mod change;
 mod fibs;
 mod lookup;
 mod size;
 
 use crate::contender::{Contender, Table};
+use crate::family::Family;
 use crate::keys;
 use crate::record::{At, Metric, Pair, Record, Rounds};
 use crate::routes::{CLASSES, Route, assign};
@@ -36,6 +38,9 @@ pub struct Plan {
     pub changes: usize,
     /// Batches of changes in a round.
     pub batches: usize,
+    /// How long a round of lookups beside changes lasts, but for peers that gather
+    /// changes for longer.
+    pub beside: Duration,
     /// Sizes of tables.
     pub sizes: Vec<usize>,
     /// Numbers of FIBs of which the memory is measured.
@@ -56,6 +61,7 @@ impl Plan {
             checks: 1_000_000,
             changes: 1_000,
             batches: 10,
+            beside: Duration::from_secs(1),
             sizes: vec![1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000],
             fibs: (0..=8).map(|power| 1 << power).collect(),
             live_fibs: 32,
@@ -72,6 +78,7 @@ impl Plan {
             checks: 200_000,
             changes: 100,
             batches: 1,
+            beside: Duration::from_millis(100),
             sizes: vec![1_000, 10_000, 100_000],
             fibs: vec![1, 2, 4],
             live_fibs: 2,
@@ -80,21 +87,24 @@ impl Plan {
     }
 }
 
-/// Who races.
-pub struct Field {
+/// Who races, and where.
+pub struct Field<K: Family> {
     /// Our side.
-    pub ours: Box<dyn Contender>,
+    pub ours: Box<dyn Contender<K>>,
     /// The peers.
-    pub peers: Vec<Box<dyn Contender>>,
+    pub peers: Vec<Box<dyn Contender<K>>>,
     /// The processor and how many of it.
     pub machine: String,
+    /// The processor for who changes a table that another looks up in, if there is
+    /// one beside that of this thread.
+    pub writer: Option<usize>,
 }
 
 /// Our name in the records' versions.
 pub const OURS: &str = "weft";
 
-impl Field {
-    fn pair(&self, peer: Option<&dyn Contender>) -> Pair {
+impl<K: Family> Field<K> {
+    fn pair(&self, peer: Option<&dyn Contender<K>>) -> Pair {
         let mut versions = BTreeMap::from([
             (OURS.into(), self.ours.version().into()),
             ("rustc".into(), env!("WEFT_RUSTC").into()),
@@ -123,7 +133,11 @@ fn rule(name: &str) -> NextHops {
 const RULES: [&str; 2] = ["clustered", "random"];
 
 /// Runs everything, and returns what was measured.
-pub fn run(plan: &Plan, field: &Field, prefixes: &[Prefix]) -> anyhow::Result<Vec<Record>> {
+pub fn run<K: Family>(
+    plan: &Plan,
+    field: &Field<K>,
+    prefixes: &[Prefix<K>],
+) -> anyhow::Result<Vec<Record>> {
     ensure!(prefixes.len() > 1, "a table of fewer than two prefixes");
     let mut records = Vec::new();
     for next_hops in RULES {
@@ -138,10 +152,15 @@ pub fn run(plan: &Plan, field: &Field, prefixes: &[Prefix]) -> anyhow::Result<Ve
                 next_hops,
                 routes: &routes,
             };
-            log(&format!("{} beside {}, {next_hops}", OURS, peer.name()));
+            log(&format!(
+                "{} {OURS} beside {}, {next_hops}",
+                K::TITLE,
+                peer.name()
+            ));
             heat.run(&mut records)
                 .with_context(|| format!("beside {}, {next_hops} next hops", peer.name()))?;
         }
+        beside::run(plan, field, &routes, next_hops, &mut records)?;
     }
     size::run(plan, field, &mut records)?;
     fibs::run(
@@ -154,7 +173,11 @@ pub fn run(plan: &Plan, field: &Field, prefixes: &[Prefix]) -> anyhow::Result<Ve
 }
 
 /// The peers that build a table of that size soon enough. The others are named.
-fn willing(field: &Field, size: usize, slow: bool) -> impl Iterator<Item = &dyn Contender> {
+fn willing<K: Family>(
+    field: &Field<K>,
+    size: usize,
+    slow: bool,
+) -> impl Iterator<Item = &dyn Contender<K>> {
     field.peers.iter().map(AsRef::as_ref).filter(move |peer| {
         let willing = slow || size <= peer.patience();
         if !willing {
@@ -172,39 +195,48 @@ fn log(line: &str) {
 }
 
 /// Holds our table against the plainest one.
-fn check_ours(plan: &Plan, ours: &dyn Contender, routes: &[Route]) -> anyhow::Result<()> {
+fn check_ours<K: Family>(
+    plan: &Plan,
+    ours: &dyn Contender<K>,
+    routes: &[Route<K>],
+) -> anyhow::Result<()> {
     let mut naive = Naive::default();
     for route in routes {
-        naive.insert(route.prefix, route.plen as u8, route.class);
+        naive.insert(route.prefix, route.plen, route.class);
     }
     let mut table = ours.table();
     table.add(routes)?;
     let lookup = table.lookup(0);
     for dst in keys::checks(routes, plan.checks / 10, 2) {
-        let (is, should) = (lookup.one(dst), naive.lookup(dst));
+        let (is, should) = (lookup.one(&dst.address()), naive.lookup(dst));
         ensure!(
             is == should,
             "{} answers {is} for {}, right is {should}",
             ours.name(),
-            std::net::Ipv4Addr::from(dst)
+            dst.ip()
         );
     }
     Ok(())
 }
 
 /// Holds two tables against each other, one by one and in batches.
-fn compare(ours: &dyn Table, theirs: &dyn Table, keys: &[u32]) -> anyhow::Result<()> {
+fn compare<K: Family>(
+    ours: &dyn Table<K>,
+    theirs: &dyn Table<K>,
+    keys: &[K],
+) -> anyhow::Result<()> {
     let (ours, theirs) = (ours.lookup(0), theirs.lookup(0));
     let mut batches = [vec![0; keys.len()], vec![0; keys.len()]];
     let [in_ours, in_theirs] = &mut batches;
-    ours.batch(keys, in_ours);
-    theirs.batch(keys, in_theirs);
-    for (at, &dst) in keys.iter().enumerate() {
+    let addresses = addresses(keys);
+    ours.batch(&addresses, in_ours);
+    theirs.batch(&addresses, in_theirs);
+    for (at, dst) in addresses.iter().enumerate() {
         let answers = [ours.one(dst), theirs.one(dst), in_ours[at], in_theirs[at]];
         ensure!(
             answers.iter().all(|&answer| answer == answers[0]),
             "different answers for {}: ours {}, theirs {}, in a batch {} and {}",
-            std::net::Ipv4Addr::from(dst),
+            keys[at].ip(),
             answers[0],
             answers[1],
             answers[2],
@@ -212,6 +244,11 @@ fn compare(ours: &dyn Table, theirs: &dyn Table, keys: &[u32]) -> anyhow::Result
         );
     }
     Ok(())
+}
+
+/// Addresses as they lie in memory.
+fn addresses<K: Family>(keys: &[K]) -> Vec<K::Address> {
+    keys.iter().map(|key| key.address()).collect()
 }
 
 /// Calls both sides in turn, after one turn that does not count.
@@ -230,20 +267,29 @@ fn alternate(
     values
 }
 
-/// One peer and one rule for next hops.
-struct Heat<'r> {
-    plan: &'r Plan,
-    ours: &'r dyn Contender,
-    peer: &'r dyn Contender,
-    pair: Pair,
-    next_hops: &'static str,
-    routes: &'r [Route],
+/// The circumstances that all records of an experiment share.
+fn at<K: Family>(experiment: &str) -> At {
+    At {
+        family: K::NAME.into(),
+        experiment: experiment.into(),
+        ..At::default()
+    }
 }
 
-/// What P1 asks for beside times of lookups.
-const TARGET: &str = "P1";
+/// A table of ours and one of a peer's.
+type Sides<K> = (Box<dyn Table<K>>, Box<dyn Table<K>>);
 
-impl Heat<'_> {
+/// One peer and one rule for next hops.
+struct Heat<'r, K: Family> {
+    plan: &'r Plan,
+    ours: &'r dyn Contender<K>,
+    peer: &'r dyn Contender<K>,
+    pair: Pair,
+    next_hops: &'static str,
+    routes: &'r [Route<K>],
+}
+
+impl<K: Family> Heat<'_, K> {
     fn run(&self, records: &mut Vec<Record>) -> anyhow::Result<()> {
         let (mut ours, mut theirs) = self.build(records)?;
         let checks = keys::checks(self.routes, self.plan.checks, 1);
@@ -260,15 +306,14 @@ impl Heat<'_> {
 
     fn at(&self, experiment: &str) -> At {
         At {
-            experiment: experiment.into(),
             next_hops: self.next_hops.into(),
             prefixes: self.routes.len(),
-            ..At::default()
+            ..at::<K>(experiment)
         }
     }
 
     /// Builds both sides in turn; the last ones stay.
-    fn build(&self, records: &mut Vec<Record>) -> anyhow::Result<(Box<dyn Table>, Box<dyn Table>)> {
+    fn build(&self, records: &mut Vec<Record>) -> anyhow::Result<Sides<K>> {
         let mut times = Rounds::default();
         let mut built = None;
         let slow = self.routes.len() > self.peer.patience();
@@ -282,11 +327,17 @@ impl Heat<'_> {
             built = Some((ours, theirs));
         }
         let (ours, theirs) = built.context("nothing was built")?;
-        let work = |what| format!("{what} of the whole table, {} next hops", self.next_hops);
+        let work = |what| {
+            format!(
+                "{} {what} of the whole table, {} next hops",
+                K::TITLE,
+                self.next_hops
+            )
+        };
         let mut push = |what, metric, rounds: &Rounds| {
             let record = self
                 .pair
-                .record(TARGET, work(what), metric, rounds, self.at("table"));
+                .record(K::TARGET, work(what), metric, rounds, self.at("table"));
             records.push(record);
         };
         // Who looks up in the system's routing table itself builds nothing.
@@ -309,10 +360,10 @@ impl Heat<'_> {
 }
 
 /// A table of one FIB, and how long the building took.
-fn one_fib(
-    contender: &dyn Contender,
-    routes: &[Route],
-) -> anyhow::Result<(Box<dyn Table>, Duration)> {
+fn one_fib<K: Family>(
+    contender: &dyn Contender<K>,
+    routes: &[Route<K>],
+) -> anyhow::Result<(Box<dyn Table<K>>, Duration)> {
     let mut table = contender.table();
     let time = table
         .add(routes)
@@ -323,9 +374,9 @@ fn one_fib(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::contender::{Bytes, Lookup};
-    use crate::{crates, weft::Weft4};
-    use weft_engine::sim::table::generate;
+    use crate::crates;
 
     fn tiny() -> Plan {
         Plan {
@@ -335,6 +386,7 @@ mod tests {
             checks: 3_000,
             changes: 20,
             batches: 1,
+            beside: Duration::from_millis(20),
             sizes: vec![100],
             fibs: vec![1, 2],
             live_fibs: 2,
@@ -342,17 +394,18 @@ mod tests {
         }
     }
 
-    fn field(ours: Box<dyn Contender>) -> Field {
+    fn field(ours: Box<dyn Contender<u32>>) -> Field<u32> {
         Field {
             ours,
-            peers: crates::peers(),
+            peers: crates::ipv4(),
             machine: "a machine".into(),
+            writer: clock::processors().unwrap().first().copied(),
         }
     }
 
     #[test]
     fn a_race_ends_with_records_of_every_experiment() {
-        let records = run(&tiny(), &field(Box::new(Weft4)), &generate(2_000, 1)).unwrap();
+        let records = run(&tiny(), &field(u32::ours()), &u32::generate(2_000, 1)).unwrap();
         for experiment in ["lookup", "table", "size", "fibs", "change"] {
             for peer in ["poptrie", "ip_network_table"] {
                 assert!(
@@ -363,11 +416,20 @@ mod tests {
                 );
             }
         }
-        assert!(records.iter().all(|record| record.ours > 0.0));
+        let (alone, raced): (Vec<_>, Vec<_>) =
+            records.iter().partition(|record| record.peer.is_empty());
+        assert!(raced.iter().all(|record| record.ours > 0.0));
         assert!(
-            records
+            raced
                 .iter()
                 .all(|record| record.ratio.is_some_and(f64::is_finite))
+        );
+        // No crate is looked up in while it is changed.
+        assert!(
+            !alone.is_empty()
+                && alone
+                    .iter()
+                    .all(|record| record.at.experiment == "beside" && record.ours.is_finite())
         );
     }
 
@@ -385,9 +447,9 @@ mod tests {
 
     /// Answers as it should, but for one address.
     struct Liar(u32);
-    struct LiarTable(Box<dyn Table>, Box<u32>);
+    struct LiarTable(Box<dyn Table<u32>>, Box<u32>);
 
-    impl Contender for Liar {
+    impl Contender<u32> for Liar {
         fn name(&self) -> &str {
             "liar"
         }
@@ -397,16 +459,16 @@ mod tests {
         fn changes(&self) -> bool {
             false
         }
-        fn table(&self) -> Box<dyn Table> {
-            Box::new(LiarTable(Weft4.table(), Box::new(self.0)))
+        fn table(&self) -> Box<dyn Table<u32>> {
+            Box::new(LiarTable(u32::ours().table(), Box::new(self.0)))
         }
     }
 
-    impl Table for LiarTable {
-        fn add(&mut self, routes: &[Route]) -> anyhow::Result<Duration> {
+    impl Table<u32> for LiarTable {
+        fn add(&mut self, routes: &[Route<u32>]) -> anyhow::Result<Duration> {
             self.0.add(routes)
         }
-        fn lookup(&self, _: usize) -> Lookup<'_> {
+        fn lookup(&self, _: usize) -> Lookup<'_, u32> {
             let this: *const Self = self;
             // SAFETY: `lie` reads a `LiarTable`, which is borrowed.
             unsafe { Lookup::new(this.cast(), lie, None) }
@@ -419,19 +481,19 @@ mod tests {
     unsafe extern "C" fn lie(table: *const (), dst: u32) -> u32 {
         // SAFETY: as `Lookup::new` was told.
         let table = unsafe { &*table.cast::<LiarTable>() };
-        table.0.lookup(0).one(dst) + u32::from(dst == *table.1)
+        table.0.lookup(0).one(&dst) + u32::from(dst == *table.1)
     }
 
     #[test]
     fn a_wrong_answer_ends_the_race() {
-        let prefixes = generate(2_000, 1);
+        let prefixes = u32::generate(2_000, 1);
         let lie = keys::checks(&assign(&prefixes, rule("clustered")), 10, 2)[9];
         let error = run(&tiny(), &field(Box::new(Liar(lie))), &prefixes).unwrap_err();
         let dst = std::net::Ipv4Addr::from(lie);
         assert!(format!("{error:#}").contains(&dst.to_string()), "{error:#}");
 
         let routes = assign(&prefixes, rule("clustered"));
-        let (ours, _) = one_fib(&Weft4, &routes).unwrap();
+        let (ours, _) = one_fib(u32::ours().as_ref(), &routes).unwrap();
         let (theirs, _) = one_fib(&Liar(lie), &routes).unwrap();
         assert!(compare(ours.as_ref(), theirs.as_ref(), &[lie]).is_err());
         assert!(compare(ours.as_ref(), theirs.as_ref(), &[lie ^ 1]).is_ok());
@@ -440,7 +502,7 @@ mod tests {
     #[test]
     fn who_builds_too_slowly_waits_for_slow() {
         struct Patient;
-        impl Contender for Patient {
+        impl Contender<u32> for Patient {
             fn name(&self) -> &str {
                 "patient"
             }
@@ -453,11 +515,11 @@ mod tests {
             fn changes(&self) -> bool {
                 false
             }
-            fn table(&self) -> Box<dyn Table> {
-                Weft4.table()
+            fn table(&self) -> Box<dyn Table<u32>> {
+                u32::ours().table()
             }
         }
-        let mut field = field(Box::new(Weft4));
+        let mut field = field(u32::ours());
         field.peers = vec![Box::new(Patient)];
         let count = |size, slow| willing(&field, size, slow).count();
         assert_eq!(

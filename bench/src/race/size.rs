@@ -3,19 +3,23 @@
 //! generated, with the Internet's shape and clustered next hops.
 
 use super::lookup::TIME;
-use super::{Field, OURS, Plan, TARGET, alternate, compare, log, one_fib, rule, willing};
+use super::{Field, OURS, Plan, addresses, alternate, at, compare, log, one_fib, rule, willing};
 use crate::clock::Calls;
+use crate::family::Family;
 use crate::keys::{self, Pattern};
 use crate::record::{At, Metric, Record, Rounds};
 use crate::routes::assign;
-use weft_engine::sim::table::generate;
 
 /// Races every size that the plan names.
-pub(super) fn run(plan: &Plan, field: &Field, records: &mut Vec<Record>) -> anyhow::Result<()> {
+pub(super) fn run<K: Family>(
+    plan: &Plan,
+    field: &Field<K>,
+    records: &mut Vec<Record>,
+) -> anyhow::Result<()> {
     for &size in &plan.sizes {
-        log(&format!("{OURS} with {size} routes"));
-        let routes = assign(&generate(size, 5), rule("clustered"));
-        let announced = Pattern::Announced.keys(&routes, plan.keys, 6);
+        log(&format!("{} {OURS} with {size} routes", K::TITLE));
+        let routes = assign(&K::generate(size, 5), rule("clustered"));
+        let announced = addresses(&Pattern::Announced.keys(&routes, plan.keys, 6));
         let (ours, _) = one_fib(field.ours.as_ref(), &routes)?;
         for peer in willing(field, size, false) {
             let (theirs, _) = one_fib(peer, &routes)?;
@@ -31,17 +35,17 @@ pub(super) fn run(plan: &Plan, field: &Field, records: &mut Vec<Record>) -> anyh
                 || Calls::Independent.time(other, &announced),
             );
             let at = At {
-                experiment: "size".into(),
                 next_hops: "clustered".into(),
                 pattern: Pattern::Announced.name().into(),
                 calls: Calls::Independent.name().into(),
                 prefixes: size,
-                ..At::default()
+                ..at::<K>("size")
             };
             let pair = field.pair(Some(peer));
-            let work = |what: &str| format!("{what}, generated table of {size} routes");
+            let work =
+                |what: &str| format!("{} {what}, generated table of {size} routes", K::TITLE);
             let lookups = work("lookup, announced keys");
-            records.push(pair.record(TARGET, lookups, TIME, &rounds, at.clone()));
+            records.push(pair.record(K::TARGET, lookups, TIME, &rounds, at.clone()));
             let (ours, theirs) = (ours.bytes(), theirs.bytes());
             for (name, ours, theirs) in [
                 ("lookup bytes", ours.lookup, theirs.lookup),
@@ -49,7 +53,7 @@ pub(super) fn run(plan: &Plan, field: &Field, records: &mut Vec<Record>) -> anyh
             ] {
                 let rounds = Rounds::one(ours as f64, theirs as f64);
                 let metric = Metric::lower(name, "bytes");
-                records.push(pair.record(TARGET, work("bytes"), metric, &rounds, at.clone()));
+                records.push(pair.record(K::TARGET, work("bytes"), metric, &rounds, at.clone()));
             }
         }
     }

@@ -10,8 +10,7 @@
 //! address that is chosen once, 128 GB below the first slab. So a reader gets from
 //! the number to the line by one shift and one addition, of a constant, and loads
 //! nothing. A slab that is out of reach, 128 GB from the first, is refused as if
-//! there were no memory; so slabs are never as small as a page, which a kernel may
-//! take from elsewhere (FreeBSD takes it from its direct map). Numbers are never below [`FIRST`]: what is smaller may
+//! there were no memory. Numbers are never below [`FIRST`]: what is smaller may
 //! stand for something else where a number could be.
 //!
 //! By the tag before a block, and that after it, a freed block finds free
@@ -44,8 +43,6 @@ const TAGS_AT: usize = LINES as usize * LINE;
 const ACCOUNT_AT: usize = TAGS_AT + LINES as usize * size_of::<Tag>();
 /// Lines between one leaf's first and the next one's.
 const STRIDE: u32 = (LEAF / LINE) as u32;
-/// Leaves of the smallest slab.
-const LEAVES_MIN: u32 = 2;
 /// Leaves of the largest slab: 2 MB, amd64's superpage.
 const LEAVES_MAX: u32 = 512;
 /// How far below the first slab the numbers begin, in lines.
@@ -492,14 +489,10 @@ impl Heap {
     }
 }
 
-/// How many leaves the next slab has: an eighth of what is there, within limits, and
-/// in the sizes that kernels' allocators have for what is not large.
+/// How many leaves the next slab has: an eighth of what is there, within limits.
 fn slab_leaves(there: usize) -> u32 {
     let eighth = u32::try_from(there / 8).unwrap_or(LEAVES_MAX);
-    match eighth.clamp(LEAVES_MIN, LEAVES_MAX) {
-        few @ ..16 => 1 << few.ilog2(),
-        many => many,
-    }
+    eighth.clamp(1, LEAVES_MAX)
 }
 
 fn slab_layout(leaves: u32) -> Result<Layout, FibError> {

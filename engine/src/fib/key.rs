@@ -51,6 +51,13 @@ pub(super) trait Path: Sized {
     /// The 8 bits of a level.
     fn byte(self, level: usize) -> u32;
 
+    /// All bits, eight at a time, those of the top first.
+    type Octets: AsRef<[u8]>;
+
+    /// See [`Octets`](Path::Octets): what is loaded is cheaper than what is shifted,
+    /// where addresses are wider than registers.
+    fn octets(self) -> Self::Octets;
+
     /// At how many levels, from 0 on, all bits are 0.
     fn zero_levels(self) -> usize;
 
@@ -126,6 +133,13 @@ macro_rules! family {
             #[inline(always)]
             fn byte(self, level: usize) -> u32 {
                 (self >> (level as u32 * 8 % Self::BITS)) as u32 & 0xff
+            }
+
+            type Octets = [u8; Self::BITS as usize / 8];
+
+            #[inline(always)]
+            fn octets(self) -> Self::Octets {
+                self.to_be_bytes()
             }
 
             fn zero_levels(self) -> usize {

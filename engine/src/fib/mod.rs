@@ -59,6 +59,8 @@
 #[allow(unsafe_code)]
 mod buckets;
 #[allow(unsafe_code)]
+pub mod classes;
+#[allow(unsafe_code)]
 mod grace;
 #[allow(unsafe_code)]
 mod heap;
@@ -160,6 +162,8 @@ pub struct TableFigures {
     pub prefixes: usize,
     /// Bytes that no other table shares: the root, and what a flat table has.
     pub bytes: usize,
+    /// Whether the table is flat: then lookups read no rows.
+    pub is_flat: bool,
     /// Changes published since the table was made.
     pub generation: u64,
 }
@@ -169,7 +173,7 @@ pub struct TableFigures {
 pub struct StoreFigures {
     /// Pages, each counted once, however many tables share it.
     pub pages: usize,
-    /// Rows, likewise.
+    /// Rows, likewise; 256 bytes each.
     pub rows: usize,
     /// Pages and rows that no table refers to any more, and that running lookups
     /// may still read, or that were not given back yet.

@@ -4,25 +4,29 @@
 //!
 //! A slot's answer is a class (1 and up), 0 for "no route", or the number of a
 //! sub-page (a [`Block`](super::heap::Block)'s, hence [`FIRST`] at least) that tells
-//! the slot's addresses apart by 8 further bits. There are three formats.
-//!
-//! *Narrow* and *wide* pages are of runs of equal answers:
+//! the slot's addresses apart by 8 further bits. There are four formats. Three of
+//! them are of runs of equal answers:
 //!
 //! | offset      | what                                                           |
 //! | ----------- | -------------------------------------------------------------- |
 //! | 0           | 256 bits, in four words: bit `i` is set if slot `i` differs from slot `i - 1` |
 //! | 32          | four bytes: how many bits are set in the words before each word |
-//! | 36          | the values of the runs: two bytes each if narrow, four if wide |
-//! | (4-aligned) | narrow: numbers of the sub-pages, four bytes each              |
+//! | 36          | the values of the runs                                          |
+//! | (4-aligned) | byte and narrow: the numbers of sub-pages, four bytes each      |
 //!
 //! Bit 0 is never set. Slot `i` is in the run whose number is that of the bits set
 //! up to and with `i`: one population count, and one addition.
 //!
-//! A narrow value is a class of up to 32,767, or, with the high bit set, a quarter
-//! of the offset in the page of a sub-page's number. A narrow page of up to 14 runs
-//! without sub-pages is one line, so that a lookup in it touches that line alone. A
-//! wide value is the answer itself: half as many runs in the first line, one load
-//! less to a sub-page.
+//! | format | a value                                     | runs in one line | classes   |
+//! | ------ | ------------------------------------------- | ---------------- | --------- |
+//! | byte   | one byte: a class, or that there is a sub-page | 28            | to 127    |
+//! | narrow | two bytes, likewise                         | 14               | to 32,767 |
+//! | wide   | four bytes: the answer itself               | 7                | below [`FIRST`] |
+//!
+//! A lookup in a page of one line touches that line alone. The value of a run with a
+//! sub-page has the high bit set; its other bits are the index of the number. In a
+//! byte there may be too few of them for that: 255 stands for an index that is to be
+//! counted.
 //!
 //! A *full* page is the 256 answers, four bytes each: for few pages that all lookups
 //! pass through.
@@ -45,6 +49,7 @@ pub(super) fn is_number(answer: u32) -> bool {
 /// How a page is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
+    Byte,
     Narrow,
     Wide,
     Full,
@@ -54,8 +59,20 @@ impl Format {
     /// The largest class that such a page can hold.
     pub(super) const fn class_max(self) -> u32 {
         match self {
+            Self::Byte => 0x7f,
             Self::Narrow => 0x7fff,
             Self::Wide | Self::Full => FIRST - 1,
+        }
+    }
+
+    /// The smallest format of runs that can hold classes up to `most`.
+    pub(super) const fn for_classes(most: u32) -> Self {
+        if most <= Self::Byte.class_max() {
+            Self::Byte
+        } else if most <= Self::Narrow.class_max() {
+            Self::Narrow
+        } else {
+            Self::Wide
         }
     }
 
@@ -70,8 +87,12 @@ impl Format {
     }
 }
 
-/// The bit that tells a sub-page's number from a class in a narrow value.
+/// The bit that tells a sub-page's index from a class in a narrow value.
 const SUB: u16 = 1 << 15;
+/// The same in a byte.
+const SUB_BYTE: u8 = 1 << 7;
+/// A byte for an index that is this, less the bit, or more.
+const COUNTED: u8 = u8::MAX;
 
 /// Where the values of runs are.
 const VALUES_AT: usize = 36;
@@ -105,6 +126,10 @@ impl Image {
             Format::Narrow => {
                 let runs = self.mark_runs(slots);
                 self.put_narrow(slots, runs)
+            }
+            Format::Byte => {
+                let runs = self.mark_runs(slots);
+                self.put_bytes(slots, runs)
             }
         };
         let lines = (end * 4).div_ceil(LINE).min(MOST_LINES);
@@ -152,30 +177,40 @@ impl Image {
     /// Puts the runs' values after the counts, then the sub-pages' numbers, and
     /// returns where they end.
     fn put_narrow(&mut self, slots: &Slots, count: usize) -> usize {
-        let mut sub_at = VALUES.wrapping_add(count.div_ceil(2));
-        let mut at = VALUES;
-        let mut pair = None;
-        for answer in runs(slots) {
+        let subs = subs_at(Format::Narrow, count);
+        let mut at = subs;
+        self.put(subs.wrapping_sub(1), 0);
+        for (run, answer) in runs(slots).enumerate() {
             let value = if is_number(answer) {
-                self.put(sub_at, answer);
-                let value = SUB | sub_at as u16;
-                sub_at = sub_at.wrapping_add(1);
-                value
+                self.put(at, answer);
+                let index = at.wrapping_sub(subs) as u16;
+                at = at.wrapping_add(1);
+                SUB | index
             } else {
                 answer as u16
             };
-            match pair.take() {
-                None => pair = Some(value),
-                Some(first) => {
-                    self.put_pair(at, first, value);
-                    at = at.wrapping_add(1);
-                }
-            }
+            self.put_part(run.wrapping_mul(2), &value.to_ne_bytes());
         }
-        if let Some(first) = pair {
-            self.put_pair(at, first, 0);
+        at
+    }
+
+    /// As [`put_narrow`](Image::put_narrow), for a byte page.
+    fn put_bytes(&mut self, slots: &Slots, count: usize) -> usize {
+        let subs = subs_at(Format::Byte, count);
+        let mut at = subs;
+        self.put(subs.wrapping_sub(1), 0);
+        for (run, answer) in runs(slots).enumerate() {
+            let value = if is_number(answer) {
+                self.put(at, answer);
+                let index = at.wrapping_sub(subs).min((COUNTED & !SUB_BYTE).into());
+                at = at.wrapping_add(1);
+                SUB_BYTE | index as u8
+            } else {
+                answer as u8
+            };
+            self.put_part(run, &[value]);
         }
-        sub_at
+        at
     }
 
     fn put(&mut self, at: usize, word: u32) {
@@ -184,9 +219,19 @@ impl Image {
         }
     }
 
-    fn put_pair(&mut self, at: usize, first: u16, second: u16) {
-        let ([a, b], [c, d]) = (first.to_ne_bytes(), second.to_ne_bytes());
-        self.put(at, u32::from_ne_bytes([a, b, c, d]));
+    /// Puts a part of a word, that many bytes after the counts.
+    fn put_part(&mut self, at: usize, part: &[u8]) {
+        let at = at.wrapping_add(VALUES_AT);
+        if let Some(word) = self.0.get_mut(at / 4) {
+            let mut bytes = word.to_ne_bytes();
+            if let Some(place) = bytes
+                .get_mut(at % 4..)
+                .and_then(|rest| rest.get_mut(..part.len()))
+            {
+                place.copy_from_slice(part);
+            }
+            *word = u32::from_ne_bytes(bytes);
+        }
     }
 
     /// The words of the first lines.
@@ -228,23 +273,59 @@ unsafe fn run(page: *const u8, slot: u32) -> usize {
     }
 }
 
-/// What a slot (0 to 255) of a narrow page answers: a class, 0, or `Err` with a
-/// sub-page's number.
+/// Where the numbers of the sub-pages are in a page of that many runs, in words.
+#[inline(always)]
+const fn subs_at(format: Format, runs: usize) -> usize {
+    match format {
+        Format::Byte => VALUES + runs.div_ceil(4),
+        _ => VALUES + runs.div_ceil(2),
+    }
+}
+
+/// How many runs a page has.
+///
+/// # Safety
+///
+/// `page` is a page of runs that nobody writes to.
+#[inline(always)]
+unsafe fn run_count(page: *const u8) -> usize {
+    // SAFETY: the last slot is in the last run.
+    unsafe { run(page, SLOTS as u32 - 1).wrapping_add(1) }
+}
+
+/// The class of a slot (0 to 255) of a byte page, or nothing if it has a sub-page.
+///
+/// # Safety
+///
+/// `page` is a byte page that nobody writes to.
+#[inline(always)]
+pub(super) unsafe fn byte_class(page: *const u8, slot: u32) -> Option<u32> {
+    // SAFETY: the caller's promise: there is a value for each run.
+    let value = unsafe { *page.add(VALUES_AT).add(run(page, slot)) };
+    (value & SUB_BYTE == 0).then_some(value.into())
+}
+
+/// The class of a slot (0 to 255) of a narrow page, or nothing if it has a sub-page.
 ///
 /// # Safety
 ///
 /// `page` is a narrow page that nobody writes to.
 #[inline(always)]
-pub(super) unsafe fn narrow(page: *const u8, slot: u32) -> Result<u32, u32> {
-    // SAFETY: the caller's promise: there is a value for each run; one with the high
-    // bit set names the place of a number within the page.
-    unsafe {
-        let value = *page.add(VALUES_AT).cast::<u16>().add(run(page, slot));
-        if value & SUB == 0 {
-            return Ok(u32::from(value));
-        }
-        Err(*page.cast::<u32>().add(usize::from(value & !SUB)))
-    }
+pub(super) unsafe fn narrow_class(page: *const u8, slot: u32) -> Option<u32> {
+    // SAFETY: the caller's promise: there is a value for each run.
+    let value = unsafe { *page.add(VALUES_AT).cast::<u16>().add(run(page, slot)) };
+    (value & SUB == 0).then_some(value.into())
+}
+
+/// The number of the sub-page that a slot (0 to 255) has for certain.
+///
+/// # Safety
+///
+/// `page` is a page of this format, byte or narrow, that nobody writes to.
+#[inline(always)]
+pub(super) unsafe fn sub(format: Format, page: *const u8, slot: u32) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { value(format, page, run(page, slot), run_count(page)) }
 }
 
 /// What a slot (0 to 255) of a wide page answers.
@@ -275,31 +356,74 @@ pub(super) unsafe fn full(page: *const u8, slot: u32) -> u32 {
 ///
 /// `page` is a page of this format that nobody writes to.
 unsafe fn for_each_run(format: Format, page: *const u8, mut visit: impl FnMut(usize, u32)) {
-    let mut run = 0;
-    for slot in 0..SLOTS {
-        // SAFETY: the caller's promise: words, then a value for each run.
-        unsafe {
-            let word = *page.cast::<u64>().add(slot / 64);
-            let begins = format == Format::Full || slot == 0 || word >> (slot % 64) & 1 == 1;
-            if !begins {
-                continue;
-            }
-            let answer = match format {
-                Format::Full => *page.cast::<u32>().add(run),
-                Format::Wide => *page.cast::<u32>().add(VALUES + run),
-                Format::Narrow => {
-                    let value = *page.add(VALUES_AT).cast::<u16>().add(run);
-                    if value & SUB == 0 {
-                        u32::from(value)
-                    } else {
-                        *page.cast::<u32>().add(usize::from(value & !SUB))
-                    }
-                }
-            };
-            visit(slot, answer);
+    if format == Format::Full {
+        for slot in 0..SLOTS {
+            // SAFETY: the caller's promise.
+            visit(slot, unsafe { full(page, slot as u32) });
         }
-        run += 1;
+        return;
     }
+    // SAFETY: the caller's promise.
+    let count = unsafe { run_count(page) };
+    let mut run = 0;
+    for quarter in 0..4 {
+        // SAFETY: four words are at the head of such a page.
+        let mut starts = unsafe { *page.cast::<u64>().add(quarter) };
+        // The first run begins without a bit.
+        starts |= u64::from(quarter == 0);
+        while starts != 0 {
+            let slot = quarter * 64 + starts.trailing_zeros() as usize;
+            // SAFETY: the page has a value for each run.
+            visit(slot, unsafe { value(format, page, run, count) });
+            run += 1;
+            starts &= starts.wrapping_sub(1);
+        }
+    }
+}
+
+/// What a run answers, of `count`.
+///
+/// # Safety
+///
+/// `page` is a page of this format and of that many runs, not full, that nobody
+/// writes to; `run` is below `count`.
+#[inline(always)]
+unsafe fn value(format: Format, page: *const u8, run: usize, count: usize) -> u32 {
+    let subs = subs_at(format, count);
+    // SAFETY: the caller's promise; a value with the high bit set stands for an index
+    // among the sub-pages' numbers.
+    unsafe {
+        let values = page.add(VALUES_AT);
+        let index = match format {
+            Format::Byte => match *values.add(run) {
+                class if class & SUB_BYTE == 0 => return class.into(),
+                COUNTED => subs_before(values, run),
+                value => usize::from(value & !SUB_BYTE),
+            },
+            Format::Narrow => match *values.cast::<u16>().add(run) {
+                class if class & SUB == 0 => return class.into(),
+                value => usize::from(value & !SUB),
+            },
+            Format::Wide | Format::Full => return *values.cast::<u32>().add(run),
+        };
+        *page.cast::<u32>().add(subs.wrapping_add(index))
+    }
+}
+
+/// How many of the runs before one have a sub-page.
+///
+/// # Safety
+///
+/// As many bytes are at `values`, those of a byte page.
+#[cold]
+#[inline(never)]
+unsafe fn subs_before(values: *const u8, run: usize) -> usize {
+    // SAFETY: the caller's promise.
+    let values = unsafe { core::slice::from_raw_parts(values, run) };
+    values
+        .iter()
+        .filter(|&&value| value & SUB_BYTE != 0)
+        .count()
 }
 
 /// Puts what the page answers into slots.
@@ -354,11 +478,17 @@ mod tests {
             |slot| slot % 3 * 5,
             |slot| slot / 64 + 1,
             |slot| FIRST + slot,
-            |slot| if slot % 2 == 0 { u32::MAX - slot } else { slot },
+            |slot| {
+                if slot % 2 == 0 {
+                    u32::MAX - slot
+                } else {
+                    slot / 2
+                }
+            },
         ];
         for pattern in patterns {
             let slots: Slots = core::array::from_fn(|slot| pattern(slot as u32));
-            for format in [Format::Narrow, Format::Wide, Format::Full] {
+            for format in [Format::Byte, Format::Narrow, Format::Wide, Format::Full] {
                 let lines = image.set(format, &slots);
                 let page = (&raw const image).cast();
                 let mut back = [0; SLOTS];
@@ -367,13 +497,17 @@ mod tests {
                 assert_eq!(back, slots, "{format:?}");
                 for slot in 0..256u32 {
                     // SAFETY: as above.
-                    let answer = unsafe {
-                        match format {
-                            Format::Narrow => narrow(page, slot).unwrap_or_else(|sub| sub),
-                            Format::Wide => wide(page, slot),
-                            Format::Full => full(page, slot),
-                        }
-                    };
+                    let answer =
+                        unsafe {
+                            match format {
+                                Format::Byte => byte_class(page, slot)
+                                    .unwrap_or_else(|| sub(format, page, slot)),
+                                Format::Narrow => narrow_class(page, slot)
+                                    .unwrap_or_else(|| sub(format, page, slot)),
+                                Format::Wide => wide(page, slot),
+                                Format::Full => full(page, slot),
+                            }
+                        };
                     assert_eq!(answer, slots[slot as usize], "{format:?}");
                 }
                 assert_eq!(image.words(lines).len(), lines * 8);
@@ -395,6 +529,9 @@ mod tests {
             let slots = core::array::from_fn(|slot| (slot as u32).min(runs - 1));
             image.set(format, &slots)
         };
+        assert_eq!(lines(Format::Byte, 28), 1);
+        assert_eq!(lines(Format::Byte, 29), 2);
+        assert_eq!(lines(Format::Byte, 100), 3);
         assert_eq!(lines(Format::Narrow, 14), 1);
         assert_eq!(lines(Format::Narrow, 15), 2);
         assert_eq!(lines(Format::Wide, 7), 1);

@@ -53,21 +53,23 @@ pub(super) type LiveRow = [Place; PLACES];
 const FREE_AT_ONCE: usize = 256;
 
 /// What a block is, in its tag: a page, by its format, or a row.
-const NARROW: u8 = 0;
-const WIDE: u8 = 1;
-const FULL: u8 = 2;
-const ROW: u8 = 3;
-/// These two bits.
-const WHAT: u8 = 3;
+const BYTE: u8 = 0;
+const NARROW: u8 = 1;
+const WIDE: u8 = 2;
+const FULL: u8 = 3;
+const ROW: u8 = 4;
+/// These three bits.
+const WHAT: u8 = 7;
 /// A page that has sub-pages.
-const WITH_SUBS: u8 = 4;
+const WITH_SUBS: u8 = 8;
 /// A row to which more than one place of a root referred at some time. Readers of
 /// another table may be in it, so it is never stored to.
-const SHARED: u8 = 8;
+const SHARED: u8 = 16;
 
 /// What a block is that is a page of this format.
 fn page_kind(format: Format, slots: &Slots) -> u8 {
     let what = match format {
+        Format::Byte => BYTE,
         Format::Narrow => NARROW,
         Format::Wide => WIDE,
         Format::Full => FULL,
@@ -82,6 +84,7 @@ fn page_kind(format: Format, slots: &Slots) -> u8 {
 /// The format of a block of this kind, if it is a page.
 fn format_of(kind: u8) -> Option<Format> {
     match kind & WHAT {
+        BYTE => Some(Format::Byte),
         NARROW => Some(Format::Narrow),
         WIDE => Some(Format::Wide),
         FULL => Some(Format::Full),

@@ -29,7 +29,7 @@ pub(super) const ROWS: usize = 1024;
 /// A sweep over some addresses.
 pub(super) struct Sweep<'s, K: Key, M: Memory, G: Grace, L: Lock> {
     store: &'s Store<M, G, L>,
-    /// Whether pages of runs are narrow.
+    /// That of pages of runs.
     format: Format,
     canvas: Owned<'s, Canvas<K>, M>,
     /// The rows that were made, if the range has whole ones.

@@ -180,8 +180,8 @@ struct Shared {
     /// The answers of all rows, one after the other, or null.
     flat: AtomicPtr<Flat>,
     origin: Origin,
-    /// Whether the pages of runs are narrow ones.
-    narrow: bool,
+    /// The format of pages of runs, by its number.
+    format: u8,
     /// The class of the default route, or 0.
     default: AtomicU32,
     prefixes: AtomicUsize,
@@ -196,38 +196,49 @@ struct Shared {
 struct Root([Place; ROWS]);
 
 impl Shared {
+    #[inline(always)]
     fn format(&self) -> Format {
-        if self.narrow {
-            Format::Narrow
-        } else {
-            Format::Wide
+        match self.format {
+            BYTE => Format::Byte,
+            NARROW => Format::Narrow,
+            _ => Format::Wide,
         }
     }
 }
 
+/// Formats' numbers.
+const BYTE: u8 = 0;
+const NARROW: u8 = 1;
+const WIDE: u8 = 2;
+
 impl<'s, K: Key, M: Memory, G: Grace, L: Lock> Table<'s, K, M, G, L> {
-    /// A table without routes: for IPv4 with classes up to 32,767, in half the memory
-    /// of one [for more](Table::with_many_classes); for IPv6 up to 1,048,575.
+    /// A table without routes, for classes up to 127 if it is of IPv4, up to 1,048,575
+    /// if it is of IPv6.
     ///
     /// # Errors
     /// [`FibError::OutOfMemory`].
     pub fn new(store: &'s Store<M, G, L>) -> Result<Self, FibError> {
-        Self::with(store, K::PAGE_ON_TOP)
+        Self::for_classes(store, 1)
     }
 
-    /// A table without routes, with classes up to 1,048,575.
+    /// A table without routes, for classes up to `most` at least. An IPv4 table is
+    /// smallest, and its lookups are fastest, for up to 127; the next steps are 32,767
+    /// and 1,048,575. One of IPv6 is for that many always.
     ///
     /// # Errors
-    /// [`FibError::OutOfMemory`].
-    pub fn with_many_classes(store: &'s Store<M, G, L>) -> Result<Self, FibError> {
-        Self::with(store, false)
-    }
-
-    fn with(store: &'s Store<M, G, L>, narrow: bool) -> Result<Self, FibError> {
+    /// [`FibError::OutOfMemory`], or [`FibError::ClassRange`] if `most` is more than
+    /// any table holds.
+    pub fn for_classes(store: &'s Store<M, G, L>, most: u32) -> Result<Self, FibError> {
+        Format::Wide.check_class(most.max(1))?;
         // SAFETY: null pointers and integers.
         let mut shared: Owned<'s, Shared, M> = unsafe { Owned::zeroed(store.memory())? };
         shared.origin = store.origin();
-        shared.narrow = narrow;
+        shared.format = match Format::for_classes(most) {
+            _ if !K::PAGE_ON_TOP => WIDE,
+            Format::Byte => BYTE,
+            Format::Narrow => NARROW,
+            Format::Wide | Format::Full => WIDE,
+        };
         let format = shared.format();
         let row = store.with(|held| {
             if !K::PAGE_ON_TOP {
@@ -248,6 +259,11 @@ impl<'s, K: Key, M: Memory, G: Grace, L: Lock> Table<'s, K, M, G, L> {
             flat: None,
             dump: None,
         })
+    }
+
+    /// The largest class that the table holds.
+    pub fn class_max(&self) -> u32 {
+        self.shared.format().class_max()
     }
 
     /// Takes one route of a dump of all routes, which [`end`](Table::end) ends.
@@ -503,10 +519,11 @@ impl<K: Key, M: Memory, G: Grace, L: Lock> Drop for Table<'_, K, M, G, L> {
 }
 
 fn figures(shared: &Shared) -> TableFigures {
-    let flat = !shared.flat.load(Ordering::Relaxed).is_null();
+    let is_flat = !shared.flat.load(Ordering::Relaxed).is_null();
     TableFigures {
         prefixes: shared.prefixes.load(Ordering::Relaxed),
-        bytes: size_of::<Shared>() + if flat { size_of::<Flat>() } else { 0 },
+        bytes: size_of::<Shared>() + if is_flat { size_of::<Flat>() } else { 0 },
+        is_flat,
         generation: shared.generation.load(Ordering::Acquire),
     }
 }
@@ -596,7 +613,9 @@ impl<K: Key, G: Grace> Reader<'_, K, G> {
     #[inline]
     #[target_feature(enable = "popcnt")]
     pub unsafe fn lookup_popcnt(&self, _section: &G::Section<'_>, dst: K) -> u32 {
-        let class = find(self.shared(), dst, |page, slot| below_popcnt(page, slot));
+        let class = find(self.shared(), dst, |shared, page, slots| {
+            below_popcnt(shared, page, slots)
+        });
         with_default(self.shared(), class)
     }
 
@@ -609,7 +628,9 @@ impl<K: Key, G: Grace> Reader<'_, K, G> {
     #[inline]
     #[target_feature(enable = "popcnt")]
     pub unsafe fn lookup_specific_popcnt(&self, _section: &G::Section<'_>, dst: K) -> u32 {
-        find(self.shared(), dst, |page, slot| below_popcnt(page, slot))
+        find(self.shared(), dst, |shared, page, slots| {
+            below_popcnt(shared, page, slots)
+        })
     }
 
     /// As [`lookup_batch`](Reader::lookup_batch), by the POPCNT instruction.
@@ -662,27 +683,52 @@ fn with_default(shared: &Shared, class: u32) -> u32 {
 
 /// One lookup, for a thread in a read section, or without a writer beside it: the
 /// class of the longest route that is not the default, or 0. `below` ends it in a
-/// narrow sub-page: a call out of the way, so that what most lookups run needs few
+/// sub-page: a call out of the way, so that what most lookups run needs few
 /// registers.
 #[inline(always)]
-fn find<K: Key>(shared: &Shared, dst: K, below: impl Fn(*const u8, u32) -> u32) -> u32 {
+fn find<K: Key>(shared: &Shared, dst: K, below: impl Fn(&Shared, *const u8, u32) -> u32) -> u32 {
     let answer = top(shared, dst);
-    if K::PAGE_ON_TOP && shared.narrow {
+    if K::PAGE_ON_TOP && shared.format != WIDE {
         let page = line(shared.origin, answer);
+        let slot = dst.byte(1);
         // SAFETY: the table refers to the page, or did when the section began. It was
         // whole when its number was released. So are its sub-pages.
-        return match unsafe { page::narrow(page, dst.byte(1)) } {
-            Ok(class) => class,
-            Err(sub) => below(line(shared.origin, sub), dst.byte(0)),
+        let class = unsafe {
+            if shared.format == BYTE {
+                page::byte_class(page, slot)
+            } else {
+                page::narrow_class(page, slot)
+            }
+        };
+        return match class {
+            Some(class) => class,
+            None => below(shared, page, slot << 8 | dst.byte(0)),
         };
     }
+    let octets = dst.octets();
+    // The first two are the top's.
+    let mut octets = octets.as_ref().iter().skip(2);
     let mut answer = answer;
-    let mut level = K::LEVELS;
-    while is_number(answer) {
-        level = level.wrapping_sub(1);
-        answer = step::<K>(shared, answer, dst, level);
+    if is_number(answer)
+        && let Some(&octet) = octets.next()
+    {
+        answer = step(shared, answer, first_format::<K>(), octet);
+    }
+    while is_number(answer)
+        && let Some(&octet) = octets.next()
+    {
+        answer = step(shared, answer, Format::Wide, octet);
     }
     answer
+}
+
+/// The format of the pages below the top, where they are not narrow.
+const fn first_format<K: Key>() -> Format {
+    if K::PAGE_ON_TOP {
+        Format::Wide
+    } else {
+        Format::Full
+    }
 }
 
 /// What the row of an address answers for it.
@@ -702,31 +748,45 @@ fn top<K: Key>(shared: &Shared, dst: K) -> u32 {
 
 /// What a wide or full page answers.
 #[inline(always)]
-fn step<K: Key>(shared: &Shared, number: u32, dst: K, level: usize) -> u32 {
+fn step(shared: &Shared, number: u32, format: Format, octet: u8) -> u32 {
     let page = line(shared.origin, number);
     // SAFETY: as in `find`.
     unsafe {
-        match format_at::<K>(Format::Wide, level) {
-            Format::Full => page::full(page, dst.byte(level)),
-            _ => page::wide(page, dst.byte(level)),
+        match format {
+            Format::Full => page::full(page, octet.into()),
+            _ => page::wide(page, octet.into()),
         }
     }
 }
 
-/// Ends a lookup in a narrow sub-page.
+/// Ends a lookup in the sub-page of a byte or narrow page: `slots` are that of the
+/// page, and in the low 8 bits that of the sub-page.
 #[inline(never)]
-fn below(page: *const u8, slot: u32) -> u32 {
-    // SAFETY: `find` found the page: a sub-page, which has none of its own.
-    unsafe { page::narrow(page, slot).unwrap_or(0) }
+fn below(shared: &Shared, page: *const u8, slots: u32) -> u32 {
+    in_sub_page(shared, page, slots)
 }
 
 /// As [`below`], by POPCNT.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 #[target_feature(enable = "popcnt")]
-fn below_popcnt(page: *const u8, slot: u32) -> u32 {
-    // SAFETY: as there.
-    unsafe { page::narrow(page, slot).unwrap_or(0) }
+fn below_popcnt(shared: &Shared, page: *const u8, slots: u32) -> u32 {
+    in_sub_page(shared, page, slots)
+}
+
+#[inline(always)]
+fn in_sub_page(shared: &Shared, page: *const u8, slots: u32) -> u32 {
+    let format = shared.format();
+    // SAFETY: `find` found the page, and that the slot has a sub-page, which has none
+    // of its own.
+    unsafe {
+        let sub = line(shared.origin, page::sub(format, page, slots >> 8));
+        let class = match format {
+            Format::Byte => page::byte_class(sub, slots & 0xff),
+            _ => page::narrow_class(sub, slots & 0xff),
+        };
+        class.unwrap_or(0)
+    }
 }
 
 /// Lookups that are under way at a time.
@@ -740,25 +800,28 @@ fn find_all<K: Key>(shared: &Shared, dst: &[K], class: &mut [u32]) {
             *answer = top(shared, dst);
             fetch(shared, *answer);
         }
-        if K::PAGE_ON_TOP && shared.narrow {
-            end_narrow(shared, dst, class);
+        if K::PAGE_ON_TOP && shared.format != WIDE {
+            end_small(shared, dst, class);
         } else {
             end_wide(shared, dst, class);
         }
     }
 }
 
-/// Ends lookups in narrow pages, whose numbers `class` has.
+/// Ends lookups in byte or narrow pages, whose numbers `class` has.
 #[inline(always)]
-fn end_narrow<K: Key>(shared: &Shared, dst: &[K], class: &mut [u32]) {
+fn end_small<K: Key>(shared: &Shared, dst: &[K], class: &mut [u32]) {
     for (&dst, answer) in dst.iter().zip(class) {
+        let page = line(shared.origin, *answer);
+        let slot = dst.byte(1);
         // SAFETY: as in `find`.
-        *answer = unsafe {
-            match page::narrow(line(shared.origin, *answer), dst.byte(1)) {
-                Ok(class) => class,
-                Err(sub) => page::narrow(line(shared.origin, sub), dst.byte(0)).unwrap_or(0),
+        let class = unsafe {
+            match shared.format() {
+                Format::Byte => page::byte_class(page, slot),
+                _ => page::narrow_class(page, slot),
             }
         };
+        *answer = class.unwrap_or_else(|| in_sub_page(shared, page, slot << 8 | dst.byte(0)));
     }
 }
 
@@ -767,16 +830,21 @@ fn end_narrow<K: Key>(shared: &Shared, dst: &[K], class: &mut [u32]) {
 #[inline(always)]
 fn end_wide<K: Key>(shared: &Shared, dst: &[K], class: &mut [u32]) {
     let mut open: [u8; BATCH] = core::array::from_fn(|place| place as u8);
-    let mut count = dst.len().min(class.len()).min(BATCH);
-    let mut level = K::LEVELS;
+    let count = dst.len().min(class.len()).min(BATCH);
+    let octets: [K::Octets; BATCH] =
+        core::array::from_fn(|place| dst.get(place).copied().unwrap_or_default().octets());
     // Of those that ended at the top a step would read what is no page.
-    count = still_open(&mut open, count, class);
-    while count != 0 {
-        level = level.wrapping_sub(1);
+    let mut count = still_open(&mut open, count, class);
+    for level in (0..K::LEVELS).rev() {
+        if count == 0 {
+            break;
+        }
+        let format = format_at::<K>(Format::Wide, level);
         for &place in open.iter().take(count) {
-            let place = usize::from(place);
-            if let (Some(&dst), Some(answer)) = (dst.get(place), class.get_mut(place)) {
-                *answer = step(shared, *answer, dst, level);
+            let octets = octets[usize::from(place) % BATCH].as_ref();
+            let octet = octets.iter().nth_back(level);
+            if let (Some(&octet), Some(answer)) = (octet, class.get_mut(usize::from(place))) {
+                *answer = step(shared, *answer, format, octet);
                 fetch(shared, *answer);
             }
         }

@@ -54,6 +54,28 @@ pub(super) fn read_int(_sleepable: &mut Sleepable, oid: &CStr) -> Option<c_int> 
     (error == 0 && len == size_of::<c_int>()).then_some(value)
 }
 
+/// A moment by the CPU's own clock: cheap to take, and good for short times only.
+#[derive(Clone, Copy)]
+pub(super) struct Moment(u64);
+
+impl Moment {
+    /// This moment.
+    pub(super) fn now() -> Self {
+        // SAFETY: any context.
+        Self(unsafe { c::weft_shim_cpu_ticks() })
+    }
+
+    /// Nanoseconds since then; 0 if the thread went to a CPU whose clock is behind.
+    pub(super) fn elapsed_ns(self) -> u64 {
+        let ticks = Self::now().0.saturating_sub(self.0);
+        // SAFETY: any context.
+        let rate = unsafe { c::cpu_tickrate() };
+        // Times past some seconds are cut off, so that the product fits.
+        let ticks = ticks.min(u64::MAX / 1_000_000_000);
+        (ticks * 1_000_000_000).checked_div(rate).unwrap_or(0)
+    }
+}
+
 /// Sleeps for that many milliseconds, or a little longer.
 pub(crate) fn pause_ms(_sleepable: &mut Sleepable, ms: u32) {
     // SAFETY: the caller may sleep.

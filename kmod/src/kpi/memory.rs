@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::c_int;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,23 +24,13 @@ use super::errno::Errno;
 /// `malloc_aligned` is asked.
 const PLAIN_ALIGN: usize = 16;
 
-/// What is larger than the largest of malloc(9)'s zones is of whole pages.
-/// `malloc_aligned` would make such a size a power of two.
-const LARGE: usize = 64 * 1024;
-const LARGE_ALIGN: usize = 4096;
-
 /// Allocates without sleeping.
 ///
 /// # Safety
 /// `kind` is one of the module's malloc types. The layout's size is not 0.
 unsafe fn allocate(layout: Layout, kind: *mut c::malloc_type) -> *mut u8 {
     let flags = c::M_NOWAIT as c_int;
-    let plain_align = if layout.size() > LARGE {
-        LARGE_ALIGN
-    } else {
-        PLAIN_ALIGN
-    };
-    let block = if layout.align() <= plain_align {
+    let block = if layout.align() <= PLAIN_ALIGN {
         // SAFETY: the caller vouches for the type; M_NOWAIT may be used anywhere.
         unsafe { c::malloc(layout.size(), kind, flags) }
     } else {
@@ -110,7 +101,28 @@ impl FibMemory {
     }
 }
 
-// SAFETY: as for `Malloc`.
+/// Blocks that are aligned so, or more, come as pages of their own.
+const PAGE: usize = 4096;
+
+/// Pages in a row, of the kernel's address space, without sleeping. malloc(9) would
+/// take single ones from the direct map and others from here, which are too far from
+/// one another for the engine, whose numbers reach 128 GB.
+///
+/// # Safety
+/// The layout's size is not 0.
+unsafe fn allocate_pages(layout: Layout) -> *mut u8 {
+    let size = layout.size() as u64;
+    // SAFETY: M_NOWAIT may be used anywhere; M_WEFT_FIB lives as long as the module.
+    unsafe {
+        let pages = c::kmem_malloc(size, c::M_NOWAIT as c_int);
+        if !pages.is_null() {
+            c::malloc_type_allocated((&raw mut c::M_WEFT_FIB).cast(), size);
+        }
+        pages.cast()
+    }
+}
+
+// SAFETY: as for `Malloc`; pages are pages, and nobody else's until they are freed.
 unsafe impl Memory for FibMemory {
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
         let size = layout.size() as u64;
@@ -119,7 +131,12 @@ unsafe impl Memory for FibMemory {
         }
         // SAFETY: M_WEFT_FIB lives as long as the module; the engine never asks
         // for 0 bytes.
-        let block = NonNull::new(unsafe { allocate(layout, (&raw mut c::M_WEFT_FIB).cast()) });
+        let block = NonNull::new(unsafe {
+            match layout.align() {
+                PAGE.. => allocate_pages(layout),
+                _ => allocate(layout, (&raw mut c::M_WEFT_FIB).cast()),
+            }
+        });
         if block.is_none() {
             Self::release(size);
         }
@@ -127,9 +144,18 @@ unsafe impl Memory for FibMemory {
     }
 
     unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
-        Self::release(layout.size() as u64);
-        // SAFETY: the block came from `allocate` with this type.
-        unsafe { c::free(block.as_ptr().cast(), (&raw mut c::M_WEFT_FIB).cast()) }
+        let (size, kind) = (layout.size() as u64, (&raw mut c::M_WEFT_FIB).cast());
+        Self::release(size);
+        // SAFETY: the block came from `allocate` with this layout and type.
+        unsafe {
+            match layout.align() {
+                PAGE.. => {
+                    c::kmem_free(block.as_ptr().cast(), size);
+                    c::malloc_type_freed(kind, size);
+                }
+                _ => c::free(block.as_ptr().cast(), kind),
+            }
+        }
     }
 }
 
@@ -148,6 +174,16 @@ pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
         block.write(value);
         Ok(Box::from_raw(block))
     }
+}
+
+/// Makes a value in memory of its own; what is large should not be on a stack, too.
+///
+/// # Errors
+/// `ENOMEM`, or what `make` returned.
+#[inline(always)]
+pub(crate) fn try_box_made<T>(make: impl FnOnce() -> Result<T, Errno>) -> Result<Box<T>, Errno> {
+    let place = try_box(MaybeUninit::<T>::uninit()).map_err(|_| Errno::ENOMEM)?;
+    Ok(Box::write(place, make()?))
 }
 
 /// `len` times the value, in memory of its own.

@@ -18,5 +18,6 @@ pub(crate) mod module;
 mod panic;
 pub(crate) mod rib;
 pub(crate) mod sysctl;
+pub(crate) mod task;
 pub(crate) mod text;
 pub(crate) mod vnet;

@@ -5,23 +5,23 @@
 use core::ffi::{c_int, c_void};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use weft_bindings::kernel as c;
 
 use super::context::{NetEpoch, Sleepable, Vnet};
 use super::epoch::in_net_epoch;
-use super::fib::{Datapath, Route};
+use super::fib::{Datapath, Family, Route};
 use super::kernel::read_int;
 
-/// The IPv4 table of one FIB of the current network stack.
-pub(crate) struct Rib4<'v> {
+/// The table of a family and FIB of the current network stack.
+pub(crate) struct Rib<'v, F> {
     head: NonNull<c::rib_head>,
     fib: u32,
-    vnet: PhantomData<&'v ()>,
+    vnet: PhantomData<&'v F>,
 }
 
-impl<'v> Rib4<'v> {
+impl<'v, F: Family> Rib<'v, F> {
     /// The table of the FIB that the current process uses, see setfib(2). The
     /// process is asked by sysctl, since the place of its FIB in `struct proc`
     /// differs from kernel to kernel.
@@ -33,7 +33,7 @@ impl<'v> Rib4<'v> {
             if fib >= c::weft_shim_numfibs() {
                 return None;
             }
-            let head = c::rt_tables_get_rnh(fib, c::AF_INET as c::sa_family_t);
+            let head = c::rt_tables_get_rnh(fib, F::NUMBER as c::sa_family_t);
             Some(Self {
                 head: NonNull::new(head)?,
                 fib,
@@ -55,18 +55,30 @@ impl<'v> Rib4<'v> {
 
     /// Shows each route to `visit`, which runs under the table's read lock: it
     /// must be short, and no route can change until the last one was shown.
-    pub(crate) fn for_each<F: FnMut(Route)>(&self, _sleepable: &mut Sleepable, mut visit: F) {
+    pub(crate) fn for_each<V: FnMut(Route<F::Key>)>(
+        &self,
+        _sleepable: &mut Sleepable,
+        mut visit: V,
+    ) {
         // SAFETY: the FIB is there; `show` is called with this closure, during
         // this call.
         unsafe {
             c::rib_walk(
                 self.fib,
-                c::AF_INET as c_int,
+                F::NUMBER,
                 false,
-                Some(show::<F>),
+                Some(show::<F, V>),
                 (&raw mut visit).cast(),
             );
         }
+    }
+
+    /// Whether the module serves the FIB at this moment.
+    pub(crate) fn is_served(&self, sleepable: &mut Sleepable) -> bool {
+        in_net_epoch(sleepable, |epoch: &NetEpoch<'_>| {
+            // SAFETY: the current network stack has this FIB.
+            unsafe { Datapath::<F>::of_fib(epoch, self.fib) }.is_some()
+        })
     }
 
     /// Runs `compare` with the table and the module's algorithm side by side and
@@ -74,7 +86,7 @@ impl<'v> Rib4<'v> {
     pub(crate) fn beside_algorithm<R>(
         &self,
         sleepable: &mut Sleepable,
-        compare: impl FnOnce(&SideBySide<'_>) -> R,
+        compare: impl FnOnce(&SideBySide<'_, F>) -> R,
     ) -> Option<R> {
         in_net_epoch(sleepable, |epoch: &NetEpoch<'_>| {
             // SAFETY: the current network stack has this FIB.
@@ -93,23 +105,26 @@ impl<'v> Rib4<'v> {
     }
 }
 
-unsafe extern "C" fn show<F: FnMut(Route)>(entry: *mut c::rtentry, visit: *mut c_void) -> c_int {
+unsafe extern "C" fn show<F: Family, V: FnMut(Route<F::Key>)>(
+    entry: *mut c::rtentry,
+    visit: *mut c_void,
+) -> c_int {
     // SAFETY: `for_each` passed its closure, and an entry of the locked table.
-    unsafe { (*visit.cast::<F>())(Route::of(entry)) };
+    unsafe { (*visit.cast::<V>())(F::route(entry)) };
     0
 }
 
 /// A table and the algorithm that copies it, while no change runs.
-pub(crate) struct SideBySide<'e> {
+pub(crate) struct SideBySide<'e, F> {
     head: NonNull<c::rib_head>,
-    datapath: Datapath<'e>,
+    datapath: Datapath<'e, F>,
 }
 
 /// A nexthop or nexthop group, to be compared with another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Nexthop(*mut c::nhop_object);
 
-impl SideBySide<'_> {
+impl<F: Family> SideBySide<'_, F> {
     /// Whether the algorithm has been told of every change. It has not while the
     /// framework waits to rebuild it.
     pub(crate) fn in_step(&self) -> bool {
@@ -118,9 +133,17 @@ impl SideBySide<'_> {
     }
 
     /// The answers of the algorithm and of the table for an address, host order.
-    pub(crate) fn answers(&self, destination: u32) -> (Nexthop, Nexthop) {
-        // SAFETY: the table is locked.
-        let table = unsafe { c::weft_shim_rib4_match(self.head.as_ptr(), destination.to_be()) };
+    pub(crate) fn answers(&self, destination: F::Key) -> (Nexthop, Nexthop) {
+        let mut key = F::socket_address(destination);
+        // SAFETY: the table is locked; the key lives during the call. What is found
+        // is a route of the table.
+        let table = unsafe {
+            let entry = c::weft_shim_rib_match(self.head.as_ptr(), (&raw mut key).cast());
+            match entry.is_null() {
+                true => ptr::null_mut(),
+                false => c::rt_get_raw_nhop(entry),
+            }
+        };
         (Nexthop(self.datapath.answer(destination)), Nexthop(table))
     }
 }

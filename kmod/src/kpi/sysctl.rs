@@ -25,6 +25,8 @@ bitflags! {
         const WRITE = c::CTLFLAG_WR;
         /// It belongs to the reader's network stack, so a vnet jail has its own.
         const VNET = c::CTLFLAG_VNET;
+        /// loader(8) may set it before the module is loaded, by the same name.
+        const TUNABLE = c::CTLFLAG_TUN;
         /// It counts; it tunes nothing.
         const STATS = c::CTLFLAG_STATS;
     }
@@ -33,6 +35,9 @@ bitflags! {
 /// A node to hang OIDs from.
 #[derive(Clone, Copy)]
 pub(crate) struct Parent(*mut c::sysctl_oid_list);
+
+// SAFETY: the kernel's tree has a lock of its own, which no thread is bound to.
+unsafe impl Send for Parent {}
 
 /// A number that is computed when it is read. Handlers run in the thread of the
 /// system call, which may sleep.
@@ -47,6 +52,12 @@ pub(crate) trait Number {
     fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, _value: u64) -> Result<(), Errno> {
         Err(Errno::EINVAL)
     }
+}
+
+/// One of many numbers that are alike but for what they are about.
+pub(crate) trait Indexed {
+    /// The value of the OID that was added with that index.
+    fn read(index: u32, sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64;
 }
 
 /// The longest line of text, its NUL included.
@@ -64,6 +75,9 @@ pub(crate) struct Sysctls {
     /// Boxed, since the kernel's list points into it.
     context: Box<MaybeUninit<c::sysctl_ctx_list>>,
 }
+
+// SAFETY: the list is this value's own, and the tree as above.
+unsafe impl Send for Sysctls {}
 
 impl Sysctls {
     /// # Errors
@@ -91,8 +105,34 @@ impl Sysctls {
         name: &'static CStr,
         description: &'static CStr,
     ) -> Result<Parent, Errno> {
+        self.node_of(parent, &Oid::plain(name, description))
+    }
+
+    /// Adds a node whose name is one of many, and whose label says of what. Readers
+    /// of figures take the name for the label's value.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn node_labelled(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        label: &'static CStr,
+        description: &'static CStr,
+    ) -> Result<Parent, Errno> {
+        let label = Some(label);
+        self.node_of(
+            parent,
+            &Oid {
+                label,
+                ..Oid::plain(name, description)
+            },
+        )
+    }
+
+    fn node_of(&mut self, parent: Parent, oid: &Oid<'_>) -> Result<Parent, Errno> {
         let kind = c::CTLTYPE_NODE | c::CTLFLAG_RD | c::CTLFLAG_MPSAFE;
-        let oid = self.add(parent, name, kind, None, c"N", description)?;
+        let oid = self.add(parent, oid, kind, None, c"N")?;
         // SAFETY: the node that was just added.
         Ok(Parent(unsafe { c::weft_shim_sysctl_children(oid) }))
     }
@@ -109,7 +149,7 @@ impl Sysctls {
     ) -> Result<(), Errno> {
         let kind = c::CTLTYPE_STRING | c::CTLFLAG_RD | c::CTLFLAG_MPSAFE;
         let handler: c::weft_sysctl_handler = Some(handle_line::<L>);
-        self.add(parent, name, kind, handler, c"A", description)?;
+        self.add(parent, &Oid::plain(name, description), kind, handler, c"A")?;
         Ok(())
     }
 
@@ -126,43 +166,86 @@ impl Sysctls {
     ) -> Result<(), Errno> {
         let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
         let handler: c::weft_sysctl_handler = Some(handle_number::<N>);
-        self.add(parent, name, kind, handler, c"QU", description)?;
+        self.add(parent, &Oid::plain(name, description), kind, handler, c"QU")?;
+        Ok(())
+    }
+
+    /// Adds a number of 64 bits to be read, which is told its index; with a label if
+    /// its name is one of many.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn number_of<N: Indexed>(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        label: Option<&'static CStr>,
+        index: u32,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let access = Access::READ | Access::VNET | Access::STATS;
+        let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
+        let handler: c::weft_sysctl_handler = Some(handle_indexed::<N>);
+        let oid = Oid {
+            label,
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add(parent, &oid, kind, handler, c"QU")?;
         Ok(())
     }
 
     fn add(
         &mut self,
         parent: Parent,
-        name: &'static CStr,
+        oid: &Oid<'_>,
         kind: u32,
         handler: c::weft_sysctl_handler,
         format: &'static CStr,
-        description: &'static CStr,
     ) -> Result<*mut c::sysctl_oid, Errno> {
         // SAFETY: the context was initialised; the parent is static or was added
-        // to this very tree, which loses all its OIDs at once; the kernel copies
-        // name and description.
+        // to this very tree, which loses all its OIDs at once, or to one that is
+        // dropped later; the kernel copies name, label and description.
         let oid = unsafe {
             c::sysctl_add_oid(
                 self.context.as_mut_ptr(),
                 parent.0,
                 c::OID_AUTO,
-                name.as_ptr(),
+                oid.name.as_ptr(),
                 kind as c_int,
                 // With CTLFLAG_VNET the kernel adds the network stack's base to a
                 // pointer here, but leaves null alone.
                 ptr::null_mut(),
-                0,
+                i64::from(oid.index),
                 handler,
                 format.as_ptr(),
-                description.as_ptr(),
-                ptr::null(),
+                oid.description.as_ptr(),
+                oid.label.map_or(ptr::null(), CStr::as_ptr),
             )
         };
         if oid.is_null() {
             return Err(Errno::ENOMEM);
         }
         Ok(oid)
+    }
+}
+
+/// What an OID is called and is about.
+struct Oid<'n> {
+    name: &'n CStr,
+    label: Option<&'static CStr>,
+    index: u32,
+    description: &'static CStr,
+}
+
+impl<'n> Oid<'n> {
+    fn plain(name: &'n CStr, description: &'static CStr) -> Self {
+        Self {
+            name,
+            label: None,
+            index: 0,
+            description,
+        }
     }
 }
 
@@ -210,6 +293,24 @@ unsafe extern "C" fn handle_number<N: Number>(
             N::write(sleepable, vnet, value)?;
         }
         Ok(())
+    });
+    returned(outcome.unwrap_or(Err(Errno::EINVAL)))
+}
+
+/// The handler of an OID that is one of many.
+unsafe extern "C" fn handle_indexed<N: Indexed>(
+    oid: *mut c::sysctl_oid,
+    _argument1: *mut c_void,
+    index: i64,
+    request: *mut c::sysctl_req,
+) -> c_int {
+    // SAFETY: as in `handle_line`.
+    let mut sleepable = unsafe { Sleepable::assume() };
+    let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
+        let mut value = N::read(index as u32, sleepable, vnet);
+        // SAFETY: the kernel's own arguments; the value is a u64 on this stack, and
+        // the OID is read-only.
+        Errno::check(unsafe { c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request) })
     });
     returned(outcome.unwrap_or(Err(Errno::EINVAL)))
 }

@@ -2,7 +2,7 @@
 //! Text of bounded length, formatted without allocation, for log(9), panic(9)
 //! and string sysctls.
 
-use core::ffi::c_char;
+use core::ffi::{CStr, c_char};
 use core::fmt;
 
 /// Up to `N - 1` bytes of text and a final NUL. What does not fit is left out.
@@ -32,6 +32,11 @@ impl<const N: usize> Text<N> {
     /// The text without its NUL.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// The text as C wants it.
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
     }
 
     /// The text as a C string of at most `N` bytes.

@@ -8,15 +8,23 @@ use weft_bindings::kernel as c;
 
 use super::context::Vnet;
 
+/// What a check of one family has found.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Checked {
+    /// Addresses that were compared.
+    pub(crate) compared: AtomicU64,
+    /// Addresses for which the answers differed.
+    pub(crate) mismatches: AtomicU64,
+}
+
 /// The result of the last `net.weft.fib.check` in a network stack.
 #[repr(C)]
 pub(crate) struct State {
     /// Keys of each kind that were asked for.
     pub(crate) check_keys: AtomicU64,
-    /// Addresses that were compared.
-    pub(crate) check_compared: AtomicU64,
-    /// Addresses for which the answers differed.
-    pub(crate) check_mismatches: AtomicU64,
+    /// What was found, by family.
+    pub(crate) checked: [Checked; 2],
 }
 
 const _: () = assert!(size_of::<State>() == size_of::<c::weft_vnet>());
