@@ -2,6 +2,7 @@
 //! `weft4` and `weft6`: the engine's tables as lookup algorithms of the kernel.
 
 use core::ffi::CStr;
+use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fib_figures::Figures;
@@ -12,11 +13,21 @@ use crate::kpi::log;
 use crate::kpi::memory::FibMemory;
 use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
 
-/// The IPv4 algorithm's name and choices.
-struct Weft4;
+/// A family's algorithm: its name and choices.
+struct Weft<F>(PhantomData<F>);
 
-/// The IPv6 algorithm's.
-struct Weft6;
+/// What families' algorithms differ in.
+trait Named: Family {
+    const NAME: &'static CStr;
+}
+
+impl Named for Inet {
+    const NAME: &'static CStr = c"weft4";
+}
+
+impl Named for Inet6 {
+    const NAME: &'static CStr = c"weft6";
+}
 
 /// Changes and builds that failed since the module was loaded.
 static OUT_OF_MEMORY: AtomicU64 = AtomicU64::new(0);
@@ -45,65 +56,44 @@ fn preference(prefixes: u32) -> u8 {
     }
 }
 
-fn flat_tops() -> FlatTops {
-    FlatTops {
-        prefixes: FLAT_PREFIXES.load(Ordering::Relaxed),
-        tables: FLAT_TABLES.load(Ordering::Relaxed),
-    }
-}
+impl<F: Named> Policy for Weft<F> {
+    type Family = F;
 
-impl Policy for Weft4 {
-    type Family = Inet;
-
-    const NAME: &'static CStr = c"weft4";
+    const NAME: &'static CStr = F::NAME;
 
     fn preference(prefixes: u32) -> u8 {
         preference(prefixes)
     }
 
     fn flat_tops() -> FlatTops {
-        flat_tops()
+        FlatTops {
+            prefixes: FLAT_PREFIXES.load(Ordering::Relaxed),
+            tables: FLAT_TABLES.load(Ordering::Relaxed),
+        }
     }
 
     fn out_of_memory(fib: u32) {
-        note_out_of_memory("weft4", fib);
-    }
-}
-
-impl Policy for Weft6 {
-    type Family = Inet6;
-
-    const NAME: &'static CStr = c"weft6";
-
-    fn preference(prefixes: u32) -> u8 {
-        preference(prefixes)
-    }
-
-    fn flat_tops() -> FlatTops {
-        flat_tops()
-    }
-
-    fn out_of_memory(fib: u32) {
-        note_out_of_memory("weft6", fib);
+        note_out_of_memory(F::NAME, fib);
     }
 }
 
 /// Logs one line for the first failure, and then for each power of two: a table that
 /// does not fit is tried many times over.
-fn note_out_of_memory(name: &str, fib: u32) {
+fn note_out_of_memory(name: &CStr, fib: u32) {
     let count = OUT_OF_MEMORY.fetch_add(1, Ordering::Relaxed) + 1;
     if count.is_power_of_two() {
         log::warning(format_args!(
-            "{name}: no memory for a change in FIB {fib} ({count} in all); \
-             the table as it was answers until it is rebuilt"
+            "{}: no memory for a change in FIB {fib} ({count} in all); \
+             the table as it was answers until it is rebuilt",
+            name.to_str().unwrap_or_default()
         ));
     }
 }
 
 /// The algorithms as long as the module is loaded.
 pub(crate) struct Algorithms {
-    inet: Registered<Weft4>,
-    inet6: Registered<Weft6>,
+    inet: Registered<Weft<Inet>>,
+    inet6: Registered<Weft<Inet6>>,
     common: Opened,
 }
 
@@ -148,8 +138,8 @@ impl Algorithms {
 /// `EBUSY`.
 pub(crate) fn refuse_while_used() -> Result<(), Errno> {
     let used = [
-        refuse_family::<Weft4>("weft4", "radix4_lockless"),
-        refuse_family::<Weft6>("weft6", "radix6_lockless"),
+        refuse_family::<Weft<Inet>>("weft4", "radix4_lockless"),
+        refuse_family::<Weft<Inet6>>("weft6", "radix6_lockless"),
     ];
     used.into_iter().find(Result::is_err).unwrap_or(Ok(()))
 }

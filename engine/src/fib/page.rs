@@ -123,13 +123,9 @@ impl Image {
                 self.mark_runs(slots);
                 self.put_wide(slots)
             }
-            Format::Narrow => {
+            Format::Byte | Format::Narrow => {
                 let runs = self.mark_runs(slots);
-                self.put_narrow(slots, runs)
-            }
-            Format::Byte => {
-                let runs = self.mark_runs(slots);
-                self.put_bytes(slots, runs)
+                self.put_small(format, slots, runs)
             }
         };
         let lines = (end * 4).div_ceil(LINE).min(MOST_LINES);
@@ -174,41 +170,35 @@ impl Image {
         at
     }
 
-    /// Puts the runs' values after the counts, then the sub-pages' numbers, and
-    /// returns where they end.
-    fn put_narrow(&mut self, slots: &Slots, count: usize) -> usize {
-        let subs = subs_at(Format::Narrow, count);
+    /// Puts the runs' values, of one byte or two, after the counts, then the sub-pages'
+    /// numbers, and returns where they end.
+    fn put_small(&mut self, format: Format, slots: &Slots, count: usize) -> usize {
+        let subs = subs_at(format, count);
         let mut at = subs;
         self.put(subs.wrapping_sub(1), 0);
         for (run, answer) in runs(slots).enumerate() {
-            let value = if is_number(answer) {
+            let index = at.wrapping_sub(subs);
+            let is_sub = is_number(answer);
+            if is_sub {
                 self.put(at, answer);
-                let index = at.wrapping_sub(subs) as u16;
                 at = at.wrapping_add(1);
-                SUB | index
+            }
+            if format == Format::Byte {
+                let index = index.min((COUNTED & !SUB_BYTE).into()) as u8;
+                let value = if is_sub {
+                    SUB_BYTE | index
+                } else {
+                    answer as u8
+                };
+                self.put_part(run, &[value]);
             } else {
-                answer as u16
-            };
-            self.put_part(run.wrapping_mul(2), &value.to_ne_bytes());
-        }
-        at
-    }
-
-    /// As [`put_narrow`](Image::put_narrow), for a byte page.
-    fn put_bytes(&mut self, slots: &Slots, count: usize) -> usize {
-        let subs = subs_at(Format::Byte, count);
-        let mut at = subs;
-        self.put(subs.wrapping_sub(1), 0);
-        for (run, answer) in runs(slots).enumerate() {
-            let value = if is_number(answer) {
-                self.put(at, answer);
-                let index = at.wrapping_sub(subs).min((COUNTED & !SUB_BYTE).into());
-                at = at.wrapping_add(1);
-                SUB_BYTE | index as u8
-            } else {
-                answer as u8
-            };
-            self.put_part(run, &[value]);
+                let value = if is_sub {
+                    SUB | index as u16
+                } else {
+                    answer as u16
+                };
+                self.put_part(run.wrapping_mul(2), &value.to_ne_bytes());
+            }
         }
         at
     }

@@ -89,18 +89,22 @@ impl<'v, F: Family> Rib<'v, F> {
         compare: impl FnOnce(&SideBySide<'_, F>) -> R,
     ) -> Option<R> {
         in_net_epoch(sleepable, |epoch: &NetEpoch<'_>| {
-            // SAFETY: the current network stack has this FIB.
-            let datapath = unsafe { Datapath::of_fib(epoch, self.fib) }?;
             let mut tracker = MaybeUninit::<c::rm_priotracker>::uninit();
             // SAFETY: the tracker stays in place between lock and unlock.
             unsafe { c::weft_shim_rib_rlock(self.head.as_ptr(), tracker.as_mut_ptr()) };
-            let result = compare(&SideBySide {
-                head: self.head,
-                datapath,
+            // Under the lock: before, it could be that of an instance which a rebuild
+            // has replaced by now, and which changes do not reach any more.
+            // SAFETY: the current network stack has this FIB.
+            let datapath = unsafe { Datapath::of_fib(epoch, self.fib) };
+            let result = datapath.map(|datapath| {
+                compare(&SideBySide {
+                    head: self.head,
+                    datapath,
+                })
             });
             // SAFETY: locked above, on this thread.
             unsafe { c::weft_shim_rib_runlock(self.head.as_ptr(), tracker.as_mut_ptr()) };
-            Some(result)
+            result
         })
     }
 }
