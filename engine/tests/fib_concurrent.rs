@@ -20,7 +20,7 @@ use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::naive::Naive;
 use weft_engine::sim::random::Random;
 
-const ROUNDS: usize = if cfg!(miri) { 1 } else { 3 };
+const ROUNDS: usize = if cfg!(miri) { 1 } else { 6 };
 
 /// Set this prefix to that class; 0 removes it.
 type Change<K> = (K, u8, u32);

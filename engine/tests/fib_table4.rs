@@ -149,32 +149,6 @@ proptest! {
     }
 }
 
-#[test]
-fn every_length_nested_and_unnested() {
-    for key in [0u32, u32::MAX, 0x5555_5555, 0x0a01_0203] {
-        let (store, _) = store();
-        let mut table = Table4::new(&store).unwrap();
-        let mut rib = Rib::default();
-        for len in (0..=32).rev().step_by(2).chain((0..=32).skip(1).step_by(2)) {
-            let change = (key & mask(len), len, u32::from(len) + 1);
-            rib.change(&mut table, change).unwrap();
-            compare(&table, &rib);
-        }
-        assert_eq!(table.figures().prefixes, 33);
-        for len in (0..=32)
-            .step_by(3)
-            .chain((0..=32).skip(1).step_by(3))
-            .chain((0..=32).skip(2).step_by(3))
-        {
-            rib.change(&mut table, (key & mask(len), len, 0)).unwrap();
-            compare(&table, &rib);
-        }
-        settle(&store);
-        let figures = store.figures();
-        assert_eq!((figures.pages, figures.rows), (1, 1), "the empty table's");
-    }
-}
-
 /// A /24 in which each address differs from its neighbours, in a /16 of 256 such.
 #[test]
 fn a_page_of_nothing_but_sub_pages() {
