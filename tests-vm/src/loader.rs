@@ -25,9 +25,14 @@ const PAGE: usize = 4096;
 /// Where the trampoline goes: above anything the kernel allocates before it has
 /// page tables of its own, below what the firmware uses for itself.
 const TRAMPOLINE: u32 = 256 << 20;
-/// The least memory that has room for the trampoline, and the most for which one
-/// memory map entry below the PCI hole is right, in MiB.
-pub const MEMORY_MIB: std::ops::RangeInclusive<u32> = 512..=2048;
+/// The least memory that has room for the trampoline, in MiB.
+const LEAST_MIB: u32 = 512;
+/// How much of it QEMU's q35 puts below the PCI hole, in MiB, when it is at least
+/// [`SPLIT_FROM_MIB`]; the rest begins at [`ABOVE_HOLE`] (`pc_q35_init` of
+/// `hw/i386/pc_q35.c`). With less, all is below.
+const BELOW_HOLE_MIB: u32 = 2048;
+const SPLIT_FROM_MIB: u32 = 2816;
+const ABOVE_HOLE: u64 = 4 << 30;
 /// What the firmware keeps at the top of memory for ACPI tables.
 const FIRMWARE_TOP: u64 = 1 << 20;
 /// The end of conventional memory, where the extended BIOS data area begins.
@@ -59,11 +64,11 @@ struct Segment {
 /// as `loader.conf` would set them) on a machine with `memory_mib` MiB of memory.
 ///
 /// # Errors
-/// If `kernel` is not an amd64 kernel, or the memory is outside [`MEMORY_MIB`].
+/// If `kernel` is not an amd64 kernel, or the memory is below 512 MiB.
 pub fn compose(kernel: &[u8], environment: &[String], memory_mib: u32) -> Result<Vec<u8>> {
     ensure!(
-        MEMORY_MIB.contains(&memory_mib),
-        "memory of {memory_mib} MiB: {MEMORY_MIB:?} will do"
+        memory_mib >= LEAST_MIB,
+        "memory of {memory_mib} MiB: at least {LEAST_MIB} are needed"
     );
     let file =
         ElfFile64::<Endianness>::parse(kernel).context("the kernel is no 64-bit ELF file")?;
@@ -233,8 +238,15 @@ fn metadata(known: &Known, end: u64) -> Vec<u8> {
 
 /// Usable memory as BIOS call E820 tells it: base, length, type 1.
 fn memory_map(memory_mib: u32) -> Vec<u8> {
-    let top = (u64::from(memory_mib) << 20) - FIRMWARE_TOP;
-    let areas = [(0u64, LOW_END), (1 << 20, top - (1 << 20))];
+    let below_mib = match memory_mib {
+        SPLIT_FROM_MIB.. => BELOW_HOLE_MIB,
+        all => all,
+    };
+    let top = (u64::from(below_mib) << 20) - FIRMWARE_TOP;
+    let mut areas = vec![(0u64, LOW_END), (1 << 20, top - (1 << 20))];
+    if memory_mib > below_mib {
+        areas.push((ABOVE_HOLE, u64::from(memory_mib - below_mib) << 20));
+    }
     let record = |(base, length): (u64, u64)| {
         [
             &base.to_le_bytes()[..],
@@ -498,6 +510,18 @@ mod tests {
     }
 
     #[test]
+    fn large_memory_goes_around_the_hole() {
+        let map = memory_map(8192);
+        assert_eq!(map.len(), 3 * 20);
+        assert_eq!(
+            number(&map[20..28]) + number(&map[28..36]),
+            (2048 << 20) - FIRMWARE_TOP
+        );
+        assert_eq!(number(&map[40..48]), 4 << 30);
+        assert_eq!(number(&map[48..56]), 6144 << 20);
+    }
+
+    #[test]
     fn the_trampoline_is_the_entry_and_maps_both_halves() {
         let file = compose(&kernel(), &[], 512).unwrap();
         let elf = ElfFile64::<Endianness>::parse(&*file).unwrap();
@@ -533,7 +557,7 @@ mod tests {
     fn what_cannot_boot_is_refused() {
         let refused = |kernel: &[u8], memory| compose(kernel, &[], memory).unwrap_err().to_string();
         assert_eq!(refused(b"text", 1024), "the kernel is no 64-bit ELF file");
-        assert!(refused(&kernel(), 256).contains("512..=2048"));
+        assert!(refused(&kernel(), 256).contains("at least 512"));
         let mut other = kernel();
         other[18] = 183;
         assert!(

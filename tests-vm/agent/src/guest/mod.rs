@@ -3,6 +3,8 @@
 //! the only room that makes system calls; [`serve`] reads requests and answers
 //! them; the rest are the commands, a file each.
 
+mod address;
+mod churn;
 mod clock;
 mod command;
 mod exec;
@@ -19,4 +21,5 @@ mod serve;
 mod start;
 mod sys;
 mod sysctl;
+mod table;
 mod traffic;

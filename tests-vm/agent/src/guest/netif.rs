@@ -4,20 +4,23 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
-use core::ffi::{c_char, c_ulong};
+use core::ffi::{c_char, c_int, c_ulong};
 use core::mem::{offset_of, size_of};
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::address::{Prefix, following, socket_address_v4, socket_address_v6};
 use super::command::{Failure, Outcome, number};
-use super::sys::{self, Fd, text_of};
-use super::{jail, route};
+use super::jail;
+use super::sys::{self, Fd, Plain, text_of};
 
-// Requests of `sys/sockio.h` that the libc crate does not have: direction, size of
-// struct ifreq (32) or ifaliasreq (68), group 'i', number.
+// Requests of `sys/sockio.h` and `netinet6/in6_var.h` that the libc crate does not
+// have: direction, size of struct ifreq (32), ifaliasreq (68) or in6_aliasreq (136),
+// group 'i', number.
 const SIOCSIFFLAGS: c_ulong = 0x8020_6910;
 const SIOCGIFFLAGS: c_ulong = 0xc020_6911;
 const SIOCGIFINDEX: c_ulong = 0xc020_6920;
 const SIOCAIFADDR: c_ulong = 0x8044_692b;
+const SIOCAIFADDR_IN6: c_ulong = 0x8088_691b;
 const SIOCSIFVNET: c_ulong = 0xc020_695a;
 const SIOCSIFFIB: c_ulong = 0x8020_695d;
 const SIOCIFDESTROY: c_ulong = 0x8020_6979;
@@ -96,27 +99,66 @@ fn named(name: &str) -> Result<libc::ifreq, Failure> {
 }
 
 fn as_sockaddr(address: Ipv4Addr) -> Result<libc::sockaddr, Failure> {
-    let bytes = route::socket_address(address, 0);
+    let bytes = socket_address_v4(address, 0);
     sys::read_plain(sys::bytes_of(&bytes)).ok_or(Failure::new("sockaddr sizes differ"))
 }
 
 /// Gives `name` the address, and the `count - 1` that follow it.
 fn add_addresses(name: &str, prefix: &str, count: u32) -> Outcome {
-    let (first, bits) = route::parse_prefix(prefix)?;
-    let socket = control()?;
+    let prefix = Prefix::parse(prefix)?;
     for step in 0..count {
-        let address = Ipv4Addr::from_bits(first.to_bits().wrapping_add(step));
-        let mut request = sys::zeroed::<libc::ifaliasreq>();
-        request.ifra_name = name_bytes(name)?;
-        request.ifra_addr = as_sockaddr(address)?;
-        request.ifra_mask = as_sockaddr(route::mask(bits))?;
-        if bits < 31 {
-            let broadcast = address.to_bits() | !route::mask(bits).to_bits();
-            request.ifra_broadaddr = as_sockaddr(Ipv4Addr::from_bits(broadcast))?;
+        match (following(prefix.first, step), prefix.mask()) {
+            (IpAddr::V4(address), IpAddr::V4(mask)) => add_v4(name, address, mask)?,
+            (IpAddr::V6(address), IpAddr::V6(mask)) => add_v6(name, address, mask)?,
+            _ => return Err(Failure::new("address and mask of two families")),
         }
-        socket.ioctl(SIOCAIFADDR, &mut request)?;
     }
     Ok(vec![])
+}
+
+fn add_v4(name: &str, address: Ipv4Addr, mask: Ipv4Addr) -> Result<(), Failure> {
+    let mut request = sys::zeroed::<libc::ifaliasreq>();
+    request.ifra_name = name_bytes(name)?;
+    request.ifra_addr = as_sockaddr(address)?;
+    request.ifra_mask = as_sockaddr(mask)?;
+    let hosts = !mask.to_bits();
+    if hosts > 1 {
+        let broadcast = Ipv4Addr::from_bits(address.to_bits() | hosts);
+        request.ifra_broadaddr = as_sockaddr(broadcast)?;
+    }
+    Ok(control()?.ioctl(SIOCAIFADDR, &mut request)?)
+}
+
+/// `struct in6_aliasreq` of `netinet6/in6_var.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct AliasRequestV6 {
+    name: [c_char; libc::IFNAMSIZ],
+    address: libc::sockaddr_in6,
+    destination: libc::sockaddr_in6,
+    mask: libc::sockaddr_in6,
+    flags: c_int,
+    expires: i64,
+    preferred_until: i64,
+    valid_lifetime: u32,
+    preferred_lifetime: u32,
+    carp_group: c_int,
+}
+
+// SAFETY: integers and arrays of integers.
+unsafe impl Plain for AliasRequestV6 {}
+
+/// `ND6_INFINITE_LIFETIME`
+const FOR_EVER: u32 = u32::MAX;
+
+fn add_v6(name: &str, address: Ipv6Addr, mask: Ipv6Addr) -> Result<(), Failure> {
+    let mut request = sys::zeroed::<AliasRequestV6>();
+    request.name = name_bytes(name)?;
+    request.address = socket_address_v6(address, 0);
+    request.mask = socket_address_v6(mask, 0);
+    (request.valid_lifetime, request.preferred_lifetime) = (FOR_EVER, FOR_EVER);
+    let socket = Fd::socket(libc::AF_INET6, libc::SOCK_DGRAM, 0)?;
+    Ok(socket.ioctl(SIOCAIFADDR_IN6, &mut request)?)
 }
 
 fn set_up(name: &str, up: bool) -> Outcome {

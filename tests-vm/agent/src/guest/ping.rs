@@ -5,9 +5,9 @@ use alloc::format;
 use alloc::vec;
 use core::ffi::c_int;
 
+use super::address::{parse_v4, socket_address_v4};
 use super::clock;
 use super::command::{Failure, Outcome, number};
-use super::route::{parse_address, socket_address};
 use super::sys::{self, Fd};
 
 const ECHO_REQUEST: u8 = 8;
@@ -18,13 +18,13 @@ pub(super) fn command(words: &[&str]) -> Outcome {
     let [address, count, timeout] = words else {
         return Err(Failure::usage("ping ADDRESS COUNT TIMEOUT_MS"));
     };
-    let to = socket_address(parse_address(address)?, 0);
+    let to = socket_address_v4(parse_v4(address)?, 0);
     let (count, timeout): (u16, u64) = (number(count, "count")?, number(timeout, "timeout")?);
     let socket = Fd::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP)?;
     let id = (sys::getpid() as u16).to_be_bytes();
     let mut answered = 0;
     for sequence in 0..count {
-        socket.send_to(&request(id, sequence.to_be_bytes()), &to)?;
+        socket.send_to(&request(id, sequence.to_be_bytes()), sys::bytes_of(&to))?;
         answered += u32::from(answer(&socket, id, sequence.to_be_bytes(), timeout)?);
     }
     Ok(vec![format!("{answered} of {count}")])
@@ -62,7 +62,7 @@ fn answer(socket: &Fd, id: [u8; 2], sequence: [u8; 2], timeout_ms: u64) -> Resul
         if left == 0 || !socket.readable(c_int::try_from(left).unwrap_or(c_int::MAX))? {
             return Ok(false);
         }
-        let (got, _) = socket.receive(&mut buffer)?;
+        let got = socket.receive(&mut buffer)?;
         let header = usize::from(buffer[0] & 0xf) * 4;
         let icmp = buffer[..got].get(header..).unwrap_or(&[]);
         if icmp.first() == Some(&ECHO_REPLY) && icmp.get(4..8) == Some(&[id, sequence].concat()[..])

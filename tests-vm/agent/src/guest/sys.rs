@@ -4,7 +4,7 @@
 //!
 //! The calling convention (`amd64/amd64/exception.S`, `fast_syscall`): the number
 //! in rax, arguments in rdi, rsi, rdx, r10, r8, r9; on return the carry flag set
-//! means that rax is an errno. rcx, r11 and rdx are overwritten.
+//! means that rax is an errno. rcx, rdx and r8 to r11 are overwritten.
 
 use alloc::ffi::CString;
 use alloc::string::String;
@@ -116,9 +116,9 @@ unsafe fn syscall(number: usize, args: [usize; 6]) -> Result<usize> {
             in("rdi") args[0],
             in("rsi") args[1],
             inlateout("rdx") args[2] => _,
-            in("r10") args[3],
-            in("r8") args[4],
-            in("r9") args[5],
+            inlateout("r10") args[3] => _,
+            inlateout("r8") args[4] => _,
+            inlateout("r9") args[5] => _,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
@@ -279,50 +279,42 @@ impl Fd {
         Ok(())
     }
 
-    /// Binds the socket to an IPv4 address and port.
-    pub(super) fn bind(&self, address: &libc::sockaddr_in) -> Result<()> {
-        let at = &raw const *address as usize;
-        // SAFETY: the kernel reads one sockaddr_in.
-        unsafe {
-            syscall(
-                SYS_BIND,
-                [signed(self.0), at, size_of_val(address), 0, 0, 0],
-            )
-        }?;
+    /// Binds the socket to the socket address of these bytes.
+    pub(super) fn bind(&self, address: &[u8]) -> Result<()> {
+        let at = address.as_ptr() as usize;
+        // SAFETY: the kernel reads `address` within its length.
+        unsafe { syscall(SYS_BIND, [signed(self.0), at, address.len(), 0, 0, 0]) }?;
         Ok(())
     }
 
-    /// Sends one datagram.
-    pub(super) fn send_to(&self, bytes: &[u8], to: &libc::sockaddr_in) -> Result<usize> {
-        let at = &raw const *to as usize;
+    /// Sends one datagram to the socket address of these bytes.
+    pub(super) fn send_to(&self, bytes: &[u8], to: &[u8]) -> Result<usize> {
+        let at = to.as_ptr() as usize;
         let args = [
             signed(self.0),
             bytes.as_ptr() as usize,
             bytes.len(),
             0,
             at,
-            size_of_val(to),
+            to.len(),
         ];
-        // SAFETY: the kernel reads `bytes` and one sockaddr_in.
+        // SAFETY: the kernel reads `bytes` and `to` within their lengths.
         unsafe { syscall(SYS_SENDTO, args) }
     }
 
-    /// Takes one datagram that is already there, with its sender.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Result<(usize, libc::sockaddr_in)> {
-        let mut from = zeroed::<libc::sockaddr_in>();
-        let mut length = libc::socklen_t::try_from(size_of_val(&from)).unwrap_or(0);
+    /// Takes one datagram that is already there.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> Result<usize> {
         let args = [
             signed(self.0),
             buffer.as_mut_ptr() as usize,
             buffer.len(),
             signed(libc::MSG_DONTWAIT),
-            &raw mut from as usize,
-            &raw mut length as usize,
+            0,
+            0,
         ];
-        // SAFETY: `length` bounds what the kernel writes to `from`, and the buffer's
-        // length what it writes there.
-        let got = unsafe { syscall(SYS_RECVFROM, args) }?;
-        Ok((got, from))
+        // SAFETY: the buffer's length bounds what the kernel writes there, and no
+        // sender is asked for.
+        unsafe { syscall(SYS_RECVFROM, args) }
     }
 
     /// Makes this descriptor be number `number` too.
@@ -352,6 +344,8 @@ unsafe impl Plain for libc::ifaliasreq {}
 unsafe impl Plain for libc::termios {}
 // SAFETY: integers and arrays of integers.
 unsafe impl Plain for libc::sockaddr_in {}
+// SAFETY: integers and arrays of integers, without padding.
+unsafe impl Plain for libc::sockaddr_in6 {}
 // SAFETY: integers and arrays of integers.
 unsafe impl Plain for libc::sockaddr {}
 // SAFETY: integers and arrays of integers.

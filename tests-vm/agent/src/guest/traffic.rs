@@ -6,12 +6,12 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::c_int;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv6Addr};
 
+use super::address::{self, SocketAddress};
 use super::clock::{self, Pace};
 use super::command::{Failure, Outcome, number};
 use super::job::Meter;
-use super::route::{parse_address, socket_address};
 use super::sys::Fd;
 
 const MAGIC: u32 = 0x7765_6674;
@@ -23,12 +23,12 @@ const FILLER: u8 = 0xa5;
 const RECEIVE_BUFFER: c_int = 1 << 20;
 
 /// `udp send DESTINATION PORT COUNT RATE [SPREAD [SIZE]]` sends packet `n` to
-/// `DESTINATION + n % SPREAD`. `udp recv PORT COUNT IDLE_MS` ends when `COUNT`
+/// `DESTINATION + n % SPREAD`. `udp recv PORT COUNT IDLE_MS` takes those of both families and ends when `COUNT`
 /// different packets have come, none has come for `IDLE_MS`, or it is stopped.
 pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
     match words {
         ["send", to, port, count, rate, rest @ ..] => Stream {
-            first: parse_address(to)?,
+            first: address::parse(to)?,
             port: number(port, "port")?,
             count: number(count, "count")?,
             rate: number(rate, "rate")?,
@@ -47,7 +47,7 @@ pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
 }
 
 struct Stream {
-    first: Ipv4Addr,
+    first: IpAddr,
     port: u16,
     count: u64,
     rate: u64,
@@ -62,7 +62,7 @@ impl Stream {
         if self.spread == 0 || self.size < HEADER || self.size > 1472 {
             return Err(Failure::new("spread is at least 1, size 16 to 1472"));
         }
-        let socket = Fd::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+        let socket = Fd::socket(address::family(self.first), libc::SOCK_DGRAM, 0)?;
         let mut packet = vec![FILLER; self.size];
         packet[..4].copy_from_slice(&MAGIC.to_be_bytes());
         let (mut sent, mut refused, mut retries) = (0u64, 0u64, 0u64);
@@ -73,10 +73,9 @@ impl Stream {
             }
             packet[8..HEADER].copy_from_slice(&sequence.to_be_bytes());
             let step = u32::try_from(sequence % u64::from(self.spread)).unwrap_or(0);
-            let to = Ipv4Addr::from_bits(self.first.to_bits().wrapping_add(step));
-            let to = socket_address(to, self.port);
+            let to = SocketAddress::new(address::following(self.first, step), self.port);
             loop {
-                match socket.send_to(&packet, &to) {
+                match socket.send_to(&packet, to.as_bytes()) {
                     Ok(_) => sent += 1,
                     Err(error) if error.0 == libc::ENOBUFS && !meter.stop_asked() => {
                         retries += 1;
@@ -145,16 +144,18 @@ impl Arrivals {
 /// Counters and the reply's line: received, different ones, late ones (a higher
 /// number came before), damaged ones.
 fn receive(port: u16, count: u64, idle_ms: u64, meter: &Meter) -> Outcome {
-    let socket = Fd::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    let socket = Fd::socket(libc::AF_INET6, libc::SOCK_DGRAM, 0)?;
+    socket.set_option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
     socket.set_option(libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
-    socket.bind(&socket_address(Ipv4Addr::UNSPECIFIED, port))?;
+    let anywhere = SocketAddress::new(Ipv6Addr::UNSPECIFIED.into(), port);
+    socket.bind(anywhere.as_bytes())?;
     let mut arrivals = Arrivals::new(count);
     let mut buffer = [0; 2048];
     let mut last = clock::monotonic_ms();
     meter.set(READY_SLOT, 1);
     while arrivals.distinct < count && !meter.stop_asked() {
         if socket.readable(100)? {
-            let (got, _) = socket.receive(&mut buffer)?;
+            let got = socket.receive(&mut buffer)?;
             arrivals.note(&buffer[..got]);
             last = clock::monotonic_ms();
         } else if clock::monotonic_ms() - last > idle_ms {
