@@ -149,18 +149,25 @@ fn directory(variable: &str) -> Option<PathBuf> {
 /// `$WEFT_KERNEL`, or what was fetched into the cache directory.
 fn kernels() -> anyhow::Result<Vec<PathBuf>> {
     if let Some(given) = env::var_os("WEFT_KERNEL").filter(|value| !value.is_empty()) {
-        let given = given.to_string_lossy().into_owned();
-        let paths = given.split(',').map(str::trim).filter(|p| !p.is_empty());
-        return Ok(paths
-            .map(PathBuf::from)
-            .map(|p| if p.is_dir() { p.join("kernel") } else { p })
-            .collect());
+        return Ok(kernels_named(&given.to_string_lossy()));
     }
     let cache = directory("XDG_CACHE_HOME").or_else(|| Some(directory("HOME")?.join(".cache")));
     match cache.map(|cache| cache.join("weft/kernels")) {
         Some(fetched) if fetched.is_dir() => kernels_below(&fetched),
         _ => Ok(Vec::new()),
     }
+}
+
+/// The kernels of a list of files and of directories that have one, by commas.
+fn kernels_named(list: &str) -> Vec<PathBuf> {
+    let names = list.split(',').map(str::trim);
+    let paths = names.filter(|name| !name.is_empty()).map(PathBuf::from);
+    paths
+        .map(|path| match path.is_dir() {
+            true => path.join("kernel"),
+            false => path,
+        })
+        .collect()
 }
 
 /// The file `kernel` of each directory in `fetched`, sorted.
@@ -192,6 +199,16 @@ fn build_paths(workspace: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_names_files_and_directories() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = format!("{}, /boot/kernel/kernel,,", folder.path().display());
+        let found = kernels_named(&list);
+        let expected = [folder.path().join("kernel"), "/boot/kernel/kernel".into()];
+        assert_eq!(found, expected);
+        assert!(kernels_named(" ,").is_empty());
+    }
 
     #[test]
     fn every_directory_with_a_kernel_is_found() {
