@@ -184,13 +184,13 @@ fn run_all(
 ) -> Result<Counts> {
     let prefixes = table::prefixes(std::env::var_os("WEFT_RIB").as_deref(), args.full)?;
     std::fs::create_dir_all(&artifacts.output).context("could not make the folder for logs")?;
-    let file = artifacts.output.join("table");
-    table::write(&prefixes, &file)?;
+    let [v4, v6] = ["table-ipv4", "table-ipv6"].map(|name| artifacts.output.join(name));
+    table::write(&prefixes, &v4, &v6)?;
     let plan = runner::Plan {
         artifacts,
         scenarios,
         full: args.full,
-        table: (file, prefixes.len()),
+        tables: [(v4, prefixes.v4.len()), (v6, prefixes.v6.len())],
         output: artifacts.output.clone(),
         backend: args.backend,
         userland,

@@ -14,12 +14,9 @@ use crate::guest::{Error, Guest};
 use crate::image::{KLDS, MODULES, Root};
 use crate::kernel::Kernel;
 use crate::report::{Counts, Report};
-use crate::scenarios::{Context, Scenario, TABLE};
+use crate::scenarios::{Context, Scenario, TABLES};
 use crate::userland::Userland;
 
-/// Memory of the guest, in MiB.
-const MEMORY_MIB: u32 = 1024;
-const MEMORY_FULL_MIB: u32 = 2048;
 /// How much longer everything may take in the long form.
 const FULL_FACTOR: u32 = 10;
 /// How long a guest may take to switch itself off.
@@ -33,8 +30,8 @@ pub struct Plan<'a> {
     pub scenarios: Vec<Scenario>,
     /// True for the long form.
     pub full: bool,
-    /// The table file, and the routes in it.
-    pub table: (PathBuf, usize),
+    /// The table files of IPv4 and IPv6, and the routes in each.
+    pub tables: [(PathBuf, usize); 2],
     /// Where logs and reports go.
     pub output: PathBuf,
     /// What runs the guests.
@@ -128,7 +125,7 @@ impl Plan<'_> {
             guest,
             report,
             artifacts: self.artifacts,
-            routes: self.table.1,
+            routes: [self.tables[0].1, self.tables[1].1],
             full: self.full,
         });
         let usable = match outcome {
@@ -171,11 +168,9 @@ impl Plan<'_> {
             agent: &self.artifacts.agent,
             folder,
             name: group.first().map_or("none", |scenario| scenario.group),
-            memory_mib: if self.full {
-                MEMORY_FULL_MIB
-            } else {
-                MEMORY_MIB
-            },
+            memory_mib: group
+                .first()
+                .map_or(0, |scenario| scenario.memory_mib[usize::from(self.full)]),
             userland: self.userland.as_ref(),
         }
     }
@@ -219,7 +214,9 @@ impl Plan<'_> {
                 root.add(&format!("{KLDS}/{kld}.ko"), &path);
             }
         }
-        root.add(TABLE, &self.table.0);
+        for (place, (file, _)) in TABLES.into_iter().zip(&self.tables) {
+            root.add(place, file);
+        }
         root
     }
 }

@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `weft4` answers as the route table does: for a large table, for small awkward
-//! ones, and while routes change under traffic.
+//! `weft4` and `weft6` answer as the route table does: for a large table, for small
+//! awkward ones, and while routes change under traffic.
 
 use std::time::{Duration, Instant};
 
-use super::{ALGORITHM, Context, PLAIN_ALGORITHM, Scenario, TABLE};
+use super::family::Small;
+use super::{Context, Family, Scenario, V4, V6};
 use crate::guest::Result;
-use crate::image::KLDS;
-use crate::table::GATEWAYS;
 
-pub(super) const SCENARIO: Scenario = Scenario {
-    name: "fib",
+pub(super) const SCENARIO_V4: Scenario = Scenario {
+    name: "fib4",
     group: "network",
     about: "lookups in weft4 equal the route table's, in large and small tables, during changes",
     klds: &["if_epair"],
     limit: Duration::from_secs(240),
-    run,
+    run: |context| run(context, &V4),
+    ..Scenario::ORDINARY
+};
+
+pub(super) const SCENARIO_V6: Scenario = Scenario {
+    name: "fib6",
+    about: "the same of weft6",
+    run: |context| run(context, &V6),
+    ..SCENARIO_V4
 };
 
 /// Addresses of each kind that a check of the large table compares.
@@ -23,201 +30,164 @@ const KEYS: u64 = 20_000;
 const KEYS_FULL: u64 = 1_000_000;
 /// Addresses of each kind that a check of a small table compares.
 const KEYS_SMALL: u64 = 500;
-/// The network on the interface that all gateways are in.
-const NETWORK: &str = "10.200.0";
 
-fn run(context: &mut Context<'_>) -> Result<()> {
-    let pair = set_up_interface(context)?;
+fn run(context: &mut Context<'_>, family: &Family) -> Result<()> {
+    let pair = context.set_up_interface(0)?;
     context.load_weft()?;
-    small_tables(context)?;
-    large_table(context)?;
-    refused_unload(context)?;
+    small_tables(context, family)?;
+    large_table(context, family)?;
+    refused_unload(context, family)?;
 
-    // The kernel's own choice for a table of this size.
-    context.guest.set_sysctl(ALGORITHM, "radix4_lockless")?;
+    context.choose("", family, family.stock)?;
     context.unload_weft()?;
-    context.guest.set_sysctl(ALGORITHM, PLAIN_ALGORITHM)?;
-    unload_table(context)?;
+    context.choose("", family, family.plain)?;
+    context.unload_routes("", family, context.some_routes(family))?;
     context.guest.call(&format!("if destroy {pair}")).map(drop)
 }
 
-impl Context<'_> {
-    /// How long it may take to put the table's routes in, or take them out.
-    fn table_limit(&self) -> Duration {
-        Duration::from_secs(60) + Duration::from_millis(2 * self.routes as u64)
-    }
-}
-
-/// One end of an epair with all gateways behind it.
-pub(super) fn set_up_interface(context: &mut Context<'_>) -> Result<String> {
-    // Another scenario may have loaded it; a second load is refused.
-    let _ = context.guest.call(&format!("kld load {KLDS}/if_epair.ko"));
-    let pair = context.guest.line("if create epair")?;
-    context.guest.call(&format!(
-        "each if addr lo0 127.0.0.1/8 -- if up lo0 -- if up {pair}"
-    ))?;
-    let other = format!("{}b", pair.trim_end_matches('a'));
-    context.guest.call(&format!(
-        "each if up {other} -- if addr {pair} {NETWORK}.1/24"
-    ))?;
-    Ok(pair)
-}
-
-pub(super) fn gateway(number: u32) -> String {
-    format!("{NETWORK}.{}", number + 2)
-}
-
-fn gateways() -> String {
-    (0..GATEWAYS).map(gateway).collect::<Vec<_>>().join(",")
-}
+/// What to do, and what the table is like then.
+type Step = (&'static str, String);
 
 /// Each step changes a table of a few routes in a way that has its own code
 /// somewhere: no default route, one, host routes, no way out, several ways.
-fn small_tables(context: &mut Context<'_>) -> Result<()> {
-    context.guest.set_sysctl(ALGORITHM, "weft4")?;
-    let (one, two, three) = (gateway(0), gateway(1), gateway(2));
-    let steps = [
-        ("the interface's own routes", String::new()),
-        ("a default route", format!("route add 0.0.0.0/0 {one}")),
-        ("a route inside it", format!("route add 20.0.0.0/8 {two}")),
-        (
-            "a route inside that",
-            format!("route add 20.1.0.0/16 {three}"),
-        ),
-        ("a host route", format!("route add 20.1.2.3/32 {one}")),
-        (
-            "a host route beside it",
-            format!("route add 20.1.2.2/32 {two}"),
-        ),
-        (
-            "two halves",
-            format!("each route add 64.0.0.0/3 {one} -- route add 96.0.0.0/3 {two}"),
-        ),
-        ("a blackhole", "route add 30.0.0.0/8 blackhole".into()),
-        ("a rejected network", "route add 31.0.0.0/8 reject".into()),
-        (
-            "a hole in the blackhole",
-            format!("route add 30.1.0.0/16 {two}"),
-        ),
-        ("a second way", format!("route add 20.1.0.0/16 {two}")),
-        (
-            "a third way, with weight",
-            format!("route add 20.1.0.0/16 {one} 5"),
-        ),
-        ("one way less", format!("route del 20.1.0.0/16 {three}")),
-        (
-            "another gateway",
-            format!("route change 20.0.0.0/8 {three}"),
-        ),
-        (
-            "a way becomes a blackhole",
-            "route change 20.0.0.0/8 blackhole".into(),
-        ),
-        ("no default route", "route del 0.0.0.0/0".into()),
-        (
-            "the same host route again",
-            format!("each route del 20.1.2.3/32 -- route add 20.1.2.3/32 {two}"),
-        ),
-    ];
+fn small_tables(context: &mut Context<'_>, family: &Family) -> Result<()> {
+    context.choose("", family, family.ours)?;
+    let steps = [growing(family), changing(family), shrinking(family)].concat();
     for (what, command) in steps {
         if !command.is_empty() {
             context.guest.call(&command)?;
         }
-        context.compare_fib("", KEYS_SMALL, &format!("small table: {what}"))?;
+        context.compare("", &[family], KEYS_SMALL, &format!("small table: {what}"))?;
     }
-    let remove = [
-        "20.0.0.0/8",
-        "20.1.2.3/32",
-        "20.1.2.2/32",
-        "64.0.0.0/3",
-        "96.0.0.0/3",
-        "30.0.0.0/8",
-        "31.0.0.0/8",
-        "30.1.0.0/16",
-    ];
-    for prefix in remove {
-        context.guest.call(&format!("route del {prefix}"))?;
-    }
-    for way in [&two, &one] {
-        context
-            .guest
-            .call(&format!("route del 20.1.0.0/16 {way}"))?;
-    }
-    context.compare_fib("", KEYS_SMALL, "small table: all gone again")
-}
-
-/// Puts the table's routes in, with the kernel's plain algorithm.
-pub(super) fn load_table(context: &mut Context<'_>) -> Result<()> {
-    context.guest.set_sysctl(ALGORITHM, PLAIN_ALGORITHM)?;
-    let limit = context.table_limit();
-    let lines = context
-        .guest
-        .call_within(&format!("route load {TABLE} {}", gateways()), limit)?;
-    let loaded: Vec<usize> = lines[0]
-        .split(' ')
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    context.report.equal(
-        &loaded[..2],
-        &[context.routes, 0],
-        "all routes of the table are in",
-    );
-    context
-        .report
-        .note(&format!("{} routes loaded in {} ms", loaded[0], loaded[2]));
     Ok(())
 }
 
-/// Takes the table's routes out again.
-pub(super) fn unload_table(context: &mut Context<'_>) -> Result<()> {
-    let limit = context.table_limit();
-    context
-        .guest
-        .call_within(&format!("route unload {TABLE}"), limit)
-        .map(drop)
+fn growing(family: &Family) -> Vec<Step> {
+    let small = &family.small;
+    let [one, two, three] = [0, 1, 2].map(|number| family.gateway(number));
+    let add = |prefix: &str, gateway: &str| format!("route add {prefix} {gateway}");
+    vec![
+        ("the interface's own routes", String::new()),
+        ("a default route", add(small.all, &one)),
+        ("a route inside it", add(small.outer, &two)),
+        ("a route inside that", add(small.inner, &three)),
+        ("a host route", add(small.hosts[0], &one)),
+        ("a host route beside it", add(small.hosts[1], &two)),
+        ("an odd length", add(small.odd[0], &one)),
+        ("another odd length", add(small.odd[1], &two)),
+        ("a pair of hosts as one", add(small.odd[2], &one)),
+        (
+            "two halves",
+            format!(
+                "each {} -- {}",
+                add(small.halves[0], &one),
+                add(small.halves[1], &two)
+            ),
+        ),
+        ("a blackhole", add(small.hole[0], "blackhole")),
+        ("a rejected network", add(small.rejected, "reject")),
+        ("a hole in the blackhole", add(small.hole[1], &two)),
+    ]
 }
 
-fn large_table(context: &mut Context<'_>) -> Result<()> {
-    load_table(context)?;
+fn changing(family: &Family) -> Vec<Step> {
+    let Small { inner, outer, .. } = family.small;
+    let [one, two, three] = [0, 1, 2].map(|number| family.gateway(number));
+    let host = family.small.hosts[0];
+    vec![
+        ("a second way", format!("route add {inner} {two}")),
+        (
+            "a third way, with weight",
+            format!("route add {inner} {one} 5"),
+        ),
+        ("one way less", format!("route del {inner} {three}")),
+        ("another gateway", format!("route change {outer} {three}")),
+        (
+            "a way becomes a blackhole",
+            format!("route change {outer} blackhole"),
+        ),
+        (
+            "no default route",
+            format!("route del {}", family.small.all),
+        ),
+        (
+            "the same host route again",
+            format!("each route del {host} -- route add {host} {two}"),
+        ),
+        (
+            "a second way out",
+            format!(
+                "each route add {all} {one} -- route add {all} {two}",
+                all = family.small.all
+            ),
+        ),
+    ]
+}
+
+/// Takes all out again, the outermost first.
+fn shrinking(family: &Family) -> Vec<Step> {
+    let small = &family.small;
+    let [one, two] = [0, 1].map(|number| family.gateway(number));
+    let mut commands = vec![
+        format!("route del {} {one}", small.all),
+        format!("route del {} {two}", small.all),
+        format!("route del {}", small.outer),
+        format!("route del {} {two}", small.inner),
+        format!("route del {} {one}", small.inner),
+    ];
+    let rest = [
+        &small.hosts[..],
+        &small.halves,
+        &small.hole,
+        &[small.rejected],
+        &small.odd,
+    ];
+    commands.extend(
+        rest.concat()
+            .iter()
+            .map(|prefix| format!("route del {prefix}")),
+    );
+    vec![("all gone again", format!("each {}", commands.join(" -- ")))]
+}
+
+fn large_table(context: &mut Context<'_>, family: &Family) -> Result<()> {
+    let count = context.some_routes(family);
+    context.load_routes("", family, &family.gateways(), 0, count)?;
     let start = Instant::now();
-    context.guest.set_sysctl(ALGORITHM, "weft4")?;
-    let chosen = context.guest.sysctl(ALGORITHM)?;
+    context.choose("", family, family.ours)?;
     context
         .report
-        .equal(&chosen.as_str(), &"weft4", "weft4 is selected");
-    context
-        .report
-        .note(&format!("weft4 built in {:?}", start.elapsed()));
+        .note(&format!("{} built in {:?}", family.ours, start.elapsed()));
 
     let keys = if context.full { KEYS_FULL } else { KEYS };
-    context.compare_fib("", keys, "large table")?;
-    changes_under_traffic(context, keys)?;
-    context.compare_fib("", keys, "large table after the changes")
+    context.compare("", &[family], keys, "large table")?;
+    changes_under_traffic(context, family, keys)?;
+    context.compare("", &[family], keys, "large table after the changes")
 }
 
 /// Routes come, move and go in the large table while packets are sent into it and
 /// answers are compared.
-fn changes_under_traffic(context: &mut Context<'_>, keys: u64) -> Result<()> {
+fn changes_under_traffic(context: &mut Context<'_>, family: &Family, keys: u64) -> Result<()> {
+    let ways = [3, 4, 5].map(|number| family.gateway(number)).join(",");
+    let apart = family.small.apart;
+    let (first, _) = apart.split_once('/').unwrap_or((apart, ""));
     let guest = &mut context.guest;
-    let ways = [gateway(3), gateway(4), gateway(5)].join(",");
-    guest.start("flap", &format!("route flap 198.18.0.0/26 64 {ways} 400 0"))?;
-    guest.start("send", "udp send 198.18.0.1 9 1000000 300 4096")?;
+    guest.start("flap", &format!("route flap {apart} 64 {ways} 400 0"))?;
+    guest.start("send", &format!("udp send {first} 9 1000000 300 4096"))?;
     let start = Instant::now();
     let mut round = 0;
     while round < 3 || (!enough_went_on(context)? && start.elapsed() < Duration::from_secs(60)) {
         round += 1;
-        context.compare_fib(
-            "",
-            keys / 4,
-            &format!("large table during changes, round {round}"),
-        )?;
+        let what = format!("large table during changes, round {round}");
+        context.compare("", &[family], keys / 4, &what)?;
     }
     let flaps = context.guest.stop("flap")?;
     let sent = context.guest.stop("send")?;
     context.report.check(
-        flaps.len() == 4 && flaps[0] > 20 && flaps[1] > 20 && flaps[2] == flaps[0] && flaps[3] == 0,
+        matches!(flaps[..], [added, changed, deleted, 0, _]
+            if added > 20 && changed > 20 && deleted == added),
         "routes were added, moved and deleted meanwhile",
-        format_args!("added, changed, deleted, errors: {flaps:?}"),
+        format_args!("added, changed, deleted, errors, ms: {flaps:?}"),
     );
     context.report.check(
         sent.first().is_some_and(|&count| count > 20),
@@ -238,28 +208,25 @@ fn enough_went_on(context: &mut Context<'_>) -> Result<bool> {
     Ok(past(&flaps, 0) && past(&flaps, 1) && past(&sent, 0))
 }
 
-/// While a FIB uses `weft4` the module must stay, and say why.
-fn refused_unload(context: &mut Context<'_>) -> Result<()> {
+/// While a FIB uses the algorithm the module must stay, and say why.
+fn refused_unload(context: &mut Context<'_>, family: &Family) -> Result<()> {
     context.guest.clear_messages()?;
     let why = context.guest.refused("kld unload weft.ko")?;
     context.report.check(
         why.starts_with("EBUSY"),
-        "unload is refused while weft4 is in use",
+        "unload is refused while the algorithm is in use",
         &why,
     );
     let messages = context.guest.messages()?;
     let reasons = messages
         .iter()
-        .filter(|line| line.starts_with("weft") && line.contains("weft4"))
+        .filter(|line| line.starts_with("weft") && line.contains(family.ours))
         .count();
     context.report.check(
         reasons == 1,
         "one line says what is in use",
         messages.join("\n"),
     );
-    context.compare_fib(
-        "",
-        KEYS_SMALL,
-        "weft4 still answers after the refused unload",
-    )
+    let what = "still right after the refused unload";
+    context.compare("", &[family], KEYS_SMALL, what)
 }

@@ -11,9 +11,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "load",
     group: "modules",
     about: "loads and unloads again and again, describes its sysctls, leaves no memory behind",
-    klds: &[],
-    limit: Duration::from_secs(120),
     run,
+    ..Scenario::ORDINARY
 };
 
 /// Loads in a row.

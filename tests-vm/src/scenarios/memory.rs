@@ -4,16 +4,23 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ALGORITHM, Context, PLAIN_ALGORITHM, Scenario, fib};
+use super::{Context, Family, Scenario, V4, V6};
 use crate::guest::Result;
 
-pub(super) const SCENARIO: Scenario = Scenario {
-    name: "memory",
+pub(super) const SCENARIO_V4: Scenario = Scenario {
+    name: "memory4",
     group: "network",
     about: "without memory for a new table or a change, the old state answers",
     klds: &["if_epair"],
-    limit: Duration::from_secs(120),
-    run,
+    run: |context| run(context, &V4),
+    ..Scenario::ORDINARY
+};
+
+pub(super) const SCENARIO_V6: Scenario = Scenario {
+    name: "memory6",
+    about: "the same of IPv6",
+    run: |context| run(context, &V6),
+    ..SCENARIO_V4
 };
 
 const LIMIT: &str = "net.weft.fib.bytes_limit";
@@ -29,37 +36,36 @@ const BETWEEN_BUILDS: u64 = BUILD_LIMIT / 2;
 const BUILDS: u32 = 8;
 /// Host routes that do not fit into what is left of a slab.
 const MORE: u32 = 2_000;
-/// A destination that the flapping routes do not touch.
-const KNOWN: &str = "203.0.113.9";
 
-fn run(context: &mut Context<'_>) -> Result<()> {
-    let pair = fib::set_up_interface(context)?;
+fn run(context: &mut Context<'_>, family: &Family) -> Result<()> {
+    let pair = context.set_up_interface(0)?;
     context.load_weft()?;
-    fib::load_table(context)?;
-    let gateway = fib::gateway(1);
+    let count = context.some_routes(family);
+    context.load_routes("", family, &family.gateways(), 0, count)?;
+    let (gateway, known) = (family.gateway(1), family.small.apart);
     context
         .guest
-        .call(&format!("route add 203.0.113.0/24 {gateway}"))?;
-    while_built(context)?;
-    while_growing(context)?;
+        .call(&format!("route add {known} {gateway}"))?;
+    while_built(context, family)?;
+    while_growing(context, family)?;
 
     context.guest.set_sysctl(LIMIT, 0)?;
-    context.guest.set_sysctl(ALGORITHM, PLAIN_ALGORITHM)?;
+    context.choose("", family, family.plain)?;
     context.unload_weft()?;
-    context.guest.call("route del 203.0.113.0/24")?;
-    fib::unload_table(context)?;
+    context.guest.call(&format!("route del {known}"))?;
+    context.unload_routes("", family, count)?;
     context.guest.call(&format!("if destroy {pair}")).map(drop)
 }
 
 /// A table that does not fit is left to the algorithm that has it.
-fn while_built(context: &mut Context<'_>) -> Result<()> {
+fn while_built(context: &mut Context<'_>, family: &Family) -> Result<()> {
     let failures = context.guest.number(&format!("sysctl get {FAILURES}"))?;
     context.guest.set_sysctl(LIMIT, BUILD_LIMIT)?;
-    refused_build(context)?;
-    let chosen = context.guest.sysctl(ALGORITHM)?;
+    refused_build(context, family)?;
+    let chosen = context.guest.sysctl(family.algorithm)?;
     context.report.equal(
-        &chosen.as_str(),
-        &PLAIN_ALGORITHM,
+        chosen.as_str(),
+        family.plain,
         "the algorithm before it keeps the table",
     );
     let now = context.guest.number(&format!("sysctl get {FAILURES}"))?;
@@ -67,7 +73,7 @@ fn while_built(context: &mut Context<'_>) -> Result<()> {
         .report
         .check(now > failures, "the failure is counted", now);
     for _ in 0..BUILDS {
-        refused_build(context)?;
+        refused_build(context, family)?;
     }
     let held = held_at_rest(context)?;
     context.report.check(
@@ -78,10 +84,10 @@ fn while_built(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn refused_build(context: &mut Context<'_>) -> Result<()> {
+fn refused_build(context: &mut Context<'_>, family: &Family) -> Result<()> {
     let refused = context
         .guest
-        .refused(&format!("sysctl set {ALGORITHM} weft4"))?;
+        .refused(&format!("sysctl set {} {}", family.algorithm, family.ours))?;
     context.report.check(
         refused.starts_with("EINVAL"),
         "a table that does not fit is refused",
@@ -107,18 +113,20 @@ fn held_at_rest(context: &mut Context<'_>) -> Result<u64> {
 }
 
 /// A table that cannot grow answers as it did, and is rebuilt when it can.
-fn while_growing(context: &mut Context<'_>) -> Result<()> {
+fn while_growing(context: &mut Context<'_>, family: &Family) -> Result<()> {
     context.guest.set_sysctl(LIMIT, 0)?;
-    context.guest.set_sysctl(ALGORITHM, "weft4")?;
+    context.choose("", family, family.ours)?;
     let held = context.guest.number("sysctl get net.weft.fib.bytes")?;
     let failures = context.guest.number(&format!("sysctl get {FAILURES}"))?;
-    let before = context.guest.line(&format!("route get {KNOWN}"))?;
+    let apart = family.small.apart;
+    let (known, _) = apart.split_once('/').unwrap_or((apart, ""));
+    let before = context.guest.line(&format!("route get {known}"))?;
     context.guest.set_sysctl(LIMIT, held)?;
-    let gateway = fib::gateway(2);
+    let gateway = family.gateway(2);
     let mut added = 0;
     while added < MORE && context.guest.number(&format!("sysctl get {FAILURES}"))? == failures {
         let batch: Vec<String> = (added..added + 50)
-            .map(|n| format!("route add 198.51.{}.{}/32 {gateway}", n / 250, n % 250 + 1))
+            .map(|n| format!("route add {} {gateway}", family.host(n)))
             .collect();
         context.guest.each(&batch)?;
         added += 50;
@@ -129,21 +137,20 @@ fn while_growing(context: &mut Context<'_>) -> Result<()> {
         "growing past the limit is counted",
         format_args!("after {added} routes"),
     );
-    let after = context.guest.line(&format!("route get {KNOWN}"))?;
+    let after = context.guest.line(&format!("route get {known}"))?;
     context
         .report
         .equal(&after, &before, "a known destination is routed as before");
 
     context.guest.set_sysctl(LIMIT, 0)?;
-    context
-        .guest
-        .call(&format!("route add 198.51.99.1/32 {gateway}"))?;
-    context.compare_fib("", KEYS, "with memory again, all answers are right")?;
-    context.guest.call("route del 198.51.99.1/32")?;
-    for n in 0..added {
-        context
-            .guest
-            .call(&format!("route del 198.51.{}.{}/32", n / 250, n % 250 + 1))?;
-    }
-    context.compare_fib("", KEYS, "and they stay right")
+    let last = family.host(MORE);
+    context.guest.call(&format!("route add {last} {gateway}"))?;
+    let what = "with memory again, all answers are right";
+    context.compare("", &[family], KEYS, what)?;
+    context.guest.call(&format!("route del {last}"))?;
+    let removals: Vec<String> = (0..added)
+        .map(|n| format!("route del {}", family.host(n)))
+        .collect();
+    context.guest.each(&removals)?;
+    context.compare("", &[family], KEYS, "and they stay right")
 }

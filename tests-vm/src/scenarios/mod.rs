@@ -3,19 +3,26 @@
 //! here what it needs. Scenarios of one group share a boot, in this order, and each
 //! leaves the guest as it found it.
 
+mod checker;
+mod churn;
+mod family;
 mod fib;
+mod fibs;
 mod forward;
 mod load;
 mod memory;
 mod refuse;
 mod show;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use family::{Family, V4, V6};
 
 use crate::Artifacts;
-use crate::guest::{Guest, Result};
-use crate::image::MODULES;
+use crate::guest::{Error, Guest, Result};
+use crate::image::{KLDS, MODULES};
 use crate::report::Report;
+use crate::table::EVERYDAY;
 
 /// What a scenario may use.
 pub struct Context<'a> {
@@ -25,8 +32,8 @@ pub struct Context<'a> {
     pub report: &'a mut Report,
     /// The modules under test.
     pub artifacts: &'a Artifacts,
-    /// Routes in the table file.
-    pub routes: usize,
+    /// Routes in the table files of IPv4 and IPv6.
+    pub routes: [usize; 2],
     /// True for the long form.
     pub full: bool,
 }
@@ -44,28 +51,45 @@ pub struct Scenario {
     pub klds: &'static [&'static str],
     /// How long it may take on a translated CPU; ten times that with `--full`.
     pub limit: Duration,
+    /// Memory of the guest in MiB, everyday and with `--full`. A group has that of its
+    /// first scenario.
+    pub memory_mib: [u32; 2],
     /// The test. An error breaks it off and counts as a failed check.
     pub run: fn(&mut Context<'_>) -> Result<()>,
 }
 
+impl Scenario {
+    /// What most scenarios have in common.
+    const ORDINARY: Self = Self {
+        name: "",
+        group: "",
+        about: "",
+        klds: &[],
+        limit: Duration::from_secs(120),
+        memory_mib: [1024, 2048],
+        run: |_| Ok(()),
+    };
+}
+
 /// All scenarios.
-pub const ALL: [Scenario; 5] = [
+pub const ALL: [Scenario; 10] = [
     load::SCENARIO,
     refuse::SCENARIO,
-    fib::SCENARIO,
-    memory::SCENARIO,
+    fib::SCENARIO_V4,
+    fib::SCENARIO_V6,
+    fibs::SCENARIO,
+    churn::SCENARIO,
+    checker::SCENARIO,
+    memory::SCENARIO_V4,
+    memory::SCENARIO_V6,
     forward::SCENARIO,
 ];
 
 /// What `cargo xtask run` shows.
 pub const TOUR: [Scenario; 2] = [show::SCENARIO, forward::SCENARIO];
 
-/// Where the table file is in the guest.
-pub const TABLE: &str = "/tables/ipv4";
-/// The kernel's algorithm that takes single changes cheaply: the others are rebuilt
-/// whole, which makes loading a table by single routes take for ever.
-const PLAIN_ALGORITHM: &str = "radix4";
-const ALGORITHM: &str = "net.route.algo.inet.algo";
+/// Where the table files are in the guest: IPv4's and IPv6's.
+pub const TABLES: [&str; 2] = [V4.table, V6.table];
 
 impl Context<'_> {
     /// Loads `weft.ko`.
@@ -78,10 +102,11 @@ impl Context<'_> {
     /// Unloads `weft.ko` and checks that it holds nothing any more.
     fn unload_weft(&mut self) -> Result<()> {
         self.guest
-            .call_within("kld unload weft.ko", Duration::from_secs(30))?;
+            .call_within("kld unload weft.ko", Duration::from_secs(60))?;
         self.nothing_held()
     }
 
+    /// Checks that no memory type or zone of the module has anything in use.
     fn nothing_held(&mut self) -> Result<()> {
         let held = self.guest.memory_held("weft")?;
         self.report
@@ -89,19 +114,126 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Compares `keys` addresses of both kinds in a FIB (`place` is a command's
-    /// prefix, such as `in mid`), and notes whether all answers were right.
-    fn compare_fib(&mut self, place: &str, keys: u64, what: &str) -> Result<()> {
-        let limit = Duration::from_secs(60) + Duration::from_micros(keys * 100);
+    /// Loads a module of the kernel's. Another scenario may have loaded it; then
+    /// that is as good.
+    fn load_kld(&mut self, name: &str) -> Result<()> {
+        match self.guest.call(&format!("kld load {KLDS}/{name}.ko")) {
+            Err(Error::Failed { why, .. }) if why.starts_with("EEXIST") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Has the FIB of `place` use an algorithm. `place` is a command's prefix, such
+    /// as `in mid` or `fib 3`, with a space behind it, or nothing.
+    fn choose(&mut self, place: &str, family: &Family, algorithm: &str) -> Result<()> {
+        let name = family.algorithm;
+        let limit = Duration::from_secs(120);
+        self.guest
+            .call_within(&format!("{place}sysctl set {name} {algorithm}"), limit)?;
+        let chosen = self.guest.line(&format!("{place}sysctl get {name}"))?;
+        let what = format!("{place}{algorithm} is selected");
+        self.report.equal(chosen.as_str(), algorithm, &what);
+        Ok(())
+    }
+
+    /// Compares `keys` addresses of both kinds in a FIB with the route table, for
+    /// the families named, which must be those that the module serves there; and
+    /// notes whether all answers were right.
+    fn compare(&mut self, place: &str, families: &[&Family], keys: u64, what: &str) -> Result<()> {
+        let limit = Duration::from_secs(60) + Duration::from_micros(keys * 200);
         let command = format!("{place}sysctl set net.weft.fib.check {keys}");
         let outcome = self.guest.call_within(&command, limit);
-        let compared = self
-            .guest
-            .number(&format!("{place}sysctl get net.weft.fib.check_compared"))?;
-        let wrong = self
-            .guest
-            .number(&format!("{place}sysctl get net.weft.fib.check_mismatches"))?;
-        self.report.equal(&(compared, wrong), &(2 * keys, 0), what);
+        for family in families {
+            let mut counts = [0; 2];
+            for (count, name) in counts.iter_mut().zip(family.check) {
+                *count = self.guest.number(&format!("{place}sysctl get {name}"))?;
+            }
+            let what = format!("{}: {what}", family.name);
+            self.report.equal(&counts, &[2 * keys, 0], &what);
+        }
         outcome.map(drop)
     }
+
+    /// Routes of a family's table that a scenario loads if it does not want all.
+    fn some_routes(&self, family: &Family) -> usize {
+        EVERYDAY[family.number].min(self.routes[family.number])
+    }
+
+    /// Puts `count` routes of a table in, with the plain algorithm, into the FIB of `place`.
+    fn load_routes(
+        &mut self,
+        place: &str,
+        family: &Family,
+        gateways: &str,
+        variant: u32,
+        count: usize,
+    ) -> Result<()> {
+        self.choose(place, family, family.plain)?;
+        let table = family.table;
+        let command = format!("{place}route load {table} {gateways} {variant} {count}");
+        let lines = self.guest.call_within(&command, limit_for(count))?;
+        let numbers = lines[0].split(' ').map(str::parse);
+        let loaded: Vec<usize> = numbers
+            .collect::<std::result::Result<_, _>>()
+            .unwrap_or_default();
+        self.report.equal(
+            &loaded[..2.min(loaded.len())],
+            &[count, 0],
+            &format!("{place}{}: all routes of the table are in", family.name),
+        );
+        self.report.note(&format!(
+            "{place}{}: routes, errors, milliseconds: {}",
+            family.name,
+            lines.join(" ")
+        ));
+        Ok(())
+    }
+
+    /// Takes the routes out again that [`Context::load_routes`] put in.
+    fn unload_routes(&mut self, place: &str, family: &Family, count: usize) -> Result<()> {
+        let command = format!("{place}route unload {} {count}", family.table);
+        self.guest.call_within(&command, limit_for(count)).map(drop)
+    }
+
+    /// One end of an epair with all gateways of both families behind it; `at` is 0 or 1.
+    fn set_up_interface(&mut self, at: usize) -> Result<String> {
+        self.load_kld("if_epair")?;
+        let pair = self.guest.line("if create epair")?;
+        let other = format!("{}b", pair.trim_end_matches('a'));
+        let (v4, v6) = (V4.interface(at), V6.interface(at));
+        // Detection of duplicates would keep the address from use for a while.
+        self.guest.each(&[
+            "sysctl set net.inet6.ip6.dad_count 0".into(),
+            "if addr lo0 127.0.0.1/8".into(),
+            "if up lo0".into(),
+            format!("if up {pair}"),
+            format!("if up {other}"),
+            format!("if addr {pair} {v4}"),
+            format!("if addr {pair} {v6}"),
+        ])?;
+        Ok(pair)
+    }
+
+    /// Waits until the module serves `wanted` tables; a dead jail's network stack goes
+    /// when its last reference does, which may take a moment.
+    fn wait_for_tables(&mut self, wanted: u64, what: &str) -> Result<()> {
+        let start = Instant::now();
+        let mut found = self.tables()?;
+        while found != wanted && start.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(100));
+            found = self.tables()?;
+        }
+        self.report.equal(&found, &wanted, what);
+        Ok(())
+    }
+
+    /// Route tables that the module serves, over all network stacks.
+    fn tables(&mut self) -> Result<u64> {
+        self.guest.number("sysctl get net.weft.fib.tables")
+    }
+}
+
+/// How long it may take to put so many routes in, or take them out.
+fn limit_for(routes: usize) -> Duration {
+    Duration::from_secs(60) + Duration::from_millis(2 * routes as u64)
 }

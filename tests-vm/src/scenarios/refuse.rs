@@ -12,9 +12,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "refuse",
     group: "modules",
     about: "modules of the wrong version, wrong options, or cut short are refused with a reason",
-    klds: &[],
     limit: Duration::from_secs(60),
     run,
+    ..Scenario::ORDINARY
 };
 
 fn run(context: &mut Context<'_>) -> Result<()> {
