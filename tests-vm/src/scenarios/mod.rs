@@ -12,6 +12,7 @@ mod forward;
 mod load;
 mod memory;
 mod refuse;
+mod sharing;
 mod show;
 
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 10] = [
+pub const ALL: [Scenario; 11] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -83,6 +84,7 @@ pub const ALL: [Scenario; 10] = [
     memory::SCENARIO_V4,
     memory::SCENARIO_V6,
     forward::SCENARIO,
+    sharing::SCENARIO,
 ];
 
 /// What `cargo xtask run` shows.
