@@ -10,6 +10,7 @@
 //! | the heap        | the blocks that pages and rows are in, and their numbers      | `heap.rs`   |
 //! | a [`Key`]       | an address of IPv4 or IPv6, and how it is taken to pieces     | `key.rs`    |
 //! | a sweep         | the way from sorted routes to pages                           | `sweep.rs`  |
+//! | [`classes`]     | what next hops are called, alike in all FIBs                  | `classes/mod.rs` |
 //! | [`Weight`]      | what a table holds of its own, and of what is shared          | `weigh.rs`  |
 //! | a place         | from where readers take a block's number; what they may still be in | `retire.rs` |
 //! | [`Routes`]      | the routing information base, which a change asks             | `table.rs` |
