@@ -22,7 +22,9 @@ type StepStore = Store<StepMemory, ByHand, Mutex<()>>;
 type StepTable<'s, K> = Table<'s, K, StepMemory, ByHand, Mutex<()>>;
 
 /// FIBs of each family.
-const FIBS: usize = 3;
+const FIBS: usize = 4;
+/// The largest class of each, for IPv4; those of IPv6 are all like the last.
+const MOST: [u32; FIBS] = [127, 127, 32_767, (1 << 20) - 1];
 
 /// Which of the FIBs: those of IPv4, then those of IPv6.
 #[derive(Clone, Copy, Debug)]
@@ -131,10 +133,8 @@ pub(crate) fn run(bytes: &mut Unstructured<'_>) -> Result<()> {
     let around = Around::default();
     let (memory, grace) = (around.memory.clone(), around.grace.clone());
     let store = Store::new(memory, grace, Mutex::new(()), 1).unwrap();
-    let mut four: [Fib<'_, u32>; FIBS] = Default::default();
-    let mut six: [Fib<'_, u128>; FIBS] = Default::default();
-    // One of each family with many classes.
-    (four[0].many, six[0].many) = (true, true);
+    let mut four = MOST.map(Fib::<u32>::new);
+    let mut six = [MOST[FIBS - 1]; FIBS].map(Fib::<u128>::new);
     while !bytes.is_empty() {
         let step = Step::next(bytes)?;
         around.elsewhere(&store, step);
@@ -248,25 +248,33 @@ impl Around {
 }
 
 /// A FIB: its routes, and its table, if there is one now.
-#[derive(Default)]
 struct Fib<'s, K: Key> {
     table: Option<StepTable<'s, K>>,
     rib: Rib<K>,
-    many: bool,
+    /// The largest class that the table takes.
+    most: u32,
 }
 
 impl<'s, K: Key> Fib<'s, K> {
+    fn new(most: u32) -> Self {
+        Self {
+            table: None,
+            rib: Rib::default(),
+            most,
+        }
+    }
+
     /// Does a step, if it is for this FIB, which is number `at`.
     fn step(&mut self, store: &'s StepStore, around: &Around, at: usize, step: Step) {
         match step {
             Step::Change(Which(which), place, class) if which == at => {
-                self.change(store, around, place.prefix(), class.of(self.most()));
+                self.change(store, around, place.prefix(), class.of(self.most));
             }
             Step::ChangeNth(Which(which), nth, class) if which == at => {
                 let routes = &self.rib.naive.routes;
                 let nth = usize::from(nth) % routes.len().max(1);
                 if let Some(&route) = routes.keys().nth(nth) {
-                    self.change(store, around, route, class.of(self.most()));
+                    self.change(store, around, route, class.of(self.most));
                 }
             }
             Step::LookUp(Which(which), place) if which == at => {
@@ -280,21 +288,8 @@ impl<'s, K: Key> Fib<'s, K> {
         }
     }
 
-    /// The largest class that the table takes.
-    fn most(&self) -> u32 {
-        if K::BITS == 32 && !self.many {
-            32_767
-        } else {
-            (1 << 20) - 1
-        }
-    }
-
     fn empty_table(&self, store: &'s StepStore) -> std::result::Result<StepTable<'s, K>, FibError> {
-        if self.many {
-            Table::with_many_classes(store)
-        } else {
-            Table::new(store)
-        }
+        Table::for_classes(store, self.most)
     }
 
     /// Makes the table, if there is none.
@@ -358,14 +353,14 @@ impl<'s, K: Key> Fib<'s, K> {
         let before = self.rib.naive.routes.get(&(prefix, len)).copied();
         let before = before.unwrap_or(0);
         match self.tell(prefix, len, class) {
-            Ok(()) => assert!(class <= self.most(), "class {class} was taken"),
+            Ok(()) => assert!(class <= self.most, "class {class} was taken"),
             Err(FibError::OutOfMemory) => {
                 around.excuse();
                 self.rib.set(prefix, len, before);
                 self.compare_all();
                 self.rib.set(prefix, len, class);
                 // The kernel makes the table anew; it may be tried again as well.
-                if around.memory.host.calls().is_multiple_of(2) && class <= self.most() {
+                if around.memory.host.calls().is_multiple_of(2) && class <= self.most {
                     self.tell_all(around);
                 }
                 return self.change_with_memory(prefix, len, (before, class));
@@ -391,7 +386,7 @@ impl<'s, K: Key> Fib<'s, K> {
 
     /// A change was refused for its class: the route is as before.
     fn refused(&mut self, prefix: K, len: u8, (before, class): (u32, u32), fault: FibError) {
-        let most = self.most();
+        let most = self.most;
         assert_eq!(fault, FibError::ClassRange { class, most });
         assert!(class > most);
         self.rib.set(prefix, len, before);
@@ -429,11 +424,7 @@ impl<'s, K: Key> Fib<'s, K> {
         }
         around.settle(store);
         let before = store.figures();
-        let mut fresh = if self.many {
-            Table::with_many_classes(store).unwrap()
-        } else {
-            Table::new(store).unwrap()
-        };
+        let mut fresh = Table::for_classes(store, self.most).unwrap();
         self.rib.dump(&mut fresh).unwrap();
         around.settle(store);
         let after = store.figures();
