@@ -103,6 +103,13 @@ impl Context<'_> {
             .map(drop)
     }
 
+    /// Loads the `weft.ko` that has `net.weft.test`.
+    fn load_weft_for_tests(&mut self) -> Result<()> {
+        self.guest
+            .call(&format!("kld load {MODULES}/test/weft.ko"))
+            .map(drop)
+    }
+
     /// Unloads `weft.ko` and checks that it holds nothing any more.
     fn unload_weft(&mut self) -> Result<()> {
         self.guest
