@@ -7,7 +7,6 @@
 //! | a buffer         | header, tags, headroom and data, in one of a few sizes      | `layout.rs` |
 //! | [`Meta`]         | what was parsed of it, or is asked for                      | `meta.rs`   |
 //! | a [`Tag`]        | typed data that travels along, in the kernel's own format   | `tag.rs`    |
-//! | lent             | in the platform's hands, as a packet of its own kind         | `lent.rs`   |
 //! | a body           | a chain of the platform's that a packet carries, uncopied   | `body.rs`   |
 //! | a [`Batch`]      | packets in order, the unit of work                          | `batch.rs`  |
 //! | a [`Pool`]       | where packets come from and go back to                      | `pool.rs`   |
@@ -53,8 +52,6 @@ mod depot;
 mod figures;
 #[allow(unsafe_code)]
 mod layout;
-#[allow(unsafe_code)]
-mod lent;
 mod meta;
 #[allow(unsafe_code, clippy::module_inception)]
 mod packet;
@@ -76,7 +73,6 @@ pub use cache::BUNDLE;
 pub use cpus::Cpus;
 pub use figures::{ClassFigures, PoolFigures};
 pub use layout::{CLASSES, EMBEDDED, ENGINE_FROM, ENGINE_TO, HEADROOM, LINE, LONGEST, STRIDES};
-pub use lent::{Lent, data_released};
 pub use meta::{Flags, HashKind, Meta, Segmentation};
 pub use packet::{CopyError, Packet, Shared, State, Writable};
 pub use pool::{Pool, StillOut};

@@ -168,21 +168,6 @@ impl<S: State> Packet<S> {
             if !(*header).refs.release() {
                 return false;
             }
-            self.end_last()
-        }
-    }
-
-    /// Gives up what the packet carries, its tags and its data. Whether the buffer is
-    /// free now.
-    ///
-    /// # Safety
-    ///
-    /// Nobody has a reference to the data, nor uses the packet afterwards.
-    #[inline]
-    pub(super) unsafe fn end_last(&self) -> bool {
-        // SAFETY: as the caller says, all of it is his.
-        unsafe {
-            let header = self.header();
             if let Some(Chain { at, ops }) = (*header).hot.extent.chain {
                 ops.free(at);
             }
