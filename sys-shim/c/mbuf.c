@@ -102,6 +102,8 @@ weft_shim_mbuf_embedded(struct mbuf *m, m_ext_free_t *release,
 	    m->m_ext.ext_type != EXT_EXTREF || m->m_ext.ext_free != release ||
 	    m->m_next != NULL || m->m_nextpkt != NULL ||
 	    *m->m_ext.ext_cnt != 1 || m->m_ext.ext_arg1 != m ||
+	    m->m_data < m->m_ext.ext_buf || m->m_data + m->m_len >
+	    m->m_ext.ext_buf + m->m_ext.ext_size ||
 	    (m->m_pkthdr.csum_flags & CSUM_SND_TAG) != 0)
 		return (false);
 	storage->start = m->m_ext.ext_buf;

@@ -17,8 +17,8 @@ use core::slice;
 
 use weft_bindings::kernel as c;
 use weft_engine::packet::{
-    AllocError, ChainOps, EMBEDDED, ENGINE_FROM, ENGINE_TO, Flags, HashKind, Lent, Meta, Packet,
-    Segmentation, Shared, Writable, data_released,
+    AllocError, ChainOps, EMBEDDED, ENGINE_FROM, ENGINE_TO, Flags, HashKind, Meta, Packet,
+    Segmentation, Shared, State, Writable, end_of_data,
 };
 
 const _: () = assert!(c::WEFT_EMBEDDED as usize == EMBEDDED);
@@ -119,38 +119,41 @@ impl Mbuf {
     }
 
     /// Fills in the mbuf that is in the packet's buffer.
-    fn embed(packet: Packet<Writable>) -> Option<Self> {
-        let lent = packet.lend();
-        let mbuf = lent.buffer.cast::<c::mbuf>();
-        // SAFETY: the room for it is in the buffer, which the packet had alone.
+    fn embed(mut packet: Packet<Writable>) -> Option<Self> {
+        let storage = storage(&packet);
+        let mbuf = packet.embedded().cast::<c::mbuf>();
+        // SAFETY: the room for it is in the buffer, which the packet has alone; from here
+        // on the reference to the data is the mbuf's.
         unsafe {
-            if c::weft_shim_mbuf_embed(mbuf.as_ptr(), &storage(&lent)) != 0 {
-                drop(Packet::<Writable>::take_back(lent));
+            if c::weft_shim_mbuf_embed(mbuf.as_ptr(), &storage) != 0 {
                 return None;
             }
-            c::weft_shim_mbuf_set_tags(mbuf.as_ptr(), lent.tags.cast());
+            c::weft_shim_mbuf_set_tags(mbuf.as_ptr(), packet.take_tags().cast());
         }
-        Some(Self { first: mbuf })
+        Some(Self {
+            first: packet.into_raw().cast(),
+        })
     }
 
     /// A packet that is shared as the system's own: an mbuf of its own that refers to
-    /// the packet's data, and must not be written to.
+    /// the packet's data, and must not be written to. Its tags stay behind.
     ///
     /// # Errors
-    /// No mbuf: the packet.
+    /// No mbuf, or the packet carries a chain: the packet.
     pub(crate) fn of_shared(packet: Packet<Shared>) -> Result<Self, Packet<Shared>> {
-        let meta = *packet.meta();
-        let lent = packet.lend();
-        // SAFETY: the reference that was lent goes with the mbuf.
-        unsafe {
-            let mbuf = c::weft_shim_mbuf_refer(&storage(&lent));
-            let Some(first) = NonNull::new(mbuf) else {
-                return Err(Packet::<Shared>::take_back(lent));
-            };
-            let mut mbuf = Self { first };
-            mbuf.set_meta(&meta);
-            Ok(mbuf)
+        if packet.len() != packet.head().len() {
+            return Err(packet);
         }
+        let meta = *packet.meta();
+        // SAFETY: the packet's reference to the data goes with the mbuf.
+        let mbuf = unsafe { c::weft_shim_mbuf_refer(&storage(&packet)) };
+        let Some(first) = NonNull::new(mbuf) else {
+            return Err(packet);
+        };
+        let _ = packet.into_raw();
+        let mut mbuf = Self { first };
+        mbuf.set_meta(&meta);
+        Ok(mbuf)
     }
 
     /// The packet of this module's that this chain is or, in a buffer of `wrapper`'s,
@@ -199,16 +202,12 @@ impl Mbuf {
             }
             let storage = storage.assume_init();
             let tags = c::weft_shim_mbuf_tags(self.raw());
-            let mbuf = self.into_raw();
-            Ok(Packet::<Writable>::take_back(Lent {
-                buffer: mbuf.cast(),
-                start: NonNull::new_unchecked(storage.start.cast()),
-                room: storage.size as usize,
-                data: NonNull::new_unchecked(storage.data.cast()),
-                len: storage.len as usize,
-                refs: NonNull::new_unchecked(storage.refs.cast()),
-                tags: tags.cast(),
-            }))
+            let mut packet = Packet::<Writable>::from_raw(self.into_raw().cast());
+            packet.give_tags(tags.cast());
+            let data = NonNull::new_unchecked(storage.data.cast());
+            // The shim has seen that the data is within the area.
+            let _ = packet.set_data(data, storage.len as usize);
+            Ok(packet)
         }
     }
 }
@@ -220,16 +219,17 @@ impl Drop for Mbuf {
     }
 }
 
-/// What an mbuf is told of a packet that was lent.
-fn storage(lent: &Lent) -> c::weft_mbuf_storage {
+/// What an mbuf is told of a packet's buffer.
+fn storage<S: State>(packet: &Packet<S>) -> c::weft_mbuf_storage {
+    let (start, room) = packet.data_area();
     c::weft_mbuf_storage {
-        buffer: lent.buffer.as_ptr().cast(),
-        start: lent.start.as_ptr().cast(),
-        data: lent.data.as_ptr().cast(),
-        refs: lent.refs.as_ptr(),
+        buffer: packet.embedded().as_ptr().cast(),
+        start: start.as_ptr().cast(),
+        data: packet.head().as_ptr().cast_mut().cast(),
+        refs: packet.refs().as_ptr(),
         release: Some(release),
-        size: lent.room as u32,
-        len: lent.len as u32,
+        size: room as u32,
+        len: packet.head().len() as u32,
     }
 }
 
@@ -239,7 +239,7 @@ unsafe extern "C" fn release(mbuf: *mut c::mbuf) {
     // storage copies that, too.
     unsafe {
         let buffer = NonNull::new_unchecked(c::weft_shim_mbuf_buffer(mbuf));
-        data_released(buffer.cast());
+        end_of_data(buffer.cast());
     }
 }
 
