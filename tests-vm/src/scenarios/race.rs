@@ -39,8 +39,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Each algorithm is measured so often, in turn with the others.
-const ROUNDS: usize = 7;
+/// Each algorithm is measured so often, in turn with the others: everyday, and with
+/// `--full`, where to build a table takes long. Counts differ little between rounds.
+const ROUNDS: [usize; 2] = [7, 3];
 /// Lookups of a measurement.
 const LOOKUPS: u64 = 100_000;
 /// Announced addresses that are looked up again and again; FreeBSD's benchmark takes
@@ -257,14 +258,16 @@ impl Race {
     ) -> Result<()> {
         let family = field.family;
         add_keys(context, field, prefixes)?;
-        for pattern in field.patterns {
-            let mut values = Values::default();
-            for _ in 0..ROUNDS {
-                for &algorithm in [&[family.ours], peers].concat().iter() {
-                    choose(context, family, algorithm)?;
+        let mut values: Vec<Values> = field.patterns.iter().map(|_| Values::default()).collect();
+        for _ in 0..rounds(context) {
+            for &algorithm in [&[family.ours], peers].concat().iter() {
+                choose(context, family, algorithm)?;
+                for (pattern, values) in field.patterns.iter().zip(&mut values) {
                     values.add(algorithm, instructions_a_lookup(context, pattern)?);
                 }
             }
+        }
+        for (pattern, values) in field.patterns.iter().zip(&values) {
             let work = format!("{} lookups, {} keys", family.name, pattern.name);
             let at = At {
                 experiment: "lookup",
@@ -279,7 +282,7 @@ impl Race {
                 unit: INSTRUCTIONS,
                 at,
             };
-            self.note(context, family, peers, &what, &values);
+            self.note(context, family, peers, &what, values);
         }
         Ok(())
     }
@@ -327,7 +330,7 @@ impl Race {
     ) -> Result<()> {
         let (family, others) = (field.family, watched.others);
         let mut values = [Values::default(), Values::default()];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds(context) {
             for &algorithm in [&[family.ours], field.watched].concat().iter() {
                 choose(context, family, algorithm)?;
                 let times = times_until_seen(context, family, watched)?;
@@ -371,12 +374,16 @@ impl Race {
         for &peer in peers {
             let rounds = values.rounds(family.ours, peer);
             let (ours, theirs, ratio, spread) = rounds.result();
+            let percentile = what
+                .at
+                .percentile
+                .map(|percentile| format!(", p{percentile}"));
             let line = format!(
-                "{}, {}, {} routes (p{}): {ours:.0} beside {peer}'s {theirs:.0}, {ratio:.2} times better",
+                "{}, {}{}, {} routes: {ours:.0} beside {peer}'s {theirs:.0}, {ratio:.2} times better",
                 what.work,
                 what.metric,
-                what.at.prefixes,
-                what.at.percentile.unwrap_or(50.0)
+                percentile.unwrap_or_default(),
+                what.at.prefixes
             );
             println!("    {line}");
             context.report.note(&line);
@@ -408,6 +415,10 @@ impl Race {
             format_args!("{outcome:?}"),
         );
     }
+}
+
+fn rounds(context: &Context<'_>) -> usize {
+    ROUNDS[usize::from(context.full)]
 }
 
 fn at(family: &Family) -> At {
