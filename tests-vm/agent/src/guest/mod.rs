@@ -23,3 +23,4 @@ mod sys;
 mod sysctl;
 mod table;
 mod traffic;
+mod visible;
