@@ -12,6 +12,7 @@ mod forward;
 mod load;
 mod memory;
 mod numbering;
+mod packets;
 mod refuse;
 mod sharing;
 mod show;
@@ -74,7 +75,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 12] = [
+pub const ALL: [Scenario; 13] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -87,6 +88,7 @@ pub const ALL: [Scenario; 12] = [
     memory::SCENARIO_V6,
     forward::SCENARIO,
     sharing::SCENARIO,
+    packets::SCENARIO,
 ];
 
 /// What `cargo xtask run` shows.
