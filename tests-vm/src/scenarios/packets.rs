@@ -221,7 +221,23 @@ fn build_routed(context: &mut Context<'_>) -> Result<Ports> {
     ])?;
     let right = ports.pop().unwrap_or_default();
     let left = ports.pop().unwrap_or_default();
+    meet(context, &ROUTED)?;
     Ok(Ports { left, right })
+}
+
+/// Has the neighbours on a way learn each other's addresses: until then they drop
+/// more than a few packets. One that was not ready may miss the first question.
+fn meet(context: &mut Context<'_>, way: &Way) -> Result<()> {
+    for address in way.addresses {
+        let command = format!("{}ping {address} 4 3000", way.from);
+        let answered = context.guest.call_within(&command, LIMIT)?;
+        context.report.check(
+            answered.iter().any(|line| !line.starts_with("0 ")),
+            &format!("{address} answers"),
+            answered.join(" "),
+        );
+    }
+    Ok(())
 }
 
 /// left 10.3.0.1 -- bridge in the host -- 10.3.0.2 right, and likewise fd00:3::/64. All
@@ -248,7 +264,8 @@ fn build_bridge(context: &mut Context<'_>) -> Result<()> {
         "sysctl set net.link.bridge.ipfw 1".into(),
         "sysctl set net.link.bridge.pfil_member 1".into(),
         "sysctl set net.link.bridge.pfil_bridge 1".into(),
-    ])
+    ])?;
+    meet(context, &BRIDGED)
 }
 
 /// Starts a command in the background that waits for packets, and waits until it will
@@ -379,10 +396,10 @@ fn splice(context: &mut Context<'_>, what: &str) -> Result<()> {
         let relayed = context.guest.finish(&format!("relay{family}"), limit)?;
         let received = context.guest.finish(&format!("serve{family}"), limit)?;
         let name = ROUTED.addresses[family];
-        context.report.equal(
-            &relayed,
-            &vec![bytes, 0],
+        context.report.check(
+            matches!(relayed[..], [forth, 0, rest] if forth > bytes / 2 && forth + rest == bytes),
             &format!("{what}: the kernel moved the stream to {name} by itself"),
+            format_args!("bytes forth, back, left behind at the end: {relayed:?}"),
         );
         context.report.equal(
             &received,

@@ -157,13 +157,15 @@ fn expect_end(socket: &Fd) -> Result<(), Failure> {
     }
 }
 
-/// The reply's line: bytes moved forth, and back.
+/// The reply's line: bytes that the kernel moved forth, and back; bytes that it left
+/// behind, which were copied here.
 fn relay(port: u16, to: &SocketAddress, meter: &Meter) -> Outcome {
     let near = accept_one(port, 0, meter)?;
     let far = connect(to)?;
     for (source, sink) in [(&near, &far), (&far, &near)] {
         source.splice_to(sink)?;
     }
+    let mut left_behind = 0;
     for (source, sink) in [(&near, &far), (&far, &near)] {
         // Not readable before the source's end, which also ends the splice.
         while !source.readable(GLANCE_MS)? {
@@ -171,12 +173,29 @@ fn relay(port: u16, to: &SocketAddress, meter: &Meter) -> Outcome {
                 return Err(Failure::new("stopped before the connection ended"));
             }
         }
-        expect_end(source)?;
+        left_behind += copy_rest(source, sink)?;
         match sink.end_sending() {
             // The other side has closed already.
             Err(Errno(libc::ENOTCONN)) => {}
             other => other?,
         }
     }
-    Ok(vec![format!("{} {}", near.spliced()?, far.spliced()?)])
+    let (forth, back) = (near.spliced()?, far.spliced()?);
+    Ok(vec![format!("{forth} {back} {left_behind}")])
+}
+
+/// Copies what is left to the end. A splice ends by itself when the source's end is
+/// known and the sink has no room at that moment, with data still in the source
+/// (`kern/uipc_socket.c`, `so_splice_xfer_data`).
+fn copy_rest(source: &Fd, sink: &Fd) -> Result<u64, Failure> {
+    let mut room = vec![0; 1 << 16];
+    let mut copied = 0;
+    loop {
+        let got = source.read(&mut room)?;
+        if got == 0 {
+            return Ok(copied);
+        }
+        sink.write_all(&room[..got])?;
+        copied += got as u64;
+    }
 }
