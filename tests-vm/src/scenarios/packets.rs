@@ -458,16 +458,17 @@ fn losses(context: &mut Context<'_>, way: &Way) -> Result<()> {
 }
 
 /// A filter that cuts packets into pieces (dummymbuf, of FreeBSD's own tests) before
-/// ours on one interface and after ours on the other.
+/// our hooks: these get chains, and it gets what they made of a packet below.
 fn pulled(context: &mut Context<'_>, ports: &Ports) -> Result<()> {
     let Ports { left, right } = ports;
     let mut rules = String::new();
-    // The kernel takes the headers to be in one piece behind the filters.
-    for (layer, header) in [("inet", 20), ("inet6", 40), ("ethernet", 14)] {
+    for (layer, coming, going) in [("inet", 1, 21), ("inet6", 41, 3), ("ethernet", 15, 13)] {
+        // Never the last, or the kernel would drop the packet: it says of each that it
+        // is another one now, which only a filter behind it takes for "passed".
         context
             .guest
-            .call(&format!("pfil link {layer} dummymbuf {layer}"))?;
-        for (way, port, bytes) in [("in", left, header), ("out", right, header + 7)] {
+            .call(&format!("pfil first {layer} dummymbuf {layer}"))?;
+        for (way, port, bytes) in [("in", left, coming), ("out", right, going)] {
             rules += &format!("{layer} {way} {port} pull-head {bytes}; ");
         }
     }

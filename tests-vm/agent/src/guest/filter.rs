@@ -15,12 +15,12 @@ const PFILIOC_LINK: c_ulong = 0x80c4_5003;
 
 /// `PF_REASS_ENABLED` of `net/pfvar.h`.
 const REASSEMBLE: u32 = 1;
-/// `PFIL_IN | PFIL_OUT` of `net/pfil.h`.
-const BOTH_WAYS: u32 = 0x3_0000;
-/// `PFIL_APPEND`: farther from the wire than those that are there.
-const APPEND: u32 = 0x40_0000;
-/// `PFIL_UNLINK`
-const UNLINK: u32 = 0x80_0000;
+// Flags of `net/pfil.h`. A filter is put nearest to the wire, or with `PFIL_APPEND`
+// farthest from it.
+const PFIL_IN: u32 = 0x1_0000;
+const PFIL_OUT: u32 = 0x2_0000;
+const PFIL_APPEND: u32 = 0x40_0000;
+const PFIL_UNLINK: u32 = 0x80_0000;
 
 /// `pf start` has pf(4) reassemble fragments and, without rules, let everything pass;
 /// `pf stop`.
@@ -50,27 +50,28 @@ struct Link {
 // SAFETY: integers and arrays of integers, without padding.
 unsafe impl Plain for Link {}
 
-/// `pfil link HEAD MODULE RULESET` makes a filter see the packets of `HEAD` (inet,
-/// inet6, ethernet) nearer to the wire than the filters that are there, `append`
-/// instead of `link` farther from it; `unlink` takes it away.
+/// `pfil first HEAD MODULE RULESET` makes a filter see the packets of `HEAD` (inet,
+/// inet6, ethernet) before the others that are there, coming and going;
+/// `pfil unlink HEAD MODULE RULESET` takes it away.
 pub(super) fn pfil(words: &[&str]) -> Outcome {
-    let form = "pfil link|append|unlink HEAD MODULE RULESET";
-    let [verb, head, module, ruleset] = words else {
-        return Err(Failure::usage(form));
+    let (changes, names): (&[u32], &[&str]) = match words {
+        ["first", names @ ..] => (&[PFIL_IN, PFIL_OUT | PFIL_APPEND], names),
+        ["unlink", names @ ..] => (&[PFIL_IN | PFIL_OUT | PFIL_UNLINK], names),
+        _ => (&[], &[]),
     };
-    let flags = match *verb {
-        "link" => BOTH_WAYS,
-        "append" => BOTH_WAYS | APPEND,
-        "unlink" => BOTH_WAYS | UNLINK,
-        _ => return Err(Failure::usage(form)),
+    let [head, module, ruleset] = names else {
+        return Err(Failure::usage("pfil first|unlink HEAD MODULE RULESET"));
     };
-    let mut link = Link {
-        head: name(head)?,
-        module: name(module)?,
-        ruleset: name(ruleset)?,
-        flags,
-    };
-    Fd::open("/dev/pfil", libc::O_RDWR)?.ioctl(PFILIOC_LINK, &mut link)?;
+    let device = Fd::open("/dev/pfil", libc::O_RDWR)?;
+    for &flags in changes {
+        let mut link = Link {
+            head: name(head)?,
+            module: name(module)?,
+            ruleset: name(ruleset)?,
+            flags,
+        };
+        device.ioctl(PFILIOC_LINK, &mut link)?;
+    }
     Ok(vec![])
 }
 
