@@ -12,6 +12,7 @@ mod forward;
 mod load;
 mod memory;
 mod numbering;
+mod packets;
 mod race;
 mod refuse;
 mod sharing;
@@ -84,7 +85,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 13] = [
+pub const ALL: [Scenario; 14] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -97,6 +98,7 @@ pub const ALL: [Scenario; 13] = [
     memory::SCENARIO_V6,
     forward::SCENARIO,
     sharing::SCENARIO,
+    packets::SCENARIO,
     race::SCENARIO,
 ];
 
