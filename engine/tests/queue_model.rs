@@ -33,13 +33,17 @@ mod item;
 #[allow(dead_code)]
 #[path = "../src/queue/ring.rs"]
 mod ring;
+#[allow(dead_code)]
+#[path = "../src/queue/role.rs"]
+mod role;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../src/queue/word.rs"]
 mod word;
 
 use batch::Batch;
 use item::{Item, Ticks};
-use ring::{Berth, Bounds, Enqueued, Left, Refused, Ring, Role};
+use ring::{Berth, Bounds, Enqueued, Refused, Ring};
+use role::{Left, Role};
 use sync::Ordering;
 
 /// The system's memory.
@@ -123,11 +127,10 @@ const BOUNDS: Bounds = Bounds {
 /// Takes out what there is until the role is somebody else's.
 fn drain(mut role: Role<'_, Owner, Out, Heap>) {
     loop {
-        let mut batch = Batch::new();
-        let taken = role.take(&mut batch, 2);
-        let cells = batch.cells();
-        deliver(role.data(), &mut batch);
-        role.done(taken.items, cells, 0);
+        role.take(2);
+        let (out, rest) = role.parts();
+        deliver(out, rest);
+        role.settle(0);
         match role.leave() {
             Left::Empty(_) | Left::Held => return,
             Left::Work(again) => role = again,
@@ -162,7 +165,7 @@ fn send(
     let Enqueued { role, refused, .. } = ring.enqueue(&mut batch, &bounds);
     if let Some(mut role) = role {
         if refused.is_none() && !batch.is_empty() {
-            deliver(role.data(), &mut batch);
+            deliver(role.parts().0, &mut batch);
         }
         drain(role);
     }
@@ -181,7 +184,7 @@ fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
 fn assert_drained(ring: &TestRing, count: usize) {
     assert_eq!(ring.level().items, 0, "something was left in the ring");
     let mut role = ring.enter().expect("somebody has the role still");
-    assert_eq!(role.data().count, count);
+    assert_eq!(role.parts().0.count, count);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! The unit of work: up to 32 items in order, without allocation.
 
 use super::item::Item;
-use super::word::cells_of;
+use super::word::Amount;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -17,12 +17,13 @@ pub const BATCH: usize = 32;
 /// # Invariants
 ///
 /// `raws[first..first + len]` are pointers from [`Item::into_raw`], owned by the batch;
-/// `first + len <= BATCH`. `cells` is the sum of what limits count of them.
+/// `first + len <= BATCH`. `cells` and `bytes` are the sums of theirs.
 pub struct Batch<T: Item> {
     raws: [*mut (); BATCH],
     first: usize,
     len: usize,
     cells: u64,
+    bytes: u64,
     items: PhantomData<T>,
 }
 
@@ -43,6 +44,7 @@ impl<T: Item> Batch<T> {
             first: 0,
             len: 0,
             cells: 0,
+            bytes: 0,
             items: PhantomData,
         }
     }
@@ -65,9 +67,9 @@ impl<T: Item> Batch<T> {
     /// Puts an item behind the others, or gives it back if there are [`BATCH`].
     #[inline]
     pub fn push(&mut self, item: T) -> Result<(), T> {
-        let cells = cells_of(&item);
+        let amount = Amount::of(&item);
         let raw = item.into_raw();
-        if self.push_raw(raw.as_ptr(), cells) {
+        if self.push_raw(raw.as_ptr(), amount) {
             return Ok(());
         }
         // SAFETY: from `into_raw` above, and put nowhere.
@@ -80,7 +82,7 @@ impl<T: Item> Batch<T> {
         let raw = NonNull::new(*self.raws().first()?)?;
         // SAFETY: by the invariant it is owned; it is not counted from here on.
         let item = unsafe { T::from_raw(raw) };
-        self.forget(1, cells_of(&item));
+        self.forget(Amount::of(&item));
         Some(item)
     }
 
@@ -95,30 +97,35 @@ impl<T: Item> Batch<T> {
         }
     }
 
-    /// What limits count of the items, in cells.
-    pub(super) fn cells(&self) -> u64 {
-        self.cells
+    /// What there is.
+    #[inline]
+    pub(super) fn amount(&self) -> Amount {
+        Amount {
+            items: self.len as u64,
+            cells: self.cells,
+            bytes: self.bytes,
+        }
     }
 
-    /// How many of the foremost items are no more than so many and so many cells, and
-    /// what these take.
+    /// The foremost of the items that are no more than so many, and so many cells.
     #[inline]
-    pub(super) fn fitting(&self, items: usize, cells: u64) -> (usize, u64) {
-        if self.len <= items && self.cells <= cells {
-            return (self.len, self.cells);
+    pub(super) fn fitting(&self, items: u64, cells: u64) -> Amount {
+        let all = self.amount();
+        if all.items <= items && all.cells <= cells {
+            return all;
         }
-        let mut sum = 0u64;
-        for (n, &raw) in self.raws().iter().enumerate() {
+        let mut fits = Amount::default();
+        for &raw in self.raws() {
             let Some(raw) = NonNull::new(raw) else { break };
             // SAFETY: owned by the batch; looked at only.
             let item = ManuallyDrop::new(unsafe { T::from_raw(raw) });
-            let next = sum.wrapping_add(cells_of(&*item));
-            if n >= items || next > cells {
-                return (n, sum);
+            let next = fits.plus(Amount::of(&*item));
+            if next.items > items || next.cells > cells {
+                break;
             }
-            sum = next;
+            fits = next;
         }
-        (self.len, sum)
+        fits
     }
 
     /// The items' pointers.
@@ -131,7 +138,7 @@ impl<T: Item> Batch<T> {
     /// Puts a pointer from [`Item::into_raw`], which the batch then owns, behind the
     /// others. False if there is no room.
     #[inline]
-    pub(super) fn push_raw(&mut self, raw: *mut (), cells: u64) -> bool {
+    pub(super) fn push_raw(&mut self, raw: *mut (), amount: Amount) -> bool {
         if self.len == 0 {
             self.first = 0;
         } else if self.first.wrapping_add(self.len) >= BATCH && self.first > 0 {
@@ -144,17 +151,18 @@ impl<T: Item> Batch<T> {
         };
         *place = raw;
         self.len = self.len.wrapping_add(1);
-        self.cells = self.cells.wrapping_add(cells);
+        self.cells = self.cells.wrapping_add(amount.cells);
+        self.bytes = self.bytes.wrapping_add(amount.bytes);
         true
     }
 
-    /// Leaves the foremost items, which take so many cells, to whoever has their pointers
-    /// now.
+    /// Leaves the foremost items, so much of them, to whoever has their pointers now.
     #[inline]
-    pub(super) fn forget(&mut self, items: usize, cells: u64) {
-        self.first = self.first.wrapping_add(items);
-        self.len = self.len.saturating_sub(items);
-        self.cells = self.cells.wrapping_sub(cells);
+    pub(super) fn forget(&mut self, amount: Amount) {
+        self.first = self.first.wrapping_add(amount.items as usize);
+        self.len = self.len.saturating_sub(amount.items as usize);
+        self.cells = self.cells.wrapping_sub(amount.cells);
+        self.bytes = self.bytes.wrapping_sub(amount.bytes);
     }
 }
 

@@ -7,6 +7,8 @@ mod batch;
 mod item;
 #[allow(unsafe_code)]
 mod ring;
+#[allow(unsafe_code)]
+mod role;
 mod sync;
 mod word;
 

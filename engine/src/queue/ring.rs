@@ -15,7 +15,7 @@
 //!
 //! # The role
 //!
-//! The role is a value, [`Role`]; there is never more than one of a ring. It goes
+//! The role is a value ([`Role`], in `role.rs`); there is never more than one of a ring. It goes
 //!
 //! - to a producer or another thread that finds [`BUSY`] not set, by setting it;
 //! - to nobody, when its holder finds nothing claimed that it has not taken: the
@@ -47,33 +47,33 @@
 
 use super::batch::Batch;
 use super::item::Item;
+use super::role::Role;
 use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Ordering, UnsafeCell};
 use super::word::{
-    BUSY, CLOSED, HIGH, Level, MOST_CELLS, STOPPED, Word, advance, cells_of, distance,
+    Amount, BUSY, CLOSED, HIGH, Level, MOST_CELLS, STOPPED, Word, advance, distance,
 };
 use crate::fib::Memory;
 use core::alloc::Layout;
 use core::marker::PhantomData;
-use core::mem;
 use core::ptr::{self, NonNull};
 
 /// The bit of a slot that changes from lap to lap.
-const LAP: usize = 1;
+pub(super) const LAP: usize = 1;
 /// The bit of a slot that marks the first item of a claim.
-const FIRST: usize = 2;
+pub(super) const FIRST: usize = 2;
 /// What is in the slot whose producer is to be the next consumer. No item's address.
-const HELD: usize = 4;
+pub(super) const HELD: usize = 4;
 
 /// Items that a ring may have room for.
 const MOST: usize = 1 << 20;
 
 /// On cache lines of its own, and of the pair that some processors fetch together.
 #[repr(align(128))]
-struct Line<T>(T);
+pub(super) struct Line<T>(pub(super) T);
 
 /// What producers write.
-struct Claims {
-    word: AtomicU64,
+pub(super) struct Claims {
+    pub(super) word: AtomicU64,
     /// A value of `done` that some producer has read.
     done_seen: AtomicU64,
 }
@@ -88,25 +88,25 @@ pub(super) enum Berth {
 }
 
 /// Nobody called since the role's holder last looked.
-const QUIET: u8 = 0;
+pub(super) const QUIET: u8 = 0;
 /// Somebody called.
 const CALLED: u8 = 1;
 /// The role is here.
-const PARKED: u8 = 2;
+pub(super) const PARKED: u8 = 2;
 
 /// A ring of items, and `D`, which belongs to whoever consumes them.
 ///
 /// # Invariants
 ///
 /// - `slots` are `mask + 1` slots, a power of two, from `memory`.
-/// - Places from `next` to the word's are claimed; no others are filled. Those from
-///   `done` to `next` were taken out.
+/// - Places from `next` to the word's are claimed; no others are filled. What was in those
+///   from `done` to `next` is in `rest`, or was when `done` was last stored.
 /// - Who has the role, and nobody else, reaches `owned` and writes `done`.
 pub(super) struct Ring<T: Item, D, M: Memory> {
-    claims: Line<Claims>,
+    pub(super) claims: Line<Claims>,
     /// How far the consumer is: what it took is with the backend, or dropped.
-    done: Line<AtomicU64>,
-    owned: UnsafeCell<Owned<D>>,
+    pub(super) done: Line<AtomicU64>,
+    pub(super) owned: UnsafeCell<Owned<T, D>>,
     berths: Line<[AtomicU8; 2]>,
     slots: NonNull<AtomicPtr<()>>,
     mask: u64,
@@ -115,10 +115,12 @@ pub(super) struct Ring<T: Item, D, M: Memory> {
 }
 
 /// What belongs to the role.
-struct Owned<D> {
-    /// The place that is taken next.
-    next: u64,
-    data: D,
+pub(super) struct Owned<T: Item, D> {
+    /// The place that is taken next, and the cells before it.
+    pub(super) next: Word,
+    /// What was taken out, and has not gone on its way.
+    pub(super) rest: Batch<T>,
+    pub(super) data: D,
 }
 
 // SAFETY: items and `D` go from thread to thread, and only one has `D` at a time.
@@ -144,11 +146,13 @@ pub(super) struct Bounds {
 pub(super) struct Enqueued<'r, T: Item, D, M: Memory> {
     /// The role, if the caller got it. It must go on from there.
     pub(super) role: Option<Role<'r, T, D, M>>,
-    /// Why there is still something in the batch, if so and it is not the caller's turn
-    /// to pass it on directly.
+    /// Why there is still something in the batch. `None` if there is nothing, or it is the
+    /// caller's turn to pass it on directly.
     pub(super) refused: Option<Refused>,
     /// Whether producers are to be told to stop, by the caller.
     pub(super) rose: bool,
+    /// Items that were in before.
+    pub(super) level: u64,
 }
 
 /// Why a ring took no more.
@@ -177,7 +181,11 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                 done_seen: AtomicU64::new(0),
             }),
             done: Line(AtomicU64::new(0)),
-            owned: UnsafeCell::new(Owned { next: 0, data }),
+            owned: UnsafeCell::new(Owned {
+                next: Word(0),
+                rest: Batch::new(),
+                data,
+            }),
             berths: Line([AtomicU8::new(QUIET), AtomicU8::new(QUIET)]),
             slots,
             mask: (len as u64).wrapping_sub(1),
@@ -228,7 +236,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         }
     }
 
-    fn word(&self) -> Word {
+    pub(super) fn word(&self) -> Word {
         Word(self.claims.0.word.load(Ordering::Acquire))
     }
 
@@ -236,7 +244,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     pub(super) fn enter(&self) -> Option<Role<'_, T, D, M>> {
         // A flag that is set already stays what it is.
         let before = self.claims.0.word.fetch_or(BUSY, Ordering::AcqRel);
-        (!Word(before).has(BUSY)).then(|| Role { ring: self })
+        (!Word(before).has(BUSY)).then(|| Role::of(self))
     }
 
     /// Puts in as much of `batch` as fits, in one piece. What does not stays in it.
@@ -246,48 +254,39 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         let mut word = self.word();
         loop {
             if word.has(STOPPED | CLOSED) {
-                let closed = word.has(CLOSED);
-                let why = if closed {
-                    Refused::Closed
-                } else {
-                    Refused::Stopped
-                };
-                return Enqueued {
-                    role: None,
-                    refused: Some(why),
-                    rose: false,
-                };
+                return self.shut(word);
             }
-            let free = !word.has(BUSY);
+            let is_free = !word.has(BUSY);
             let mut done = Word(claims.done_seen.load(Ordering::Acquire));
             let mut fits = self.fits(word.since(done), batch, bounds);
-            if free || fits.is_none_or(|(items, _)| items < batch.len()) {
+            if is_free || fits.is_none_or(|fits| fits != batch.amount()) {
                 done = Word(self.done.0.load(Ordering::Acquire));
-                if !free {
+                if !is_free {
                     claims.done_seen.store(done.0, Ordering::Release);
                 }
                 fits = self.fits(word.since(done), batch, bounds);
             }
-            let Some((items, cells)) = fits else {
+            let Some(mut fits) = fits else {
                 // The consumer is ahead of what was read of the word.
                 word = self.word();
                 continue;
             };
-            let level = word.since(done);
-            let direct = free && bounds.direct && level.items == 0;
-            let (items, cells) = if direct { (0, 0) } else { (items, cells) };
-            if items == 0 && !free {
+            let level = word.since(done).items;
+            let is_direct = is_free && bounds.direct && level == 0;
+            if is_direct {
+                fits = Amount::default();
+            }
+            if fits.items == 0 && !is_free {
                 return Enqueued {
                     role: None,
-                    refused: self.why(level, batch, bounds),
+                    refused: self.why(word.since(done), batch, bounds),
                     rose: false,
+                    level,
                 };
             }
-            let high = level.items.wrapping_add(items as u64) >= bounds.high && items > 0;
-            let rose = high && !word.has(HIGH);
-            let next = word
-                .plus(items as u64, cells)
-                .with(BUSY | if high { HIGH } else { 0 });
+            let is_high = level.wrapping_add(fits.items) >= bounds.high && fits.items > 0;
+            let flags = if is_high { BUSY | HIGH } else { BUSY };
+            let next = word.plus(fits).with(flags);
             if let Err(now) = claims.word.compare_exchange_weak(
                 word.0,
                 next.0,
@@ -297,63 +296,81 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                 word = Word(now);
                 continue;
             }
-            let mut got = free;
-            if items > 0 {
-                let raws = batch.raws().get(..items).unwrap_or_default();
-                got |= self.fill(word.items(), raws);
-                batch.forget(items, cells);
-            }
+            let got = is_free | self.fill(word.items(), batch, fits);
             return Enqueued {
-                role: got.then(|| Role { ring: self }),
-                refused: if direct {
-                    None
-                } else {
-                    self.why(next.since(done), batch, bounds)
+                role: got.then(|| Role::of(self)),
+                refused: match is_direct {
+                    true => None,
+                    false => self.why(next.since(done), batch, bounds),
                 },
-                rose,
+                rose: is_high && !word.has(HIGH),
+                level,
             };
         }
     }
 
-    /// How many of a batch's items, of how many cells, fit beside what is in. `None` if
-    /// that is more than can be in.
+    /// The answer while nothing is taken.
+    #[cold]
+    fn shut(&self, word: Word) -> Enqueued<'_, T, D, M> {
+        let is_closed = word.has(CLOSED);
+        Enqueued {
+            role: None,
+            refused: Some(if is_closed {
+                Refused::Closed
+            } else {
+                Refused::Stopped
+            }),
+            rose: false,
+            level: 0,
+        }
+    }
+
+    /// How much of a batch fits beside what is in. `None` if that is more than can be in.
     #[inline]
-    fn fits(&self, level: Level, batch: &Batch<T>, bounds: &Bounds) -> Option<(usize, u64)> {
+    fn fits(&self, level: Level, batch: &Batch<T>, bounds: &Bounds) -> Option<Amount> {
         let capacity = self.capacity();
         if level.items > capacity {
             return None;
         }
         let items = bounds.items.min(capacity).saturating_sub(level.items);
         let cells = bounds.cells.min(MOST_CELLS).saturating_sub(level.cells);
-        match batch.fitting(items as usize, cells) {
+        let fits = batch.fitting(items, cells);
+        if fits.items == 0 && level.items == 0 && items > 0 {
             // However little the limit is: what is larger would never be sent.
-            (0, _) if level.items == 0 && items > 0 => Some(batch.fitting(1, MOST_CELLS)),
-            fits => Some(fits),
+            return Some(batch.fitting(1, MOST_CELLS));
         }
+        Some(fits)
     }
 
     /// Which bound keeps the rest of a batch out.
     fn why(&self, level: Level, batch: &Batch<T>, bounds: &Bounds) -> Option<Refused> {
-        let full = level.items >= bounds.items.min(self.capacity());
-        let why = if full { Refused::Items } else { Refused::Cells };
+        let is_full = level.items >= bounds.items.min(self.capacity());
+        let why = if is_full {
+            Refused::Items
+        } else {
+            Refused::Cells
+        };
         (!batch.is_empty()).then_some(why)
     }
 
-    /// Fills the places from `place` on, which the caller has claimed. True if it got
-    /// the role by that.
+    /// Moves the foremost items, so much of the batch, to the places from `place` on,
+    /// which the caller has claimed. True if it got the role by that.
     #[inline]
-    fn fill(&self, place: u64, raws: &[*mut ()]) -> bool {
-        let Some((&first, others)) = raws.split_first() else {
+    fn fill(&self, place: u64, batch: &mut Batch<T>, amount: Amount) -> bool {
+        let raws = batch.raws().get(..amount.items as usize);
+        let Some((&first, others)) = raws.unwrap_or_default().split_first() else {
             return false;
         };
         let mut at = place;
         for &raw in others {
             at = advance(at, 1);
-            self.slot(at)
-                .store(self.filled(at, raw, 0), Ordering::Relaxed);
+            let filled = self.filled(at, raw, 0);
+            self.slot(at).store(filled, Ordering::Relaxed);
         }
         let first = self.filled(place, first, FIRST);
-        self.slot(place).swap(first, Ordering::AcqRel).addr() == HELD
+        let stale = self.slot(place).swap(first, Ordering::AcqRel);
+        batch.forget(amount);
+        stale.addr() == HELD
     }
 
     /// What stands for a pointer at a place.
@@ -365,12 +382,12 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// The lap bit of a place that is filled. A slot begins as after a lap with the
     /// other one.
     #[inline]
-    fn lap(&self, place: u64) -> usize {
+    pub(super) fn lap(&self, place: u64) -> usize {
         if place & self.capacity() == 0 { LAP } else { 0 }
     }
 
     #[inline]
-    fn slot(&self, place: u64) -> &AtomicPtr<()> {
+    pub(super) fn slot(&self, place: u64) -> &AtomicPtr<()> {
         // SAFETY: the mask keeps it within the slots.
         unsafe { self.slots.add((place & self.mask) as usize).as_ref() }
     }
@@ -379,7 +396,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// park there will not. Any thread.
     pub(super) fn call(&self, berth: Berth) -> Option<Role<'_, T, D, M>> {
         let before = self.berth(berth).swap(CALLED, Ordering::AcqRel);
-        (before == PARKED).then(|| Role { ring: self })
+        (before == PARKED).then(|| Role::of(self))
     }
 
     /// Takes the role away from a berth if it is there; otherwise nothing happens.
@@ -388,10 +405,10 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         place
             .compare_exchange(PARKED, QUIET, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
-            .then(|| Role { ring: self })
+            .then(|| Role::of(self))
     }
 
-    fn berth(&self, berth: Berth) -> &AtomicU8 {
+    pub(super) fn berth(&self, berth: Berth) -> &AtomicU8 {
         let [worker, backend] = &self.berths.0;
         match berth {
             Berth::Worker => worker,
@@ -402,11 +419,15 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
 
 impl<T: Item, D, M: Memory> Drop for Ring<T, D, M> {
     fn drop(&mut self) {
-        let mut batch = Batch::new();
         // Alone with it, and so the consumer: whoever had the role has forgotten it.
-        while (Role { ring: self }).take(&mut batch, u64::MAX).items > 0 {
-            batch = Batch::new();
+        let mut role = Role::of(self);
+        loop {
+            *role.rest() = Batch::new();
+            if role.take(u64::MAX).items == 0 {
+                break;
+            }
         }
+        drop(role);
         let len = self.capacity() as usize;
         for n in 0..len {
             // SAFETY: one of the slots, initialised by `new`, and not used again.
@@ -416,183 +437,5 @@ impl<T: Item, D, M: Memory> Drop for Ring<T, D, M> {
             // SAFETY: from `new`, with this layout.
             unsafe { self.memory.free(self.slots.cast(), layout) };
         }
-    }
-}
-
-/// The role of a ring's consumer. One that is dropped is free to be taken again.
-#[must_use = "items stay in the ring until somebody goes on with the role"]
-pub(super) struct Role<'r, T: Item, D, M: Memory> {
-    ring: &'r Ring<T, D, M>,
-}
-
-/// What [`Role::take`] took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) items: u64,
-    /// Claims that began with one of them.
-    pub(super) claims: u64,
-    /// What was in the ring before.
-    pub(super) level: u64,
-}
-
-/// What came of [`Role::leave`].
-pub(super) enum Left<'r, T: Item, D, M: Memory> {
-    /// The ring is empty. With it, whether producers may be told to go on.
-    Empty(bool),
-    /// The role went to a producer that was stopped.
-    Held,
-    /// There is something to do.
-    Work(Role<'r, T, D, M>),
-}
-
-impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
-    /// What belongs to the consumer.
-    #[inline]
-    pub(super) fn data(&mut self) -> &mut D {
-        &mut self.owned().data
-    }
-
-    #[inline]
-    fn owned(&mut self) -> &mut Owned<D> {
-        // SAFETY: there is one role, it is borrowed mutably, and who had it before gave it
-        // away by a release that was acquired.
-        self.ring.owned.with_mut(|owned| unsafe { &mut *owned })
-    }
-
-    /// The ring's word, whose flags tell what is wanted of the consumer.
-    #[inline]
-    pub(super) fn flags(&self) -> Word {
-        self.ring.word()
-    }
-
-    /// Moves items to `batch`, until it is full, or a place before `until` is not
-    /// filled. They count as in the ring until they are [`done`](Role::done).
-    #[inline]
-    pub(super) fn take(&mut self, batch: &mut Batch<T>, most: u64) -> Taken {
-        let ring = self.ring;
-        let word = ring.word();
-        let next = self.owned().next;
-        let there = distance(next, word.items());
-        let most = there.min(batch.room() as u64).min(most);
-        let mut taken = Taken {
-            level: there,
-            ..Taken::default()
-        };
-        while taken.items < most {
-            let place = advance(next, taken.items);
-            let raw = ring.slot(place).load(Ordering::Acquire);
-            if raw.addr() & LAP != ring.lap(place) {
-                break;
-            }
-            taken.items = taken.items.wrapping_add(1);
-            taken.claims = taken.claims.wrapping_add((raw.addr() & FIRST != 0) as u64);
-            let raw = raw.map_addr(|address| address & !(LAP | FIRST));
-            let Some(pointer) = NonNull::new(raw) else {
-                continue;
-            };
-            // SAFETY: a filled place holds an item, of which this looks at the size only.
-            let item = mem::ManuallyDrop::new(unsafe { T::from_raw(pointer) });
-            batch.push_raw(raw, cells_of(&*item));
-        }
-        self.owned().next = advance(next, taken.items);
-        taken
-    }
-
-    /// Lets producers have the places of so many items, which took so many cells, of
-    /// those that were taken. True if producers may be told to go on, for there are no
-    /// more than `low` left.
-    #[inline]
-    pub(super) fn done(&mut self, items: u64, cells: u64, low: u64) -> bool {
-        let ring = self.ring;
-        let done = Word(ring.done.0.load(Ordering::Relaxed)).plus(items, cells);
-        ring.done.0.store(done.0, Ordering::Release);
-        let word = Word(ring.claims.0.word.load(Ordering::Relaxed));
-        word.has(HIGH)
-            && word.since(done).items <= low
-            && Word(ring.claims.0.word.fetch_and(!HIGH, Ordering::AcqRel)).has(HIGH)
-    }
-
-    /// Puts in what fits, as a producer.
-    pub(super) fn enqueue(
-        &mut self,
-        batch: &mut Batch<T>,
-        bounds: &Bounds,
-    ) -> (Option<Refused>, bool) {
-        let Enqueued {
-            role,
-            refused,
-            rose,
-        } = self.ring.enqueue(batch, bounds);
-        // There is one role, and the caller has it.
-        debug_assert!(role.is_none());
-        (refused, rose)
-    }
-
-    /// Goes away, unless there is something to take.
-    pub(super) fn leave(mut self) -> Left<'r, T, D, M> {
-        let ring = self.ring;
-        let next = self.owned().next;
-        loop {
-            let word = ring.word();
-            if word.items() != next {
-                return self.hold(next);
-            }
-            let idle = word.without(BUSY | HIGH);
-            let left = ring.claims.0.word.compare_exchange(
-                word.0,
-                idle.0,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
-            if left.is_ok() {
-                mem::forget(self);
-                return Left::Empty(word.has(HIGH));
-            }
-        }
-    }
-
-    /// Gives the role to the producer of the next place, unless that is filled.
-    fn hold(self, next: u64) -> Left<'r, T, D, M> {
-        let ring = self.ring;
-        let slot = ring.slot(next);
-        let stale = slot.load(Ordering::Acquire);
-        if stale.addr() & LAP == ring.lap(next) {
-            return Left::Work(self);
-        }
-        let held = ptr::without_provenance_mut(HELD);
-        let given = slot.compare_exchange(stale, held, Ordering::AcqRel, Ordering::Acquire);
-        if given.is_err() {
-            return Left::Work(self);
-        }
-        mem::forget(self);
-        Left::Held
-    }
-
-    /// Answers the calls at a berth: what is tried after this is tried after what they
-    /// were made for.
-    #[inline]
-    pub(super) fn attend(&self, berth: Berth) {
-        let place = self.ring.berth(berth);
-        if place.load(Ordering::Relaxed) != QUIET {
-            place.swap(QUIET, Ordering::AcqRel);
-        }
-    }
-
-    /// Leaves the role at a berth, unless there was a call since the holder
-    /// [attended](Role::attend) to it: then it has the role still.
-    pub(super) fn park(self, berth: Berth) -> Option<Self> {
-        let place = self.ring.berth(berth);
-        let parked = place.compare_exchange(QUIET, PARKED, Ordering::AcqRel, Ordering::Acquire);
-        if parked.is_err() {
-            return Some(self);
-        }
-        mem::forget(self);
-        None
-    }
-}
-
-impl<T: Item, D, M: Memory> Drop for Role<'_, T, D, M> {
-    fn drop(&mut self) {
-        self.ring.claims.0.word.fetch_and(!BUSY, Ordering::AcqRel);
     }
 }

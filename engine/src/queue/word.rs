@@ -39,10 +39,45 @@ const CELLS_MASK: u64 = (1 << (64 - CELLS_SHIFT)) - 1;
 /// Cells that can be in a ring at a time: half of what the field can tell apart.
 pub(super) const MOST_CELLS: u64 = CELLS_MASK >> 1;
 
-/// The cells that an item takes.
-#[inline]
-pub(super) fn cells_of<T: Item>(item: &T) -> u64 {
-    u64::from(item.bytes()).max(1).div_ceil(u64::from(CELL))
+/// Some items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) items: u64,
+    pub(super) cells: u64,
+    pub(super) bytes: u64,
+}
+
+impl Amount {
+    /// One item.
+    #[inline]
+    pub(super) fn of<T: Item>(item: &T) -> Self {
+        let bytes = u64::from(item.bytes());
+        Self {
+            items: 1,
+            cells: bytes.max(1).div_ceil(u64::from(CELL)),
+            bytes,
+        }
+    }
+
+    /// These and those.
+    #[inline]
+    pub(super) fn plus(self, more: Self) -> Self {
+        Self {
+            items: self.items.wrapping_add(more.items),
+            cells: self.cells.wrapping_add(more.cells),
+            bytes: self.bytes.wrapping_add(more.bytes),
+        }
+    }
+
+    /// These without those, which are among them.
+    #[inline]
+    pub(super) fn minus(self, less: Self) -> Self {
+        Self {
+            items: self.items.wrapping_sub(less.items),
+            cells: self.cells.wrapping_sub(less.cells),
+            bytes: self.bytes.wrapping_sub(less.bytes),
+        }
+    }
 }
 
 /// Such a word, or, with no flags, how far the consumer is.
@@ -83,12 +118,20 @@ impl Word {
         Self(self.0 & !flags)
     }
 
-    /// After so many more items, of so many cells.
+    /// After so much more.
     #[inline]
-    pub(super) fn plus(self, items: u64, cells: u64) -> Self {
-        let sum = advance(self.items(), items);
-        let cells = (self.0 >> CELLS_SHIFT).wrapping_add(cells) & CELLS_MASK;
-        Self((self.0 & FLAGS) | sum << ITEMS_SHIFT | cells << CELLS_SHIFT)
+    pub(super) fn plus(self, amount: Amount) -> Self {
+        let items = advance(self.items(), amount.items);
+        let cells = (self.0 >> CELLS_SHIFT).wrapping_add(amount.cells) & CELLS_MASK;
+        Self((self.0 & FLAGS) | items << ITEMS_SHIFT | cells << CELLS_SHIFT)
+    }
+
+    /// Before so much of it.
+    #[inline]
+    pub(super) fn minus(self, amount: Amount) -> Self {
+        let items = self.items().wrapping_sub(amount.items) & ITEMS_MASK;
+        let cells = (self.0 >> CELLS_SHIFT).wrapping_sub(amount.cells) & CELLS_MASK;
+        Self((self.0 & FLAGS) | items << ITEMS_SHIFT | cells << CELLS_SHIFT)
     }
 
     /// What came in between `done` and this. Far more than fits if `done` is the later
