@@ -127,7 +127,7 @@ const BOUNDS: Bounds = Bounds {
 /// Takes out what there is until the role is somebody else's.
 fn drain(mut role: Role<'_, Owner, Out, Heap>) {
     loop {
-        role.take(2);
+        role.take();
         let (out, rest) = role.parts();
         deliver(out, rest);
         role.settle(0);

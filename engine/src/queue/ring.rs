@@ -151,8 +151,8 @@ pub(super) struct Enqueued<'r, T: Item, D, M: Memory> {
     pub(super) refused: Option<Refused>,
     /// Whether producers are to be told to stop, by the caller.
     pub(super) rose: bool,
-    /// Items that were in before.
-    pub(super) level: u64,
+    /// Whether the role comes with work that somebody else had left.
+    pub(super) is_handed_over: bool,
 }
 
 /// Why a ring took no more.
@@ -212,6 +212,11 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// Whether producers are to hold back.
     pub(super) fn is_high(&self) -> bool {
         self.word().has(HIGH)
+    }
+
+    /// Whether somebody has the role.
+    pub(super) fn is_busy(&self) -> bool {
+        self.word().has(BUSY)
     }
 
     /// The number of the place that is claimed next.
@@ -281,7 +286,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                     role: None,
                     refused: self.why(word.since(done), batch, bounds),
                     rose: false,
-                    level,
+                    is_handed_over: false,
                 };
             }
             let is_high = level.wrapping_add(fits.items) >= bounds.high && fits.items > 0;
@@ -304,7 +309,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                     false => self.why(next.since(done), batch, bounds),
                 },
                 rose: is_high && !word.has(HIGH),
-                level,
+                is_handed_over: !is_free || level > 0,
             };
         }
     }
@@ -321,7 +326,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                 Refused::Stopped
             }),
             rose: false,
-            level: 0,
+            is_handed_over: false,
         }
     }
 
@@ -423,7 +428,7 @@ impl<T: Item, D, M: Memory> Drop for Ring<T, D, M> {
         let mut role = Role::of(self);
         loop {
             *role.rest() = Batch::new();
-            if role.take(u64::MAX).items == 0 {
+            if role.take().items == 0 {
                 break;
             }
         }

@@ -23,6 +23,8 @@ pub(super) struct Taken {
     pub(super) items: u64,
     /// Claims that began with one of them.
     pub(super) claims: u64,
+    /// Items that were in the ring before.
+    pub(super) level: u64,
 }
 
 /// What came of [`Role::leave`].
@@ -68,16 +70,17 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         self.ring.word()
     }
 
-    /// Moves items to [`rest`](Role::rest), until that is full, or there are as many as
-    /// asked for, or the next place is not filled. They count as in the ring until they
+    /// Moves items to [`rest`](Role::rest), until that is full, or the next place is not
+    /// filled. They count as in the ring until they
     /// are [settled](Role::settle).
     #[inline]
-    pub(super) fn take(&mut self, most: u64) -> Taken {
+    pub(super) fn take(&mut self) -> Taken {
         let ring = self.ring;
         let word = ring.word();
         let owned = self.owned();
         let there = distance(owned.next.items(), word.items());
-        let most = there.min(owned.rest.room() as u64).min(most);
+        let level = there.wrapping_add(owned.rest.len() as u64);
+        let most = there.min(owned.rest.room() as u64);
         let mut claims = 0u64;
         let mut sum = Amount::default();
         while sum.items < most {
@@ -100,7 +103,14 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         Taken {
             items: sum.items,
             claims,
+            level,
         }
+    }
+
+    /// Cells of what is in the ring behind what was taken out.
+    pub(super) fn behind(&mut self) -> u64 {
+        let word = self.ring.word();
+        word.since(self.owned().next).cells
     }
 
     /// Lets producers have the places of all that was taken and is not in
@@ -136,8 +146,11 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         (refused, rose)
     }
 
-    /// Goes away, unless there is something to take.
+    /// Goes away, unless there is something to take or to pass on.
     pub(super) fn leave(mut self) -> Left<'r, T, D, M> {
+        if !self.rest().is_empty() {
+            return Left::Work(self);
+        }
         let ring = self.ring;
         let next = self.owned().next.items();
         loop {
