@@ -37,6 +37,8 @@ use userland::Userland;
 pub struct Artifacts {
     /// `weft.ko`.
     pub module: PathBuf,
+    /// `weft.ko` with `net.weft.test`.
+    pub module_for_tests: PathBuf,
     /// Modules that the kernel must refuse.
     pub variants: Vec<Variant>,
     /// The guest agent.

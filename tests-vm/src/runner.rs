@@ -203,6 +203,8 @@ impl Plan<'_> {
     fn root(&self, kernel: &Kernel, group: &[Scenario]) -> Root {
         let mut root = Root::with_agent(&self.artifacts.agent);
         root.add(&format!("{MODULES}/weft.ko"), &self.artifacts.module);
+        let for_tests = &self.artifacts.module_for_tests;
+        root.add(&format!("{MODULES}/test/weft.ko"), for_tests);
         for variant in &self.artifacts.variants {
             root.add(
                 &format!("{MODULES}/{}/weft.ko", variant.name),

@@ -74,9 +74,23 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
 /// # Errors
 /// What the failing tool said, or each rule of `check_ko` that was broken.
 pub(crate) fn module(build: &Build) -> Result<PathBuf> {
-    run(&mut kernel_cargo(build, "build")?).context("compiling weft.ko failed")?;
-    std::fs::create_dir_all(build.out())?;
-    let ko = build.out().join("weft.ko");
+    compiled(build, &[], &build.out())
+}
+
+/// Builds the module with what its tests in the kernel need, `net.weft.test`, which
+/// the module that is shipped does not have. Returns its path.
+///
+/// # Errors
+/// As [`module`].
+pub(crate) fn module_for_tests(build: &Build) -> Result<PathBuf> {
+    compiled(build, &["--features", "test"], &build.out().join("test"))
+}
+
+/// Compiles, links and checks the module in a folder.
+fn compiled(build: &Build, features: &[&str], folder: &Path) -> Result<PathBuf> {
+    run(kernel_cargo(build, "build")?.args(features)).context("compiling weft.ko failed")?;
+    std::fs::create_dir_all(folder)?;
+    let ko = folder.join("weft.ko");
     link(build, &[], &ko)?;
     let mut options = check_ko::Options::for_weft()?;
     options.unstripped = Some(ko.with_extension("ko.full"));
@@ -176,9 +190,12 @@ fn cflags(build: &Build) -> Vec<String> {
 /// # Errors
 /// Any warning.
 pub(crate) fn clippy(build: &Build) -> Result<()> {
-    let mut command = kernel_cargo(build, "clippy")?;
-    command.args(["--package", "weft-bindings", "--package", "weft-shim"]);
-    quiet(command.args(["--", "--deny", "warnings"]))
+    for features in [&[][..], &["--features", "weft-kmod/test"]] {
+        let mut command = kernel_cargo(build, "clippy")?;
+        command.args(["--package", "weft-bindings", "--package", "weft-shim"]);
+        quiet(command.args(features).args(["--", "--deny", "warnings"]))?;
+    }
+    Ok(())
 }
 
 /// A cargo command on the module, for the kernel's target.

@@ -2,7 +2,7 @@
 //! `cargo xtask vm`: makes what the guests need, the refused modules among it,
 //! and has `weft-tests-vm` boot them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use weft_tests_vm::{Artifacts, Counts, Variant, VmArgs};
@@ -21,19 +21,22 @@ pub(crate) fn run(build: &Build, args: &VmArgs) -> Result<Counts> {
     if weft_tests_vm::act(args)? {
         return Ok(Counts::default());
     }
-    let module = build::module(build)?;
-    weft_tests_vm::run(args, &artifacts(build, module)?)
+    weft_tests_vm::run(args, &artifacts(build)?)
 }
 
 /// Everything the guests need, beside a kernel.
 ///
 /// # Errors
-/// What the compiler or the linker said.
-pub(crate) fn artifacts(build: &Build, module: PathBuf) -> Result<Artifacts> {
+/// What the compiler or the linker said, or each rule of `check_ko` that was broken.
+pub(crate) fn artifacts(build: &Build) -> Result<Artifacts> {
+    let module_for_tests = build::module_for_tests(build)?;
+    // After the other one: variants are made of what was compiled last.
+    let module = build::module(build)?;
     Ok(Artifacts {
         agent: agent::agent(build)?,
         variants: refused(build, &module)?,
         output: build.out().join("vm"),
+        module_for_tests,
         module,
     })
 }

@@ -11,6 +11,7 @@ mod fibs;
 mod forward;
 mod load;
 mod memory;
+mod numbering;
 mod refuse;
 mod sharing;
 mod show;
@@ -73,12 +74,13 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 11] = [
+pub const ALL: [Scenario; 12] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
     fib::SCENARIO_V6,
     fibs::SCENARIO,
+    numbering::SCENARIO,
     churn::SCENARIO,
     checker::SCENARIO,
     memory::SCENARIO_V4,
@@ -98,6 +100,13 @@ impl Context<'_> {
     fn load_weft(&mut self) -> Result<()> {
         self.guest
             .call(&format!("kld load {MODULES}/weft.ko"))
+            .map(drop)
+    }
+
+    /// Loads the `weft.ko` that has `net.weft.test`.
+    fn load_weft_for_tests(&mut self) -> Result<()> {
+        self.guest
+            .call(&format!("kld load {MODULES}/test/weft.ko"))
             .map(drop)
     }
 
