@@ -9,6 +9,8 @@
 #[allow(unsafe_code)]
 pub mod context;
 pub mod fib;
+pub mod packet;
+pub mod queue;
 #[cfg(feature = "std")]
 pub mod sim;
 pub mod wire;

@@ -3,6 +3,10 @@
 //! standard library, with faults on demand; and the generators of test data.
 
 #[allow(unsafe_code)]
+pub mod chain;
+#[allow(unsafe_code)]
+pub mod cpus;
+#[allow(unsafe_code)]
 pub mod epoch;
 pub mod forward;
 #[allow(unsafe_code)]

@@ -79,6 +79,19 @@ impl Prefix {
         }
     }
 
+    /// The address in it whose last bits are those of `bits`.
+    pub(super) fn address_in(self, bits: u128) -> IpAddr {
+        match (self.first, self.mask()) {
+            (IpAddr::V4(first), IpAddr::V4(mask)) => {
+                Ipv4Addr::from_bits(first.to_bits() | (bits as u32 & !mask.to_bits())).into()
+            }
+            (IpAddr::V6(first), IpAddr::V6(mask)) => {
+                Ipv6Addr::from_bits(first.to_bits() | (bits & !mask.to_bits())).into()
+            }
+            (first, _) => first,
+        }
+    }
+
     /// The prefix of the same length that comes `steps` after this one.
     pub(super) fn following(self, steps: u32) -> Self {
         let beyond = u32::from(address_bits(self.first) - self.bits);

@@ -27,3 +27,4 @@ mod table;
 mod tap;
 mod tcp;
 mod traffic;
+mod visible;

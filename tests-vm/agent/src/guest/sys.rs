@@ -27,6 +27,7 @@ const SYS_CHDIR: usize = 12;
 const SYS_GETPID: usize = 20;
 const SYS_RECVFROM: usize = 29;
 const SYS_ACCEPT: usize = 30;
+const SYS_GETSOCKNAME: usize = 32;
 const SYS_SYNC: usize = 36;
 const SYS_KILL: usize = 37;
 const SYS_IOCTL: usize = 54;
@@ -368,6 +369,30 @@ impl Fd {
         // SAFETY: the kernel reads `address` within its length.
         unsafe { syscall(SYS_BIND, [signed(self.0), at, address.len(), 0, 0, 0]) }?;
         Ok(())
+    }
+
+    /// Connects the socket to the socket address of these bytes.
+    pub(super) fn connect(&self, to: &[u8]) -> Result<()> {
+        let at = to.as_ptr() as usize;
+        // SAFETY: the kernel reads `to` within its length.
+        unsafe { syscall(SYS_CONNECT, [signed(self.0), at, to.len(), 0, 0, 0]) }?;
+        Ok(())
+    }
+
+    /// The socket's own socket address; gives the bytes used.
+    pub(super) fn local_address(&self, room: &mut [u8]) -> Result<usize> {
+        let mut length = libc::socklen_t::try_from(room.len()).unwrap_or(0);
+        let args = [
+            signed(self.0),
+            room.as_mut_ptr() as usize,
+            &raw mut length as usize,
+            0,
+            0,
+            0,
+        ];
+        // SAFETY: `length` bounds what the kernel writes to `room`.
+        unsafe { syscall(SYS_GETSOCKNAME, args) }?;
+        Ok(room.len().min(length as usize))
     }
 
     /// Sends one datagram to the socket address of these bytes.
