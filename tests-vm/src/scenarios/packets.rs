@@ -94,9 +94,7 @@ struct Ports {
 }
 
 fn run(context: &mut Context<'_>) -> Result<()> {
-    for kld in ["if_epair", "bridgestp", "if_bridge", "dummymbuf"] {
-        context.load_kld(kld)?;
-    }
+    load_klds(context)?;
     context.load_weft_for_tests()?;
     exercises(context)?;
     let routed = build_routed(context)?;
@@ -126,6 +124,21 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     refused_unload(context)?;
     unload(context)?;
     take_down(context)
+}
+
+/// Loads the modules of the kernel's but ipfw, which is in the way once it is there.
+fn load_klds(context: &mut Context<'_>) -> Result<()> {
+    // Smaller tables: a kernel that checks locks takes long for each of their locks.
+    context.guest.each(&[
+        "kenv set net.pf.states_hashsize 1024".into(),
+        "kenv set net.pf.source_nodes_hashsize 1024".into(),
+        "kenv set net.pf.udpendpoint_hashsize 1024".into(),
+        "kenv set net.inet.ip.fw.default_to_accept 1".into(),
+    ])?;
+    for kld in SCENARIO.klds.iter().filter(|kld| **kld != "ipfw") {
+        context.load_kld(kld)?;
+    }
+    Ok(())
 }
 
 /// Runs traffic of some kind while packets are replaced at `layers`, and checks that
@@ -496,12 +509,7 @@ fn link_filter(context: &mut Context<'_>, how: &str) -> Result<()> {
 /// pf(4) and ipfw(4) in the way; pf puts fragments together and cuts them again where
 /// it can.
 fn filtered(context: &mut Context<'_>) -> Result<()> {
-    context
-        .guest
-        .call("kenv set net.inet.ip.fw.default_to_accept 1")?;
-    for kld in ["netlink", "ipfw", "pf"] {
-        context.load_kld(kld)?;
-    }
+    context.load_kld("ipfw")?;
     context.guest.call("each pf reassemble -- pf start")?;
     for (name, way) in [("filtered", &ROUTED), ("filtered at the host", &TO_HOST)] {
         repacked(context, EVERYWHERE, name, |context, what| {
