@@ -350,14 +350,6 @@ impl Fd {
         plain(SYS_ACCEPT, [signed(self.0), 0, 0]).map(|fd| Self(as_fd(fd)))
     }
 
-    /// Connects to the socket address of these bytes.
-    pub(super) fn connect(&self, address: &[u8]) -> Result<()> {
-        let at = address.as_ptr() as usize;
-        // SAFETY: the kernel reads `address` within its length.
-        unsafe { syscall(SYS_CONNECT, [signed(self.0), at, address.len(), 0, 0, 0]) }?;
-        Ok(())
-    }
-
     /// Says to the peer that nothing more will be sent.
     pub(super) fn end_sending(&self) -> Result<()> {
         plain(SYS_SHUTDOWN, [signed(self.0), signed(libc::SHUT_WR), 0]).map(drop)
