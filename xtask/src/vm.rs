@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use weft_tests_vm::{Artifacts, Counts, Variant, VmArgs};
 
 use crate::agent;
-use crate::build::{self, Build, Flag};
+use crate::build::{self, Build, Flag, target_dir};
 
 /// A `__FreeBSD_version` of another branch.
 const OTHER_BRANCH: u32 = 1_402_000;
@@ -37,6 +37,7 @@ pub(crate) fn artifacts(build: &Build) -> Result<Artifacts> {
         variants: refused(build, &module)?,
         output: build.out().join("vm"),
         module_for_tests,
+        bench: target_dir(&build.root).join("bench"),
         module,
     })
 }

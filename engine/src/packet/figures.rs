@@ -112,8 +112,7 @@ impl<M: Memory, L: Lock, C: Cpus> Pool<M, L, C> {
     /// and slabs freed of which no buffer is in use. Returns the bytes. CPU by CPU and
     /// bundle by bundle: the lock, or a CPU, is held for 32 buffers at a time.
     pub fn reclaim(&self, sleepable: &mut Sleepable) -> usize {
-        self.flush(sleepable);
-        let mut bytes = 0_usize;
+        let mut bytes = self.flush(sleepable);
         for class in 0..CLASSES {
             while let Some(freed) = self.core().dissolve(class) {
                 bytes = bytes.wrapping_add(freed);
@@ -122,9 +121,11 @@ impl<M: Memory, L: Lock, C: Cpus> Pool<M, L, C> {
         bytes
     }
 
-    /// Brings what is in the caches of all CPUs to the depot.
-    pub(super) fn flush(&self, sleepable: &mut Sleepable) {
+    /// Brings what is in the caches of all CPUs to the depot. How many bytes went on
+    /// to memory.
+    pub(super) fn flush(&self, sleepable: &mut Sleepable) -> usize {
         let core = self.core();
+        let mut bytes = 0_usize;
         for (cpu, per) in core.per_cpu().iter().enumerate() {
             for (class, cache) in per.caches.iter().enumerate() {
                 // Once more than a full cache takes, if its owner fills it meanwhile.
@@ -134,9 +135,10 @@ impl<M: Memory, L: Lock, C: Cpus> Pool<M, L, C> {
                     if spilled.as_slice().is_empty() {
                         break;
                     }
-                    core.bring(class, spilled);
+                    bytes = bytes.wrapping_add(core.bring(class, spilled));
                 }
             }
         }
+        bytes
     }
 }

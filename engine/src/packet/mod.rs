@@ -9,6 +9,7 @@
 //! | a [`Tag`]        | typed data that travels along, in the kernel's own format   | `tag.rs`    |
 //! | a body           | a chain of the platform's that a packet carries, uncopied   | `body.rs`   |
 //! | a [`Batch`]      | packets in order, the unit of work                          | `batch.rs`  |
+//! | a raw buffer     | what the platform makes of one: an mbuf                     | `raw.rs`    |
 //! | a [`Pool`]       | where packets come from and go back to                      | `pool.rs`   |
 //! | a cache          | free buffers at one CPU's hand                              | `cache.rs`  |
 //! | the depot        | what all CPUs share: bundles of 32, and slabs               | `depot.rs`, `slab.rs` |
@@ -58,6 +59,8 @@ mod packet;
 #[allow(unsafe_code)]
 mod pool;
 #[allow(unsafe_code)]
+mod raw;
+#[allow(unsafe_code)]
 mod slab;
 #[allow(unsafe_code)]
 mod tag;
@@ -72,10 +75,11 @@ pub use body::ChainOps;
 pub use cache::BUNDLE;
 pub use cpus::Cpus;
 pub use figures::{ClassFigures, PoolFigures};
-pub use layout::{CLASSES, EMBEDDED, ENGINE_FROM, ENGINE_TO, HEADROOM, LINE, LONGEST};
+pub use layout::{CLASSES, EMBEDDED, ENGINE_FROM, ENGINE_TO, HEADROOM, LINE, LONGEST, STRIDES};
 pub use meta::{Flags, HashKind, Meta, Segmentation};
 pub use packet::{CopyError, Packet, Shared, State, Writable};
 pub use pool::{Pool, StillOut};
+pub use raw::{end_of_data, free_tags};
 pub use tag::{Entry, Tag, TagsFull};
 
 use core::fmt;

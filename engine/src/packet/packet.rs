@@ -162,20 +162,8 @@ impl<S: State> Packet<S> {
     /// The packet is not used afterwards, nor dropped.
     #[inline]
     pub(super) unsafe fn end(&self) -> bool {
-        // SAFETY: the last one owns all of it; nobody uses it afterwards.
-        unsafe {
-            let header = self.header();
-            if !(*header).refs.release() {
-                return false;
-            }
-            if let Some(Chain { at, ops }) = (*header).hot.extent.chain {
-                ops.free(at);
-            }
-            if !(*header).tags.is_null() {
-                tag::clear(self.buffer);
-            }
-            (*header).holds.give_data()
-        }
+        // SAFETY: the reference is the packet's; after the last one it is all ours.
+        unsafe { (*self.header()).refs.release() && end(self.buffer) }
     }
 
     /// A packet with the same bytes, metadata and tags, of the same pool. A foreign body
@@ -207,6 +195,27 @@ impl<S: State> Packet<S> {
             }
             Ok(copy)
         }
+    }
+}
+
+/// Ends a buffer's data, after the last reference: frees the body, the packet's tags,
+/// and gives the data up. Whether the buffer is free now.
+///
+/// # Safety
+///
+/// Nobody has a reference to the data, and nobody uses it afterwards.
+#[inline]
+pub(super) unsafe fn end(buffer: Buffer) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let header = buffer.as_ptr();
+        if let Some(Chain { at, ops }) = (*header).hot.extent.chain {
+            ops.free(at);
+        }
+        if !(*header).tags.is_null() {
+            tag::clear(buffer);
+        }
+        (*header).holds.give_data()
     }
 }
 
@@ -259,7 +268,7 @@ impl Packet<Writable> {
     }
 
     #[inline]
-    fn extent_mut(&mut self) -> &mut Extent {
+    pub(super) fn extent_mut(&mut self) -> &mut Extent {
         // SAFETY: the packet's owner is alone.
         unsafe { &mut (*self.header()).hot.extent }
     }

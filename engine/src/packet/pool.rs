@@ -195,12 +195,14 @@ impl<M: Memory, L: Lock, C: Cpus> Core<M, L, C> {
                 Some(unsafe { cache.spill() })
             });
             match spilled {
-                Some(spilled) => self.bring(class, spilled),
+                Some(spilled) => {
+                    let _ = self.bring(class, spilled);
+                }
                 // A CPU that was not counted: it has no cache.
                 None => {
                     let mut direct = Handful::new();
                     let count = buffers.iter().take_while(|&&b| direct.push(b)).count();
-                    self.bring(class, direct);
+                    let _ = self.bring(class, direct);
                     buffers = buffers.get(count..).unwrap_or_default();
                     continue;
                 }
@@ -211,22 +213,25 @@ impl<M: Memory, L: Lock, C: Cpus> Core<M, L, C> {
     }
 
     /// Brings free buffers to the depot, and on to memory if the pool holds too much.
-    /// That they have returned is told last, for the pool may be gone then.
-    pub(super) fn bring(&self, class: usize, buffers: Handful) {
+    /// That they have returned is told last, for the pool may be gone then. How many
+    /// bytes went to memory.
+    pub(super) fn bring(&self, class: usize, buffers: Handful) -> usize {
         // SAFETY: free and of one class, the callers say.
         let Some(bundle) = (unsafe { Bundle::pack(buffers) }) else {
-            return;
+            return 0;
         };
         let count = bundle.len();
         if self.bytes.load(Ordering::Relaxed) > self.most_bytes.load(Ordering::Relaxed) {
             self.depot(class, |depot| depot.push(bundle));
-            self.dissolve(class);
+            let bytes = self.dissolve(class);
             self.depot(class, |depot| depot.returned(count));
+            bytes.unwrap_or(0)
         } else {
             self.depot(class, |depot| {
                 depot.push(bundle);
                 depot.returned(count);
             });
+            0
         }
     }
 

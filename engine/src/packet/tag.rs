@@ -52,6 +52,18 @@ pub struct Entry {
     free: unsafe extern "C" fn(*mut Entry),
 }
 
+impl Entry {
+    /// Frees a tag by its own free function.
+    ///
+    /// # Safety
+    ///
+    /// It is a tag, in no list, and not used afterwards.
+    pub(super) unsafe fn free(entry: *mut Self) {
+        // SAFETY: the caller's promise.
+        unsafe { ((*entry).free)(entry) };
+    }
+}
+
 const _: () = assert!(size_of::<Entry>() == 24 && offset_of!(Entry, cookie) == 12);
 const _: () = assert!(EMBEDDED.is_multiple_of(TAGS));
 
@@ -210,7 +222,7 @@ unsafe fn drop_one(buffer: Buffer, entry: *mut Entry) {
                 return (*buffer.as_ptr()).holds.give_own(first, count);
             }
         }
-        ((*entry).free)(entry);
+        Entry::free(entry);
     }
 }
 
