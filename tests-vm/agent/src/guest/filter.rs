@@ -22,17 +22,17 @@ const PFIL_OUT: u32 = 0x2_0000;
 const PFIL_APPEND: u32 = 0x40_0000;
 const PFIL_UNLINK: u32 = 0x80_0000;
 
-/// `pf start` lets pf(4) see all packets, which pass as long as there are no rules;
-/// `pf stop`; `pf reassemble` has it put fragments together and cut them again
-/// behind it, `pf fragments` has it take them as they come.
+/// `pf start` has pf(4) put fragments together and cut them again behind it, and, as
+/// long as there are no rules, let everything pass; `pf stop`.
 pub(super) fn pf(words: &[&str]) -> Outcome {
     let device = Fd::open("/dev/pf", libc::O_RDWR)?;
     match words {
-        ["start"] => device.ioctl_bare(DIOCSTART)?,
+        ["start"] => {
+            device.ioctl(DIOCSETREASS, &mut { REASSEMBLE })?;
+            device.ioctl_bare(DIOCSTART)?;
+        }
         ["stop"] => device.ioctl_bare(DIOCSTOP)?,
-        ["reassemble"] => device.ioctl(DIOCSETREASS, &mut { REASSEMBLE })?,
-        ["fragments"] => device.ioctl(DIOCSETREASS, &mut 0u32)?,
-        _ => return Err(Failure::usage("pf start|stop|reassemble|fragments")),
+        _ => return Err(Failure::usage("pf start | stop")),
     }
     Ok(vec![])
 }
