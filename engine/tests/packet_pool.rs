@@ -266,7 +266,7 @@ fn a_batch_keeps_the_order_and_frees_in_bulk() {
 fn what_another_cpu_frees_comes_back_in_bundles() {
     let heap = Heap::default();
     let pool = pool(&heap, 2);
-    for _ in 0..1000 {
+    for _ in 0..if cfg!(miri) { 20 } else { 1000 } {
         HostCpus::go(0);
         let packets: Vec<_> = (0..BUNDLE).map(|_| pool.packet(64).unwrap()).collect();
         HostCpus::go(1);

@@ -6,9 +6,9 @@
 //! lies longest leaves first. The number of buffers is readable by all, for figures.
 
 use super::layout::Buffer;
+use super::sync::{AtomicUsize, Ordering};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Buffers that go between a cache and the depot at a time.
 pub const BUNDLE: usize = 32;
@@ -57,7 +57,7 @@ impl Handful {
     }
 }
 
-/// Free buffers of one class, of one CPU. All its bytes may be 0.
+/// Free buffers of one class, of one CPU.
 #[repr(C, align(64))]
 pub(super) struct Cache {
     len: AtomicUsize,
@@ -65,6 +65,14 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self {
+            len: AtomicUsize::new(0),
+            slots: UnsafeCell::new([const { MaybeUninit::uninit() }; CAPACITY]),
+        }
+    }
+
     /// How many there are, were nobody at work.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)

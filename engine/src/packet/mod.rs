@@ -67,7 +67,7 @@ mod tag;
 
 /// The processor's atomics; those of a model in `tests/packet_model.rs`.
 mod sync {
-    pub(super) use core::sync::atomic::{AtomicU32, Ordering};
+    pub(super) use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 }
 
 pub use batch::{Batch, Drain};

@@ -97,6 +97,29 @@ impl<T: Item> Batch<T> {
         }
     }
 
+    /// How many of the foremost items are alike.
+    #[inline]
+    pub(super) fn leading(&self, mut is_alike: impl FnMut(&T) -> bool) -> usize {
+        let is_alike = |&&raw: &&*mut ()| {
+            NonNull::new(raw).is_some_and(|raw| {
+                // SAFETY: owned by the batch; looked at only.
+                let item = ManuallyDrop::new(unsafe { T::from_raw(raw) });
+                is_alike(&*item)
+            })
+        };
+        self.raws().iter().take_while(is_alike).count()
+    }
+
+    /// Moves the foremost items behind those of another batch, as many as asked for and
+    /// as there is room for.
+    pub(super) fn move_front(&mut self, to: &mut Self, items: usize) {
+        for _ in 0..items.min(to.room()) {
+            let Some(item) = self.pop() else { return };
+            // There is room.
+            let _room = to.push(item);
+        }
+    }
+
     /// What there is.
     #[inline]
     pub(super) fn amount(&self) -> Amount {

@@ -12,6 +12,7 @@ mod reason;
 mod ring;
 #[allow(unsafe_code)]
 mod role;
+mod set;
 mod settings;
 mod sync;
 mod tx;
@@ -22,6 +23,7 @@ pub use codel::Codel;
 pub use figures::Figures;
 pub use item::{Item, Ticks, ticks};
 pub use reason::Reason;
+pub use set::{BUCKETS, Choice, MOST_QUEUES, MoveError, Moved, QueueSet, Sections};
 pub use settings::{Service, Settings};
 pub use tx::{InUse, Mark, Platform, Sink, TxQueue, Verdict};
 pub use word::{CELL, Level};

@@ -90,12 +90,12 @@ pub struct TxQueue<T: Item, S, P, M: Memory> {
 }
 
 /// What belongs to whoever drains.
-struct Drain<S> {
+pub(super) struct Drain<S> {
     sink: S,
     codel: codel::State,
 }
 
-type RoleOf<'q, T, S, M> = Role<'q, T, Drain<S>, M>;
+pub(super) type RoleOf<'q, T, S, M> = Role<'q, T, Drain<S>, M>;
 
 impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// A queue with room for so many items, rounded up to a power of two, 2^20 at most.
@@ -141,6 +141,30 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             None => Ok(()),
             Some(refused) => Err(self.refuse(refused, batch.len())),
         }
+    }
+
+    /// Puts in what limits allow, and drains nothing: that is up to the caller, who
+    /// [goes on](TxQueue::go_on) with the role.
+    pub(super) fn put_in(
+        &self,
+        batch: &mut Batch<T>,
+    ) -> (Result<(), Reason>, Option<RoleOf<'_, T, S, M>>) {
+        let bounds = Bounds {
+            direct: false,
+            ..self.tunables.bounds()
+        };
+        if self.tunables.codel().is_some() {
+            batch.set_queued_at(ticks(self.platform.now()));
+        }
+        let entered = self.ring.enqueue(batch, &bounds);
+        if entered.rose {
+            self.platform.watermark_crossed();
+        }
+        let result = match entered.refused {
+            None => Ok(()),
+            Some(refused) => Err(self.refuse(refused, batch.len())),
+        };
+        (result, entered.role)
     }
 
     #[cold]
@@ -362,7 +386,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     }
 
     /// Goes on with a role that was parked, on this thread if it may.
-    fn go_on<'q>(&'q self, role: RoleOf<'q, T, S, M>) {
+    pub(super) fn go_on<'q>(&'q self, role: RoleOf<'q, T, S, M>) {
         self.counts.drains.add(1);
         match self.tunables.service() {
             Service::Worker => self.delegate(role),
