@@ -374,6 +374,14 @@ impl Fd {
         Ok(())
     }
 
+    /// Connects the socket to the socket address of these bytes.
+    pub(super) fn connect(&self, to: &[u8]) -> Result<()> {
+        let at = to.as_ptr() as usize;
+        // SAFETY: the kernel reads `to` within its length.
+        unsafe { syscall(SYS_CONNECT, [signed(self.0), at, to.len(), 0, 0, 0]) }?;
+        Ok(())
+    }
+
     /// The socket's own socket address; gives the bytes used.
     pub(super) fn local_address(&self, room: &mut [u8]) -> Result<usize> {
         let mut length = libc::socklen_t::try_from(room.len()).unwrap_or(0);
