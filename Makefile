@@ -31,7 +31,11 @@ vm:
 bench-fib:
 	$(XTASK) bench-fib
 
+# Race packet pools against their peers, natively.
+bench-packet:
+	$(XTASK) bench-packet
+
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm bench-fib clean
+.PHONY: all setup build run test vm bench-fib bench-packet clean

@@ -28,6 +28,19 @@ pub fn text(records: &[Record]) -> String {
             }
         }
     }
+    text.push_str(&foot(records));
+    text
+}
+
+/// The report of an experiment that has one table.
+pub fn one_table(title: &str, records: &[Record]) -> String {
+    let all: Vec<&Record> = records.iter().collect();
+    format!("{title}\n{}\n\n{}", table(&all), foot(records))
+}
+
+/// What is the same for all tables.
+fn foot(records: &[Record]) -> String {
+    let mut text = String::new();
     if let Some(record) = records.first() {
         let _ = writeln!(text, "machine   {} ({})", record.machine, record.place);
     }
