@@ -8,7 +8,7 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 21] = [
+const FUNCTIONS: [&str; 24] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
@@ -30,6 +30,9 @@ const FUNCTIONS: [&str; 21] = [
     "sysctl_add_oid",
     "sysctl_handle_(64|string)",
     "kernel_sysctlbyname",
+    "m_(freem|apply|adj|cat|copydata|copypacket|defrag|dup|length|prepend|pullup|split|unshare)",
+    "m_tag_(alloc|copy_chain|delete|locate)",
+    "pfil_(add_hook|remove_hook|link)",
 ];
 const TYPES: [&str; 13] = [
     "mtx",
@@ -46,11 +49,11 @@ const TYPES: [&str; 13] = [
     "modeventtype_t",
     "weft_.*",
 ];
-const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 18] = [
     "RIB_FLAG_LOCKED",
     "weft_shim_.*",
     "WEFT_NHOP_WORDS",
-    "M_WEFT(_FIB)?",
+    "M_WEFT(_FIB|_PACKET)?",
     "M_(NOWAIT|WAITOK|ZERO)",
     "E[A-Z0-9]+",
     "LOG_(ERR|WARNING|NOTICE|INFO|DEBUG)",
@@ -59,9 +62,15 @@ const VARIABLES: [&str; 12] = [
     "AF_INET6?",
     "RTM_(ADD|DELETE|CHANGE)",
     "osreldate",
+    "M_(BCAST|MCAST|PROMISC|VLANTAG|TSTMP|TSTMP_HPREC)",
+    "M_HASHTYPE_(NONE|INNER)",
+    "CSUM_[A-Z0-9_]+",
+    "PFIL_[A-Z0-9]+",
+    "WEFT_(EMBEDDED|ENGINE_FROM|ENGINE_TO|HASH_.*)",
+    "max_linkhdr",
 ];
 /// Passed by pointer only: their fields are nobody's business here.
-const OPAQUE: [&str; 19] = [
+const OPAQUE: [&str; 23] = [
     "mtx",
     "task",
     "epoch_tracker",
@@ -81,6 +90,10 @@ const OPAQUE: [&str; 19] = [
     "sysctl_oid",
     "sysctl_req",
     "sysctl_ctx_entry",
+    "mbuf",
+    "ifnet",
+    "inpcb",
+    "pfil_h(ook|ead)",
 ];
 
 fn main() {
@@ -109,6 +122,11 @@ fn main() {
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
         .rust_edition(bindgen::RustEdition::Edition2024);
+    if std::env::var_os("CARGO_FEATURE_TEST").is_some() {
+        builder = builder
+            .clang_arg("-DWEFT_TEST")
+            .allowlist_function("weft_test_.*");
+    }
     for name in FUNCTIONS {
         builder = builder.allowlist_function(name);
     }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 9] = [
-    "module", "kernel", "epoch", "lock", "sysctl", "task", "fib", "nhop", "vnet",
+const AREAS: [&str; 12] = [
+    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "sysctl", "task", "fib", "nhop",
+    "vnet",
 ];
 
 const WARNINGS: [&str; 8] = [
@@ -53,6 +54,12 @@ fn main() {
     }
     for area in AREAS {
         build.file(Path::new("c").join(area).with_extension("c"));
+    }
+    if std::env::var_os("CARGO_FEATURE_TEST").is_some() {
+        build.define("WEFT_TEST", None);
+        for area in ["mbuf", "peers"] {
+            build.file(Path::new("c/test").join(area).with_extension("c"));
+        }
     }
     build.file(layout).compile("weft_shim");
 }

@@ -10,6 +10,7 @@
 pub mod context;
 pub mod fib;
 pub mod packet;
+pub mod queue;
 #[cfg(feature = "std")]
 pub mod sim;
 pub mod wire;

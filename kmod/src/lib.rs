@@ -23,7 +23,10 @@ mod fib_check;
 mod fib_figures;
 #[allow(unsafe_code)]
 mod kpi;
+mod packet;
 mod sysctl;
+#[cfg(feature = "test")]
+mod test;
 
 use kpi::context::Sleepable;
 use kpi::errno::Errno;
@@ -35,6 +38,9 @@ use kpi::sysctl::Sysctls;
 /// last what those calls read.
 struct Weft {
     algorithms: fib::Algorithms,
+    #[cfg(feature = "test")]
+    tests: test::Tests,
+    packets: packet::Packets,
     _sysctls: Sysctls,
 }
 
@@ -42,22 +48,40 @@ impl Life for Weft {
     fn load(sleepable: &mut Sleepable) -> Result<Self, Errno> {
         compat::check(sleepable)?;
         let (figures, sysctls) = sysctl::grow(sleepable)?;
-        let algorithms = fib::Algorithms::register(sleepable, figures)?;
+        let mut packets = packet::Packets::open(sleepable)?;
+        let algorithms = match fib::Algorithms::register(sleepable, figures) {
+            Ok(algorithms) => algorithms,
+            Err(error) => {
+                packets.close(sleepable)?;
+                return Err(error);
+            }
+        };
         log::info(format_args!("{} loaded", sysctl::VERSION));
         Ok(Self {
             algorithms,
+            #[cfg(feature = "test")]
+            tests: test::Tests::open(),
+            packets,
             _sysctls: sysctls,
         })
     }
 
-    fn quiesce(&mut self, _sleepable: &mut Sleepable) -> Result<(), Errno> {
-        fib::refuse_while_used()
+    fn quiesce(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
+        fib::refuse_while_used()?;
+        self.packets.refuse_while_out(sleepable)
     }
 
     fn unload(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
         // Asked again, since a forced unload goes past `quiesce`.
         fib::refuse_while_used()?;
-        self.algorithms.withdraw(sleepable)
+        #[cfg(feature = "test")]
+        self.tests.stop(sleepable);
+        self.packets.close(sleepable)?;
+        let withdrawn = self.algorithms.withdraw(sleepable);
+        if withdrawn.is_err() {
+            self.packets = packet::Packets::open(sleepable)?;
+        }
+        withdrawn
     }
 }
 

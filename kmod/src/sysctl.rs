@@ -10,7 +10,7 @@ use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::sysctl::{LINE, Line, Sysctls};
 use crate::kpi::text::Text;
-use crate::{fib, fib_check};
+use crate::{fib, fib_check, packet};
 
 /// The module's version, as `net.weft.version` shows it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -50,6 +50,9 @@ pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<(Figures, Sysctls), Errn
         c"kernel",
         c"The running kernel as weft.ko sees it: version, the version it was built for, options",
     )?;
+    #[cfg(feature = "test")]
+    crate::test::add_sysctls(&mut tree, weft)?;
+    packet::add_sysctls(&mut tree, weft)?;
     let node = tree.node(weft, c"fib", c"Route lookup by weft's algorithms")?;
     fib::add_sysctls(&mut tree, node)?;
     fib_check::add_sysctls(&mut tree, node)?;

@@ -7,6 +7,7 @@
 
 MALLOC_DEFINE(M_WEFT, "weft", "weft: module state");
 MALLOC_DEFINE(M_WEFT_FIB, "weft_fib", "weft: route lookup tables");
+MALLOC_DEFINE(M_WEFT_PACKET, "weft_packet", "weft: buffers of packets");
 
 struct thread *
 weft_shim_curthread(void)
@@ -43,6 +44,13 @@ weft_shim_cpu_ticks(void)
 {
 
 	return (cpu_ticks());
+}
+
+uint64_t
+weft_shim_physical_bytes(void)
+{
+
+	return (ptoa((uint64_t)physmem));
 }
 
 /*

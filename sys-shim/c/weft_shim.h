@@ -20,6 +20,7 @@
 #include <sys/linker.h>
 #include <sys/lock.h>
 #include <sys/malloc.h>
+#include <sys/mbuf.h>
 #include <sys/module.h>
 #include <sys/mutex.h>
 #include <sys/proc.h>
@@ -35,6 +36,7 @@
 
 #include <net/if.h>
 #include <net/if_var.h>
+#include <net/pfil.h>
 #include <net/route.h>
 #include <net/route/nhop.h>
 #include <net/route/route_ctl.h>
@@ -52,12 +54,14 @@ int	weft_module_event(module_t, int, void *);
 /* kernel.c */
 MALLOC_DECLARE(M_WEFT);
 MALLOC_DECLARE(M_WEFT_FIB);
+MALLOC_DECLARE(M_WEFT_PACKET);
 struct thread *weft_shim_curthread(void);
 void	weft_shim_pause_ms(u_int);
 void	weft_shim_log(int, const char *, size_t);
 void	weft_shim_panic(const char *, size_t) __dead2;
 size_t	weft_shim_object_size(const void *);
 uint64_t weft_shim_cpu_ticks(void);
+uint64_t weft_shim_physical_bytes(void);
 
 /*
  * A kernel object whose type the module was compiled with, and the size that
@@ -88,6 +92,81 @@ void	weft_shim_mtx_unlock(struct mtx *);
 void	weft_shim_task_init(struct task *, task_fn_t *, void *);
 void	weft_shim_task_enqueue(struct task *);
 void	weft_shim_task_drain(struct task *);
+
+/* cpu.c */
+void	weft_shim_critical_enter(void);
+void	weft_shim_critical_exit(void);
+u_int	weft_shim_curcpu(void);
+u_int	weft_shim_cpus(void);
+bool	weft_shim_cpu_present(u_int);
+void	weft_shim_bind(u_int);
+void	weft_shim_unbind(void);
+
+/* event.c */
+struct eventhandler_entry *weft_shim_lowmem_register(void (*)(void *, int),
+	    void *);
+void	weft_shim_lowmem_deregister(struct eventhandler_entry *);
+
+/* mbuf.c */
+#define	WEFT_EMBEDDED		256
+#define	WEFT_ENGINE_FROM	128
+#define	WEFT_ENGINE_TO		240
+struct weft_mbuf_storage {
+	void		*buffer;	/* for release */
+	char		*start;		/* of what is around the data */
+	char		*data;
+	volatile u_int	*refs;
+	m_ext_free_t	*release;
+	uint32_t	 size;
+	uint32_t	 len;		/* of the data */
+};
+struct weft_mbuf_meta {
+	uint64_t	timestamp;
+	uint32_t	flags;
+	uint32_t	flowid;
+	uint32_t	csum_flags;
+	uint32_t	csum_value;
+	uint16_t	vtag;
+	uint16_t	segsz;
+	uint16_t	fib;
+	uint8_t		rsstype;
+};
+enum weft_hash {
+	WEFT_HASH_IPV4 = M_HASHTYPE_RSS_IPV4,
+	WEFT_HASH_TCP_IPV4 = M_HASHTYPE_RSS_TCP_IPV4,
+	WEFT_HASH_UDP_IPV4 = M_HASHTYPE_RSS_UDP_IPV4,
+	WEFT_HASH_IPV6 = M_HASHTYPE_RSS_IPV6,
+	WEFT_HASH_TCP_IPV6 = M_HASHTYPE_RSS_TCP_IPV6,
+	WEFT_HASH_UDP_IPV6 = M_HASHTYPE_RSS_UDP_IPV6,
+	WEFT_HASH_OPAQUE = M_HASHTYPE_OPAQUE_HASH,
+};
+int	weft_shim_mbuf_embed(struct mbuf *, const struct weft_mbuf_storage *);
+struct mbuf *weft_shim_mbuf_refer(const struct weft_mbuf_storage *);
+void	weft_shim_mbuf_chain(struct mbuf *, struct mbuf *);
+void	weft_shim_mbuf_move_header(struct mbuf *, struct mbuf *);
+bool	weft_shim_mbuf_embedded(struct mbuf *, m_ext_free_t *,
+	    struct weft_mbuf_storage *);
+void	*weft_shim_mbuf_buffer(const struct mbuf *);
+void	weft_shim_mbuf_meta(const struct mbuf *, struct weft_mbuf_meta *);
+void	weft_shim_mbuf_set_meta(struct mbuf *, const struct weft_mbuf_meta *,
+	    uint32_t);
+struct m_tag *weft_shim_mbuf_tags(const struct mbuf *);
+void	weft_shim_mbuf_set_tags(struct mbuf *, struct m_tag *);
+
+#ifdef WEFT_TEST
+/* test/mbuf.c */
+void	weft_shim_mbuf_catpkt(struct mbuf *, struct mbuf *);
+void	weft_shim_mbuf_copyback(struct mbuf *, const void *, u_int);
+void	weft_shim_mbuf_add_tag(struct mbuf *, struct m_tag *);
+struct mbuf *weft_shim_mbuf_scattered(const void *, u_int, u_int);
+struct mbuf *weft_shim_mbuf_unmapped(const void *, u_int);
+
+/* test/peers.c */
+uint64_t weft_test_mbuf(u_int, u_int, u_int);
+uint64_t weft_test_tag(u_int, uint32_t, u_int);
+uint64_t weft_test_buf_ring(u_int, u_int, void **);
+uint64_t weft_test_mbufq(u_int, u_int, void **);
+#endif
 
 /* sysctl.c */
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);

@@ -14,7 +14,7 @@ use crate::image::{KLDS, Root};
 use crate::kernel::{Form, Kernel};
 use crate::loader;
 use crate::machine::Machine;
-use crate::qemu::{self, Start};
+use crate::qemu::{self, Accelerator, Start};
 use crate::userland::{Userland, loader_conf};
 
 /// What runs the guest.
@@ -85,6 +85,8 @@ pub struct Order<'a> {
     pub name: &'a str,
     /// Its memory, in MiB.
     pub memory_mib: u32,
+    /// Whether its clock counts instructions; QEMU only.
+    pub counted: bool,
     /// Where the loader and bhyve come from.
     pub userland: Option<&'a Userland>,
 }
@@ -130,7 +132,7 @@ impl Order<'_> {
     #[must_use]
     pub fn commands(&self) -> Vec<String> {
         let qemu = |start: Start<'_>| {
-            let words = qemu::arguments(qemu::accelerator(), &start, &self.iso(), self.memory_mib);
+            let words = qemu::arguments(self.accelerator(), &start, &self.iso(), self.memory_mib);
             vec![format!("{} {}", qemu::PROGRAM, words.join(" "))]
         };
         match self.backend {
@@ -149,6 +151,13 @@ impl Order<'_> {
                 lines
             }
         }
+    }
+
+    fn accelerator(&self) -> Accelerator {
+        if self.counted {
+            return Accelerator::Counting;
+        }
+        qemu::accelerator()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -195,7 +204,7 @@ impl Order<'_> {
         let mut command = Command::new(qemu::PROGRAM);
         let start = Start::Disk(&self.kernel.image);
         command.args(qemu::arguments(
-            qemu::accelerator(),
+            self.accelerator(),
             &start,
             &self.iso(),
             self.memory_mib,
@@ -213,7 +222,7 @@ impl Order<'_> {
     fn run_qemu(&self, start: &Start<'_>) -> Result<std::result::Result<Guest, Error>> {
         let mut command = Command::new(qemu::PROGRAM);
         command.args(qemu::arguments(
-            qemu::accelerator(),
+            self.accelerator(),
             start,
             &self.iso(),
             self.memory_mib,

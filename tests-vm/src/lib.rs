@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod loader;
 pub mod machine;
 pub mod qemu;
+pub mod record;
 pub mod report;
 pub mod runner;
 pub mod scenarios;
@@ -37,12 +38,16 @@ use userland::Userland;
 pub struct Artifacts {
     /// `weft.ko`.
     pub module: PathBuf,
+    /// `weft.ko` with `net.weft.test`.
+    pub module_for_tests: PathBuf,
     /// Modules that the kernel must refuse.
     pub variants: Vec<Variant>,
     /// The guest agent.
     pub agent: PathBuf,
     /// Where logs and reports go, a folder a kernel.
     pub output: PathBuf,
+    /// Where what was measured goes.
+    pub bench: PathBuf,
 }
 
 /// A module that the kernel must refuse.
@@ -116,10 +121,9 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
             .is_none_or(|text| kernel.name.contains(text))
     });
     let mut scenarios = scenarios::ALL.to_vec();
-    scenarios.retain(|scenario| {
-        args.filter
-            .as_ref()
-            .is_none_or(|text| scenario.name.contains(text))
+    scenarios.retain(|scenario| match &args.filter {
+        Some(text) => scenario.name.contains(text),
+        None => !scenario.by_name || args.list,
     });
     if args.list {
         list(&scenarios, &kernels);

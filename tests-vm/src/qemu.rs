@@ -16,6 +16,9 @@ pub enum Accelerator {
     Kvm,
     /// By translation, on any host.
     Tcg,
+    /// By translation, on one CPU whose clock counts instructions: one takes a
+    /// nanosecond, and waiting takes none.
+    Counting,
 }
 
 /// What the machine boots.
@@ -38,9 +41,14 @@ pub fn arguments(
     root: &Path,
     memory_mib: u32,
 ) -> Vec<String> {
-    let (accelerator, cpu) = match accelerator {
-        Accelerator::Kvm => ("kvm", "host"),
-        Accelerator::Tcg => ("tcg,thread=multi", "max"),
+    let counting: &[&str] = match accelerator {
+        Accelerator::Counting => &["-icount", "shift=0,sleep=off"],
+        Accelerator::Kvm | Accelerator::Tcg => &[],
+    };
+    let (accelerator, cpu, cpus) = match accelerator {
+        Accelerator::Kvm => ("kvm", "host", "2"),
+        Accelerator::Tcg => ("tcg,thread=multi", "max", "2"),
+        Accelerator::Counting => ("tcg,thread=single", "max", "1"),
     };
     let memory = memory_mib.to_string();
     let start = match start {
@@ -61,7 +69,7 @@ pub fn arguments(
         ["-M", "q35"],
         ["-accel", accelerator],
         ["-cpu", cpu],
-        ["-smp", "2"],
+        ["-smp", cpus],
         ["-m", &memory],
         ["-display", "none"],
         ["-monitor", "none"],
@@ -72,6 +80,7 @@ pub fn arguments(
     ]
     .concat()
     .into_iter()
+    .chain(counting.iter().copied())
     .chain(["-nodefaults", "-no-reboot"])
     .map(String::from)
     .collect()
@@ -179,6 +188,11 @@ mod tests {
             "{line}"
         );
         assert!(line.ends_with("-nodefaults -no-reboot"), "{line}");
+        let root = Path::new("/r");
+        let counting = arguments(Accelerator::Counting, &Start::Cd, root, 512).join(" ");
+        for part in ["thread=single", "-smp 1", "-icount shift=0,sleep=off"] {
+            assert!(counting.contains(part), "{counting}");
+        }
         let kvm = arguments(Accelerator::Kvm, &Start::Cd, Path::new("/r"), 512).join(" ");
         let disk = arguments(
             Accelerator::Tcg,

@@ -88,6 +88,10 @@ impl Plan<'_> {
                 );
                 continue;
             }
+            if scenario.counted && !matches!(self.backend, Backend::Qemu | Backend::QemuLoader) {
+                report.skip(scenario.name, "only QEMU counts instructions");
+                continue;
+            }
             report.begin(scenario.name);
             let log = folder.join(scenario.name).join("console.log");
             let mut current = match guest.take() {
@@ -104,7 +108,7 @@ impl Plan<'_> {
                 },
             };
             current.machine().log_to(&log)?;
-            if self.run_scenario(scenario, &mut current, report) {
+            if self.run_scenario(scenario, kernel, &mut current, report) {
                 guest = Some(current);
             }
         }
@@ -116,7 +120,13 @@ impl Plan<'_> {
     }
 
     /// True if the machine can be used for the next scenario.
-    fn run_scenario(&self, scenario: &Scenario, guest: &mut Guest, report: &mut Report) -> bool {
+    fn run_scenario(
+        &self,
+        scenario: &Scenario,
+        kernel: &Kernel,
+        guest: &mut Guest,
+        report: &mut Report,
+    ) -> bool {
         let start = Instant::now();
         let factor = if self.full { FULL_FACTOR } else { 1 };
         guest.set_deadline(start + scenario.limit * factor * guest.patience());
@@ -125,6 +135,7 @@ impl Plan<'_> {
             guest,
             report,
             artifacts: self.artifacts,
+            kernel,
             routes: [self.tables[0].1, self.tables[1].1],
             full: self.full,
         });
@@ -171,6 +182,7 @@ impl Plan<'_> {
             memory_mib: group
                 .first()
                 .map_or(0, |scenario| scenario.memory_mib[usize::from(self.full)]),
+            counted: group.first().is_some_and(|scenario| scenario.counted),
             userland: self.userland.as_ref(),
         }
     }
@@ -203,6 +215,8 @@ impl Plan<'_> {
     fn root(&self, kernel: &Kernel, group: &[Scenario]) -> Root {
         let mut root = Root::with_agent(&self.artifacts.agent);
         root.add(&format!("{MODULES}/weft.ko"), &self.artifacts.module);
+        let for_tests = &self.artifacts.module_for_tests;
+        root.add(&format!("{MODULES}/test/weft.ko"), for_tests);
         for variant in &self.artifacts.variants {
             root.add(
                 &format!("{MODULES}/{}/weft.ko", variant.name),

@@ -74,11 +74,33 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
 /// # Errors
 /// What the failing tool said, or each rule of `check_ko` that was broken.
 pub(crate) fn module(build: &Build) -> Result<PathBuf> {
-    run(&mut kernel_cargo(build, "build")?).context("compiling weft.ko failed")?;
-    std::fs::create_dir_all(build.out())?;
-    let ko = build.out().join("weft.ko");
+    compiled(build, &[], &build.out(), None)
+}
+
+/// Builds the module with what its tests in the kernel need, `net.weft.test`, which
+/// the module that is shipped does not have. Returns its path.
+///
+/// # Errors
+/// As [`module`].
+pub(crate) fn module_for_tests(build: &Build) -> Result<PathBuf> {
+    let symbols = build.root.join("kmod/kernel-symbols-test.txt");
+    let folder = build.out().join("test");
+    compiled(build, &["--features", "test"], &folder, Some(symbols))
+}
+
+/// Compiles, links and checks the module in a folder. It may need `more_symbols`.
+fn compiled(
+    build: &Build,
+    features: &[&str],
+    folder: &Path,
+    more_symbols: Option<PathBuf>,
+) -> Result<PathBuf> {
+    run(kernel_cargo(build, "build")?.args(features)).context("compiling weft.ko failed")?;
+    std::fs::create_dir_all(folder)?;
+    let ko = folder.join("weft.ko");
     link(build, &[], &ko)?;
     let mut options = check_ko::Options::for_weft()?;
+    options.more_symbols = more_symbols;
     options.unstripped = Some(ko.with_extension("ko.full"));
     let report = check_ko::check(&ko, &options)?;
     if !report.violations.is_empty() {
@@ -176,9 +198,12 @@ fn cflags(build: &Build) -> Vec<String> {
 /// # Errors
 /// Any warning.
 pub(crate) fn clippy(build: &Build) -> Result<()> {
-    let mut command = kernel_cargo(build, "clippy")?;
-    command.args(["--package", "weft-bindings", "--package", "weft-shim"]);
-    quiet(command.args(["--", "--deny", "warnings"]))
+    for features in [&[][..], &["--features", "weft-kmod/test"]] {
+        let mut command = kernel_cargo(build, "clippy")?;
+        command.args(["--package", "weft-bindings", "--package", "weft-shim"]);
+        quiet(command.args(features).args(["--", "--deny", "warnings"]))?;
+    }
+    Ok(())
 }
 
 /// A cargo command on the module, for the kernel's target.

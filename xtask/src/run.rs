@@ -42,8 +42,7 @@ fn in_guest(root: &Path) -> Result<Option<String>> {
     if let Some(missing) = crate::tools::find_or_install_vm_tools().into_iter().next() {
         return Ok(Some(missing));
     }
-    let module = build::module(&build)?;
-    let counts = weft_tests_vm::show(&vm::artifacts(&build, module)?)?;
+    let counts = weft_tests_vm::show(&vm::artifacts(&build)?)?;
     ensure!(
         counts.failed == 0,
         "{} checks failed in the guest",

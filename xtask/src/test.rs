@@ -3,10 +3,12 @@
 //! The last line it prints is `N passed, N failed, N skipped`.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
+
+use weft_tests_vm::Artifacts;
 
 use crate::build::{self, Build};
 use crate::tools::quiet;
@@ -97,17 +99,17 @@ fn with_module(build: &Build) -> Result<Tally> {
     let mut tally = Tally::default();
     tally.check("clippy, kernel module", build::clippy(build));
     tally.check("clippy, guest agent", crate::agent::clippy(build));
-    let module = build::module(build);
-    let built = module
+    let artifacts = crate::vm::artifacts(build);
+    let built = artifacts
         .as_ref()
         .map(|_| ())
         .map_err(|e| anyhow::anyhow!("{e:#}"));
     tally.check("weft.ko builds and passes check-ko", built);
-    if let Ok(module) = module {
+    if let Ok(artifacts) = artifacts {
         for missing in crate::tools::find_or_install_vm_tools() {
             println!("note: {missing}");
         }
-        match everyday_vm(build, module) {
+        match everyday_vm(&artifacts) {
             Ok(counted) => tally.add(counted),
             Err(e) => tally.check("VM tests can be run", Err(e)),
         }
@@ -116,9 +118,8 @@ fn with_module(build: &Build) -> Result<Tally> {
 }
 
 /// The VM tests in their short form.
-fn everyday_vm(build: &Build, module: PathBuf) -> Result<Tally> {
-    let artifacts = crate::vm::artifacts(build, module)?;
-    let counts = weft_tests_vm::run(&weft_tests_vm::VmArgs::default(), &artifacts)?;
+fn everyday_vm(artifacts: &Artifacts) -> Result<Tally> {
+    let counts = weft_tests_vm::run(&weft_tests_vm::VmArgs::default(), artifacts)?;
     Ok(Tally {
         passed: counts.passed as u64,
         failed: counts.failed as u64,

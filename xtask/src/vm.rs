@@ -2,13 +2,13 @@
 //! `cargo xtask vm`: makes what the guests need, the refused modules among it,
 //! and has `weft-tests-vm` boot them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use weft_tests_vm::{Artifacts, Counts, Variant, VmArgs};
 
 use crate::agent;
-use crate::build::{self, Build, Flag};
+use crate::build::{self, Build, Flag, target_dir};
 
 /// A `__FreeBSD_version` of another branch.
 const OTHER_BRANCH: u32 = 1_402_000;
@@ -21,19 +21,23 @@ pub(crate) fn run(build: &Build, args: &VmArgs) -> Result<Counts> {
     if weft_tests_vm::act(args)? {
         return Ok(Counts::default());
     }
-    let module = build::module(build)?;
-    weft_tests_vm::run(args, &artifacts(build, module)?)
+    weft_tests_vm::run(args, &artifacts(build)?)
 }
 
 /// Everything the guests need, beside a kernel.
 ///
 /// # Errors
-/// What the compiler or the linker said.
-pub(crate) fn artifacts(build: &Build, module: PathBuf) -> Result<Artifacts> {
+/// What the compiler or the linker said, or each rule of `check_ko` that was broken.
+pub(crate) fn artifacts(build: &Build) -> Result<Artifacts> {
+    let module_for_tests = build::module_for_tests(build)?;
+    // After the other one: variants are made of what was compiled last.
+    let module = build::module(build)?;
     Ok(Artifacts {
         agent: agent::agent(build)?,
         variants: refused(build, &module)?,
         output: build.out().join("vm"),
+        module_for_tests,
+        bench: target_dir(&build.root).join("bench"),
         module,
     })
 }

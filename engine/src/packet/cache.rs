@@ -105,7 +105,9 @@ impl Cache {
         // SAFETY: the cache is the caller's.
         let slots = unsafe { &*self.slots.get() };
         if let (Some(from), Some(to)) = (slots.get(left..len), into.get_mut(..count)) {
-            to.copy_from_slice(from);
+            for (slot, buffer) in to.iter_mut().zip(from) {
+                *slot = *buffer;
+            }
             self.set_len(left);
             return count;
         }
@@ -150,10 +152,12 @@ impl Cache {
                 break;
             }
         }
-        slots.copy_within(
-            spilled.len.min(CAPACITY)..len.clamp(spilled.len, CAPACITY),
-            0,
-        );
+        for to in 0..len.wrapping_sub(spilled.len).min(CAPACITY) {
+            let from = slots.get(to.wrapping_add(spilled.len)).copied();
+            if let (Some(from), Some(slot)) = (from, slots.get_mut(to)) {
+                *slot = from;
+            }
+        }
         self.set_len(len.wrapping_sub(spilled.len));
         spilled
     }

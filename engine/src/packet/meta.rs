@@ -41,6 +41,8 @@ bitflags! {
         const PARSED = 1 << 14;
         /// The packet is an IPv4 or IPv6 fragment: there may be no layer-4 header.
         const FRAGMENT = 1 << 15;
+        /// The IP header is IPv6's; otherwise it is IPv4's, if there is one.
+        const IPV6 = 1 << 16;
     }
 }
 

@@ -75,7 +75,7 @@ pub use body::ChainOps;
 pub use cache::BUNDLE;
 pub use cpus::Cpus;
 pub use figures::{ClassFigures, PoolFigures};
-pub use layout::{CLASSES, EMBEDDED, ENGINE_FROM, ENGINE_TO, HEADROOM, LINE, LONGEST};
+pub use layout::{CLASSES, EMBEDDED, ENGINE_FROM, ENGINE_TO, HEADROOM, LINE, LONGEST, STRIDES};
 pub use meta::{Flags, HashKind, Meta, Segmentation};
 pub use packet::{CopyError, Packet, Shared, State, Writable};
 pub use pool::{Pool, StillOut};

@@ -8,32 +8,69 @@
 use crate::fib::Memory;
 use core::alloc::Layout;
 use core::ptr::NonNull;
-use linked_list_allocator::Heap;
-use memmap2::MmapOptions;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Bytes of the region: enough for the largest tables many times over.
-const REGION: usize = 64 << 30;
+/// The region: blocks are taken from it and given back.
+#[cfg(not(miri))]
+mod region {
+    use super::*;
+    use linked_list_allocator::Heap;
+    use memmap2::MmapOptions;
+    use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The region, or an empty one if the host does not grant it: then there is no
-/// memory, as at any other time.
-fn region() -> MutexGuard<'static, Heap> {
-    static HEAP: OnceLock<Mutex<Heap>> = OnceLock::new();
-    let heap = HEAP.get_or_init(|| {
-        let map = MmapOptions::new().len(REGION).no_reserve_swap().map_anon();
-        // Kept for ever: who borrows from it has no lifetime that could end.
-        let heap = map.map_or_else(
-            |_| Heap::empty(),
-            |map| {
-                let map = Box::leak(Box::new(map));
-                // SAFETY: the map is this heap's alone, and stays.
-                unsafe { Heap::new(map.as_mut_ptr(), REGION) }
-            },
-        );
-        Mutex::new(heap)
-    });
-    heap.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Bytes of the region: enough for the largest tables many times over.
+    const BYTES: usize = 64 << 30;
+
+    /// The region's heap, or an empty one if the host does not grant it: then there is
+    /// no memory, as at any other time.
+    fn heap() -> MutexGuard<'static, Heap> {
+        static HEAP: OnceLock<Mutex<Heap>> = OnceLock::new();
+        let heap = HEAP.get_or_init(|| {
+            let map = MmapOptions::new().len(BYTES).no_reserve_swap().map_anon();
+            // Kept for ever: who borrows from it has no lifetime that could end.
+            let heap = map.map_or_else(
+                |_| Heap::empty(),
+                |map| {
+                    let map = Box::leak(Box::new(map));
+                    // SAFETY: the map is this heap's alone, and stays.
+                    unsafe { Heap::new(map.as_mut_ptr(), BYTES) }
+                },
+            );
+            Mutex::new(heap)
+        });
+        heap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(layout: Layout) -> Option<NonNull<u8>> {
+        heap().allocate_first_fit(layout).ok()
+    }
+
+    /// # Safety
+    /// The block came from `take` with this layout, and nobody uses it.
+    pub(super) unsafe fn give_back(block: NonNull<u8>, layout: Layout) {
+        // SAFETY: as this function's.
+        unsafe { heap().deallocate(block, layout) }
+    }
+}
+
+/// Miri knows no mappings of that kind, and its own addresses are near one another.
+#[cfg(miri)]
+mod region {
+    use super::*;
+
+    pub(super) fn take(layout: Layout) -> Option<NonNull<u8>> {
+        assert!(layout.size() > 0);
+        // SAFETY: the size is not 0.
+        NonNull::new(unsafe { std::alloc::alloc(layout) })
+    }
+
+    /// # Safety
+    /// The block came from `take` with this layout, and nobody uses it.
+    pub(super) unsafe fn give_back(block: NonNull<u8>, layout: Layout) {
+        // SAFETY: as this function's.
+        unsafe { std::alloc::dealloc(block.as_ptr(), layout) }
+    }
 }
 
 /// An allocator for [`fib`](crate::fib). Its clones share their counts, so one
@@ -76,7 +113,7 @@ unsafe impl Memory for HostMemory {
         if call == self.counts.fail_at.load(Ordering::Relaxed) {
             return None;
         }
-        let block = region().allocate_first_fit(layout).ok()?;
+        let block = region::take(layout)?;
         self.counts
             .bytes
             .fetch_add(layout.size(), Ordering::Relaxed);
@@ -88,6 +125,6 @@ unsafe impl Memory for HostMemory {
             .bytes
             .fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller promises that it came from `allocate` with this layout.
-        unsafe { region().deallocate(block, layout) }
+        unsafe { region::give_back(block, layout) }
     }
 }

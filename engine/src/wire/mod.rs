@@ -8,7 +8,9 @@
 
 pub mod checksum;
 pub mod ethernet;
+pub mod flow;
 pub mod ipv4;
+pub mod toeplitz;
 
 /// Two bytes in network order; 0 if they are not there.
 fn word(bytes: &[u8], at: usize) -> u16 {

@@ -76,6 +76,12 @@ impl Moment {
     }
 }
 
+/// Bytes of the machine's memory.
+pub(crate) fn physical_bytes() -> u64 {
+    // SAFETY: reads a number.
+    unsafe { c::weft_shim_physical_bytes() }
+}
+
 /// Sleeps for that many milliseconds, or a little longer.
 pub(crate) fn pause_ms(_sleepable: &mut Sleepable, ms: u32) {
     // SAFETY: the caller may sleep.

@@ -4,7 +4,8 @@
 //! Everything here can fail and says so; `alloc` is compiled without its
 //! infallible functions, so a type of it can only grow through what returns an
 //! error. The module's memory is of type `weft`, that of route tables of type
-//! `weft_fib`, so that `vmstat -m` shows them apart.
+//! `weft_fib`, that of packets of type `weft_packet`, so that `vmstat -m` shows them
+//! apart.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -104,21 +105,45 @@ impl FibMemory {
 /// Blocks that are aligned so, or more, come as pages of their own.
 const PAGE: usize = 4096;
 
-/// Pages in a row, of the kernel's address space, without sleeping. malloc(9) would
-/// take single ones from the direct map and others from here, which are too far from
-/// one another for the engine, whose numbers reach 128 GB.
+/// A block for the engine, without sleeping. Pages are in a row, of the kernel's
+/// address space: malloc(9) would take single ones from the direct map and others from
+/// here, which are too far from one another for route tables, whose numbers reach
+/// 128 GB.
 ///
 /// # Safety
-/// The layout's size is not 0.
-unsafe fn allocate_pages(layout: Layout) -> *mut u8 {
+/// `kind` is one of the module's malloc types. The layout's size is not 0.
+unsafe fn allocate_block(layout: Layout, kind: *mut c::malloc_type) -> Option<NonNull<u8>> {
     let size = layout.size() as u64;
-    // SAFETY: M_NOWAIT may be used anywhere; M_WEFT_FIB lives as long as the module.
-    unsafe {
-        let pages = c::kmem_malloc(size, c::M_NOWAIT as c_int);
-        if !pages.is_null() {
-            c::malloc_type_allocated((&raw mut c::M_WEFT_FIB).cast(), size);
+    // SAFETY: the caller vouches for the type; M_NOWAIT may be used anywhere.
+    NonNull::new(unsafe {
+        match layout.align() {
+            PAGE.. => {
+                let pages = c::kmem_malloc(size, c::M_NOWAIT as c_int);
+                if !pages.is_null() {
+                    c::malloc_type_allocated(kind, size);
+                }
+                pages.cast()
+            }
+            _ => allocate(layout, kind),
         }
-        pages.cast()
+    })
+}
+
+/// Gives a block back.
+///
+/// # Safety
+/// It came from [`allocate_block`] with this layout and type, and nobody uses it.
+unsafe fn free_block(block: NonNull<u8>, layout: Layout, kind: *mut c::malloc_type) {
+    let size = layout.size() as u64;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match layout.align() {
+            PAGE.. => {
+                c::kmem_free(block.as_ptr().cast(), size);
+                c::malloc_type_freed(kind, size);
+            }
+            _ => c::free(block.as_ptr().cast(), kind),
+        }
     }
 }
 
@@ -129,14 +154,9 @@ unsafe impl Memory for FibMemory {
         if !Self::reserve(size) {
             return None;
         }
-        // SAFETY: M_WEFT_FIB lives as long as the module; the engine never asks
-        // for 0 bytes.
-        let block = NonNull::new(unsafe {
-            match layout.align() {
-                PAGE.. => allocate_pages(layout),
-                _ => allocate(layout, (&raw mut c::M_WEFT_FIB).cast()),
-            }
-        });
+        // SAFETY: the type lives as long as the module; the engine never asks for 0
+        // bytes.
+        let block = unsafe { allocate_block(layout, (&raw mut c::M_WEFT_FIB).cast()) };
         if block.is_none() {
             Self::release(size);
         }
@@ -144,18 +164,26 @@ unsafe impl Memory for FibMemory {
     }
 
     unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
-        let (size, kind) = (layout.size() as u64, (&raw mut c::M_WEFT_FIB).cast());
-        Self::release(size);
-        // SAFETY: the block came from `allocate` with this layout and type.
-        unsafe {
-            match layout.align() {
-                PAGE.. => {
-                    c::kmem_free(block.as_ptr().cast(), size);
-                    c::malloc_type_freed(kind, size);
-                }
-                _ => c::free(block.as_ptr().cast(), kind),
-            }
-        }
+        Self::release(layout.size() as u64);
+        // SAFETY: the block came from `allocate` with this layout.
+        unsafe { free_block(block, layout, (&raw mut c::M_WEFT_FIB).cast()) }
+    }
+}
+
+/// The memory of packets: type `weft_packet`, never sleeps.
+#[derive(Clone, Copy)]
+pub(crate) struct PacketMemory;
+
+// SAFETY: as for `FibMemory`.
+unsafe impl Memory for PacketMemory {
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: as for `FibMemory`.
+        unsafe { allocate_block(layout, (&raw mut c::M_WEFT_PACKET).cast()) }
+    }
+
+    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the block came from `allocate` with this layout.
+        unsafe { free_block(block, layout, (&raw mut c::M_WEFT_PACKET).cast()) }
     }
 }
 

@@ -7,16 +7,27 @@
 //! epoch, [`context::Vnet`] where a network stack must be current.
 
 pub(crate) mod context;
+pub(crate) mod cpu;
 pub(crate) mod epoch;
 pub(crate) mod errno;
+pub(crate) mod event;
 pub(crate) mod fib;
 pub(crate) mod kernel;
-mod lock;
+pub(crate) mod lock;
 pub(crate) mod log;
+#[cfg(feature = "test")]
+pub(crate) mod mbuf;
+#[cfg(feature = "test")]
+mod mbuf_calls;
 pub(crate) mod memory;
 pub(crate) mod module;
 mod panic;
+#[cfg(feature = "test")]
+pub(crate) mod pfil;
+pub(crate) mod published;
 pub(crate) mod rib;
+#[cfg(feature = "test")]
+pub(crate) mod slept;
 pub(crate) mod sysctl;
 pub(crate) mod task;
 pub(crate) mod text;

@@ -58,6 +58,14 @@ pub(crate) trait Number {
 pub(crate) trait Indexed {
     /// The value of the OID that was added with that index.
     fn read(index: u32, sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64;
+
+    /// Takes a new value. Never called but for an OID that was added as a setting.
+    ///
+    /// # Errors
+    /// `EINVAL` for a value out of range, which has been logged with the range.
+    fn write(_index: u32, _sleepable: &mut Sleepable, _value: u64) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// The longest line of text, its NUL included.
@@ -183,16 +191,42 @@ impl Sysctls {
         index: u32,
         description: &'static CStr,
     ) -> Result<(), Errno> {
-        let access = Access::READ | Access::VNET | Access::STATS;
-        let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
-        let handler: c::weft_sysctl_handler = Some(handle_indexed::<N>);
         let oid = Oid {
             label,
             index,
             ..Oid::plain(name, description)
         };
-        self.add(parent, &oid, kind, handler, c"QU")?;
-        Ok(())
+        let access = Access::READ | Access::VNET | Access::STATS;
+        self.add_indexed::<N>(parent, &oid, access)
+    }
+
+    /// Adds a setting, a number of 64 bits that root may write, which is told its index.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn setting_of<N: Indexed>(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add_indexed::<N>(parent, &oid, Access::READ | Access::WRITE)
+    }
+
+    fn add_indexed<N: Indexed>(
+        &mut self,
+        parent: Parent,
+        oid: &Oid<'_>,
+        access: Access,
+    ) -> Result<(), Errno> {
+        let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
+        let handler: c::weft_sysctl_handler = Some(handle_indexed::<N>);
+        self.add(parent, oid, kind, handler, c"QU").map(drop)
     }
 
     fn add(
@@ -308,9 +342,13 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
     let mut sleepable = unsafe { Sleepable::assume() };
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
         let mut value = N::read(index as u32, sleepable, vnet);
-        // SAFETY: the kernel's own arguments; the value is a u64 on this stack, and
-        // the OID is read-only.
-        Errno::check(unsafe { c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request) })
+        // SAFETY: the kernel's own arguments; the value is a u64 on this stack.
+        Errno::check(unsafe { c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request) })?;
+        // SAFETY: the kernel's request, valid during the call.
+        if unsafe { c::weft_shim_sysctl_is_write(request) } {
+            N::write(index as u32, sleepable, value)?;
+        }
+        Ok(())
     });
     returned(outcome.unwrap_or(Err(Errno::EINVAL)))
 }

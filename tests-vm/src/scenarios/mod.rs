@@ -11,6 +11,9 @@ mod fibs;
 mod forward;
 mod load;
 mod memory;
+mod numbering;
+mod packets;
+mod race;
 mod refuse;
 mod sharing;
 mod show;
@@ -22,6 +25,7 @@ use family::{Family, V4, V6};
 use crate::Artifacts;
 use crate::guest::{Error, Guest, Result};
 use crate::image::{KLDS, MODULES};
+use crate::kernel::Kernel;
 use crate::report::Report;
 use crate::table::EVERYDAY;
 
@@ -33,6 +37,8 @@ pub struct Context<'a> {
     pub report: &'a mut Report,
     /// The modules under test.
     pub artifacts: &'a Artifacts,
+    /// The kernel that runs.
+    pub kernel: &'a Kernel,
     /// Routes in the table files of IPv4 and IPv6.
     pub routes: [usize; 2],
     /// True for the long form.
@@ -55,6 +61,10 @@ pub struct Scenario {
     /// Memory of the guest in MiB, everyday and with `--full`. A group has that of its
     /// first scenario.
     pub memory_mib: [u32; 2],
+    /// Whether the guest's clock counts instructions.
+    pub counted: bool,
+    /// Whether it is left out unless `--filter` asks for it.
+    pub by_name: bool,
     /// The test. An error breaks it off and counts as a failed check.
     pub run: fn(&mut Context<'_>) -> Result<()>,
 }
@@ -68,27 +78,35 @@ impl Scenario {
         klds: &[],
         limit: Duration::from_secs(120),
         memory_mib: [1024, 2048],
+        counted: false,
+        by_name: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 11] = [
+pub const ALL: [Scenario; 14] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
     fib::SCENARIO_V6,
     fibs::SCENARIO,
+    numbering::SCENARIO,
     churn::SCENARIO,
     checker::SCENARIO,
     memory::SCENARIO_V4,
     memory::SCENARIO_V6,
     forward::SCENARIO,
     sharing::SCENARIO,
+    packets::SCENARIO,
+    race::SCENARIO,
 ];
 
 /// What `cargo xtask run` shows.
 pub const TOUR: [Scenario; 2] = [show::SCENARIO, forward::SCENARIO];
+
+/// Bytes in a page of the kernel's.
+const PAGE: u64 = 4096;
 
 /// Where the table files are in the guest: IPv4's and IPv6's.
 pub const TABLES: [&str; 2] = [V4.table, V6.table];
@@ -98,6 +116,13 @@ impl Context<'_> {
     fn load_weft(&mut self) -> Result<()> {
         self.guest
             .call(&format!("kld load {MODULES}/weft.ko"))
+            .map(drop)
+    }
+
+    /// Loads the `weft.ko` that has `net.weft.test`.
+    fn load_weft_for_tests(&mut self) -> Result<()> {
+        self.guest
+            .call(&format!("kld load {MODULES}/test/weft.ko"))
             .map(drop)
     }
 
@@ -214,6 +239,35 @@ impl Context<'_> {
             format!("if addr {pair} {v6}"),
         ])?;
         Ok(pair)
+    }
+
+    /// Bytes in use by malloc(9) types, and pages of UMA zones, named `prefix...`, when
+    /// nothing of the module's waits to be given back.
+    fn bytes_held(&mut self, prefix: &str) -> Result<u64> {
+        let start = Instant::now();
+        while prefix == "weft"
+            && self.guest.number("sysctl get net.weft.fib.pending")? > 0
+            && start.elapsed() < Duration::from_secs(10)
+        {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let types = self.column(&format!("malloc {prefix}"), 1)?;
+        let pages = self.column(&format!("zones {prefix}"), 2)?;
+        Ok(types + pages * PAGE)
+    }
+
+    /// The sum of a column of the agent's answer.
+    fn column(&mut self, command: &str, at: usize) -> Result<u64> {
+        let lines = self.guest.call_within(command, Duration::from_secs(30))?;
+        lines
+            .iter()
+            .map(|line| {
+                let field = line.split('\t').nth(at);
+                field
+                    .and_then(|field| field.parse::<u64>().ok())
+                    .ok_or_else(|| Error::Unexpected(format!("{command}: {line}")))
+            })
+            .sum()
     }
 
     /// Waits until the module serves `wanted` tables; a dead jail's network stack goes

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Context, Family, Scenario, V4, V6};
-use crate::guest::{Error, Result};
+use crate::guest::Result;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "sharing",
@@ -16,6 +16,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     limit: Duration::from_secs(480),
     memory_mib: [1024, 6144],
     run,
+    ..Scenario::ORDINARY
 };
 
 /// How many FIBs, and routes in each.
@@ -41,7 +42,6 @@ const KEYS: u64 = 500;
 const MOST_TABLES: u64 = 3;
 /// dxr holds at least so many times what weft does.
 const LEAST_RATIO: u64 = 50;
-const PAGE: u64 = 4096;
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     let shape = if context.full { &FULL } else { &EVERYDAY };
@@ -124,13 +124,13 @@ fn hold(
     prefix: &str,
     fibs: u32,
 ) -> Result<u64> {
-    let before = bytes_held(context, prefix)?;
+    let before = context.bytes_held(prefix)?;
     choose_in_all(context, family, algorithm, 0..1)?;
-    let one = bytes_held(context, prefix)?.saturating_sub(before);
+    let one = context.bytes_held(prefix)?.saturating_sub(before);
     let start = Instant::now();
     choose_in_all(context, family, algorithm, 1..fibs)?;
     let took = start.elapsed();
-    let all = bytes_held(context, prefix)?.saturating_sub(before);
+    let all = context.bytes_held(prefix)?.saturating_sub(before);
     let chosen = context.guest.line(&format!(
         "{}sysctl get {}",
         place(fibs - 1),
@@ -149,37 +149,6 @@ fn hold(
         );
     }
     Ok(all)
-}
-
-/// Bytes in use by malloc(9) type, and pages of UMA zones, when nothing waits to be
-/// given back.
-fn bytes_held(context: &mut Context<'_>, prefix: &str) -> Result<u64> {
-    let start = Instant::now();
-    while prefix == "weft"
-        && context.guest.number("sysctl get net.weft.fib.pending")? > 0
-        && start.elapsed() < Duration::from_secs(10)
-    {
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let types = column(context, &format!("malloc {prefix}"), 1)?;
-    let pages = column(context, &format!("zones {prefix}"), 2)?;
-    Ok(types + pages * PAGE)
-}
-
-/// The sum of a column of the agent's answer.
-fn column(context: &mut Context<'_>, command: &str, at: usize) -> Result<u64> {
-    let lines = context
-        .guest
-        .call_within(command, Duration::from_secs(30))?;
-    lines
-        .iter()
-        .map(|line| {
-            let field = line.split('\t').nth(at);
-            field
-                .and_then(|field| field.parse::<u64>().ok())
-                .ok_or_else(|| Error::Unexpected(format!("{command}: {line}")))
-        })
-        .sum()
 }
 
 /// The same FIBs served by dxr.

@@ -9,6 +9,9 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+/// Sequences of steps that are tried.
+const CASES: u32 = if cfg!(miri) { 3 } else { 400 };
+
 /// Read sections that begin and end when the test says so, for one thread.
 #[derive(Clone, Default)]
 pub(super) struct Sections(Arc<Mutex<State>>);
@@ -249,7 +252,7 @@ fn rehearse(steps: &[Step], most: u32, shortage: Shortage) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn a_lookup_is_led_to_what_it_meant(steps in prop::collection::vec(step(), 1..300)) {

@@ -17,12 +17,6 @@ pub(super) fn parse(word: &str) -> Result<IpAddr, Failure> {
         .map_err(|_| Failure::new(format!("{word} is no address")))
 }
 
-/// An IPv4 address in dotted form.
-pub(super) fn parse_v4(word: &str) -> Result<Ipv4Addr, Failure> {
-    word.parse()
-        .map_err(|_| Failure::new(format!("{word} is no IPv4 address")))
-}
-
 /// `AF_INET` or `AF_INET6`.
 pub(super) fn family(address: IpAddr) -> c_int {
     match address {
@@ -85,6 +79,19 @@ impl Prefix {
         }
     }
 
+    /// The address in it whose last bits are those of `bits`.
+    pub(super) fn address_in(self, bits: u128) -> IpAddr {
+        match (self.first, self.mask()) {
+            (IpAddr::V4(first), IpAddr::V4(mask)) => {
+                Ipv4Addr::from_bits(first.to_bits() | (bits as u32 & !mask.to_bits())).into()
+            }
+            (IpAddr::V6(first), IpAddr::V6(mask)) => {
+                Ipv6Addr::from_bits(first.to_bits() | (bits & !mask.to_bits())).into()
+            }
+            (first, _) => first,
+        }
+    }
+
     /// The prefix of the same length that comes `steps` after this one.
     pub(super) fn following(self, steps: u32) -> Self {
         let beyond = u32::from(address_bits(self.first) - self.bits);
@@ -128,6 +135,14 @@ impl SocketAddress {
         match address {
             IpAddr::V4(address) => Self::V4(socket_address_v4(address, port)),
             IpAddr::V6(address) => Self::V6(socket_address_v6(address, port)),
+        }
+    }
+
+    /// `AF_INET` or `AF_INET6`.
+    pub(super) fn family(&self) -> c_int {
+        match self {
+            Self::V4(_) => libc::AF_INET,
+            Self::V6(_) => libc::AF_INET6,
         }
     }
 

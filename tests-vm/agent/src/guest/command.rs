@@ -12,7 +12,8 @@ use core::str::FromStr;
 use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
-    clock, exec, jail, kld, memory, msgbuf, netif, ping, root, route, sys, sysctl, traffic,
+    clock, exec, filter, jail, kld, memory, msgbuf, netif, ping, root, route, sys, sysctl, tap,
+    tcp, traffic,
 };
 use crate::frame;
 
@@ -95,12 +96,17 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("mount", rest) => root::mount_command(rest),
         ("exec", rest) => exec::command(rest),
         ("kld", rest) => kld::command(rest),
+        ("kenv", rest) => kld::environment(rest),
         ("sysctl", rest) => sysctl::command(rest),
         ("malloc" | "zones" | "pages", rest) => memory::command(verb, rest),
         ("if", rest) => netif::command(rest),
         ("jail", rest) => jail::command(rest),
         ("route", rest) => route::command(rest, meter),
         ("udp", rest) => traffic::command(rest, meter),
+        ("tcp", rest) => tcp::command(rest, meter),
+        ("tap", rest) => tap::command(rest, meter),
+        ("pf", rest) => filter::pf(rest),
+        ("pfil", rest) => filter::pfil(rest),
         ("ping", rest) => ping::command(rest),
         ("dmesg", rest) => msgbuf::command(rest),
         ("uptime" | "time" | "sleep", rest) => clock::command(verb, rest),

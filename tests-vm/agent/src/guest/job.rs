@@ -21,6 +21,8 @@ use crate::frame::{escape, unescape};
 
 /// Counters a command may have.
 const SLOTS: usize = 16;
+/// The counter that says that a command is ready for what it waits for.
+const READY_SLOT: usize = SLOTS - 1;
 
 #[repr(C)]
 struct Board {
@@ -58,6 +60,11 @@ impl Meter {
     /// Sets counter `slot`.
     pub(super) fn set(&self, slot: usize, value: u64) {
         self.board().values[slot].store(value, Ordering::Relaxed);
+    }
+
+    /// Says that from now on nothing that is sent to this command is lost.
+    pub(super) fn ready(&self) {
+        self.set(READY_SLOT, 1);
     }
 
     fn ask_to_stop(&self) {

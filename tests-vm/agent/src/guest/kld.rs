@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Kernel modules: load, unload, list.
+//! Kernel modules: load, unload, list; and the kernel's environment, from which a
+//! module takes its tunables when it is loaded.
 
 use alloc::format;
 use alloc::vec;
@@ -18,6 +19,17 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         }
         ["stat"] => list(),
         _ => Err(Failure::usage("kld load PATH | unload NAME | stat")),
+    }
+}
+
+/// `kenv set NAME VALUE`.
+pub(super) fn environment(words: &[&str]) -> Outcome {
+    match words {
+        ["set", name, value] => {
+            sys::kenv_set(name, value)?;
+            Ok(vec![])
+        }
+        _ => Err(Failure::usage("kenv set NAME VALUE")),
     }
 }
 

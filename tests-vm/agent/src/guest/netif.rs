@@ -35,7 +35,8 @@ const IFDATA_GENERAL: i32 = 1;
 const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
 
 /// `if create NAME`, `destroy NAME`, `vnet NAME JAIL`, `fib NAME N`,
-/// `addr NAME ADDRESS/BITS [COUNT]`, `up NAME`, `down NAME`, `stat NAME`.
+/// `addr NAME ADDRESS/BITS [COUNT]`, `up NAME`, `down NAME`, `stat NAME`,
+/// `member BRIDGE NAME`.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
         ["create", name] => {
@@ -59,8 +60,9 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         ["up", name] => set_up(name, true),
         ["down", name] => set_up(name, false),
         ["stat", name] => stat(name),
+        ["member", bridge, name] => add_member(bridge, name),
         _ => Err(Failure::usage(
-            "if create|destroy|vnet|fib|addr|up|down|stat NAME ...",
+            "if create|destroy|vnet|fib|addr|up|down|stat|member NAME ...",
         )),
     }
 }
@@ -92,7 +94,8 @@ fn name_in(bytes: &[c_char]) -> String {
     text_of(&bytes)
 }
 
-fn named(name: &str) -> Result<libc::ifreq, Failure> {
+/// A request about the interface `name`.
+pub(super) fn named(name: &str) -> Result<libc::ifreq, Failure> {
     let mut request = sys::zeroed::<libc::ifreq>();
     request.ifr_name = name_bytes(name)?;
     Ok(request)
@@ -159,6 +162,27 @@ fn add_v6(name: &str, address: Ipv6Addr, mask: Ipv6Addr) -> Result<(), Failure> 
     (request.valid_lifetime, request.preferred_lifetime) = (FOR_EVER, FOR_EVER);
     let socket = Fd::socket(libc::AF_INET6, libc::SOCK_DGRAM, 0)?;
     Ok(socket.ioctl(SIOCAIFADDR_IN6, &mut request)?)
+}
+
+/// `BRDGADD` of `net/if_bridgevar.h`.
+const BRDGADD: c_ulong = 0;
+
+/// `struct ifbreq` of `net/if_bridgevar.h`; of an addition only the name is read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct BridgeMember {
+    name: [c_char; libc::IFNAMSIZ],
+    rest: [u32; 16],
+}
+
+// SAFETY: integers and arrays of integers, without padding.
+unsafe impl Plain for BridgeMember {}
+
+/// Makes the interface `name` a port of `bridge`.
+fn add_member(bridge: &str, name: &str) -> Outcome {
+    let mut member = sys::zeroed::<BridgeMember>();
+    member.name = name_bytes(name)?;
+    silent(control()?.driver_command(name_bytes(bridge)?, BRDGADD, &mut member))
 }
 
 fn set_up(name: &str, up: bool) -> Outcome {

@@ -14,7 +14,7 @@ use super::address::{self, Prefix, SocketAddress};
 use super::command::{Failure, Outcome, number};
 use super::job::Meter;
 use super::sys::{self, Errno, Fd, Plain};
-use super::{churn, table};
+use super::{churn, table, visible};
 
 const VERSION: u8 = 5;
 const GATEWAY: c_int = 0x2;
@@ -74,7 +74,7 @@ pub(super) enum Target {
 }
 
 /// `route add|change PREFIX GATEWAY|blackhole|reject [WEIGHT]`, `del PREFIX
-/// [GATEWAY]`, `get ADDRESS`; the rest are [`table`]'s and [`churn`]'s.
+/// [GATEWAY]`, `get ADDRESS`; the rest are [`table`]'s, [`churn`]'s and [`visible`]'s.
 pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
     match words {
         ["add", prefix, target, weight @ ..] => one(Verb::Add, prefix, target, weight),
@@ -83,10 +83,11 @@ pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
             one(Verb::Delete, prefix, target.first().unwrap_or(&"any"), &[])
         }
         ["get", address] => get(address),
-        ["load" | "unload", ..] => table::command(words, meter),
+        ["load" | "unload" | "keys", ..] => table::command(words, meter),
         ["flap" | "churn", ..] => churn::command(words, meter),
+        ["visible", ..] => visible::command(words, meter),
         _ => Err(Failure::usage(
-            "route add|change|del|get|load|unload|flap|churn ...",
+            "route add|change|del|get|load|unload|keys|flap|churn|visible ...",
         )),
     }
 }

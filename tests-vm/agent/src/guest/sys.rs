@@ -26,6 +26,8 @@ const SYS_WAIT4: usize = 7;
 const SYS_CHDIR: usize = 12;
 const SYS_GETPID: usize = 20;
 const SYS_RECVFROM: usize = 29;
+const SYS_ACCEPT: usize = 30;
+const SYS_GETSOCKNAME: usize = 32;
 const SYS_SYNC: usize = 36;
 const SYS_KILL: usize = 37;
 const SYS_IOCTL: usize = 54;
@@ -34,9 +36,13 @@ const SYS_EXECVE: usize = 59;
 const SYS_MUNMAP: usize = 73;
 const SYS_DUP2: usize = 90;
 const SYS_SOCKET: usize = 97;
+const SYS_CONNECT: usize = 98;
 const SYS_BIND: usize = 104;
 const SYS_SETSOCKOPT: usize = 105;
+const SYS_LISTEN: usize = 106;
+const SYS_GETSOCKOPT: usize = 118;
 const SYS_SENDTO: usize = 133;
+const SYS_SHUTDOWN: usize = 134;
 const SYS_SETSID: usize = 147;
 const SYS_SETFIB: usize = 175;
 const SYS_SYSCTL: usize = 202;
@@ -48,6 +54,7 @@ const SYS_KLDFIND: usize = 306;
 const SYS_KLDNEXT: usize = 307;
 const SYS_KLDSTAT: usize = 308;
 const SYS_NMOUNT: usize = 378;
+const SYS_KENV: usize = 390;
 const SYS_JAIL_ATTACH: usize = 436;
 const SYS_KLDUNLOADF: usize = 444;
 const SYS_MMAP: usize = 477;
@@ -86,6 +93,10 @@ impl fmt::Display for Errno {
             libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
             libc::ENETUNREACH => "ENETUNREACH",
             libc::ENOBUFS => "ENOBUFS",
+            libc::EMSGSIZE => "EMSGSIZE",
+            libc::EPIPE => "EPIPE",
+            libc::ECONNREFUSED => "ECONNREFUSED",
+            libc::ECONNRESET => "ECONNRESET",
             libc::ETIMEDOUT => "ETIMEDOUT",
             libc::EHOSTUNREACH => "EHOSTUNREACH",
             libc::EOPNOTSUPP => "EOPNOTSUPP",
@@ -263,8 +274,30 @@ impl Fd {
         plain(SYS_IOCTL, [signed(self.0), request as usize, 0]).map(drop)
     }
 
-    /// Sets an int-valued socket option.
-    pub(super) fn set_option(&self, level: c_int, name: c_int, value: c_int) -> Result<()> {
+    /// A command of an interface's driver (`SIOCSDRVSPEC` of `sys/sockio.h`) whose
+    /// argument is the plain C structure `value`.
+    pub(super) fn driver_command<T: Plain>(
+        &self,
+        name: [c_char; libc::IFNAMSIZ],
+        command: c_ulong,
+        value: &mut T,
+    ) -> Result<()> {
+        const SIOCSDRVSPEC: usize = 0x8028_697b;
+        let mut request = DriverRequest {
+            name,
+            command,
+            length: size_of::<T>(),
+            data: (&raw mut *value).cast(),
+        };
+        let at = &raw mut request as usize;
+        // SAFETY: the request says where `value` is and how long; the driver refuses
+        // another length than that of the command's structure.
+        unsafe { syscall(SYS_IOCTL, [signed(self.0), SIOCSDRVSPEC, at, 0, 0, 0]) }?;
+        Ok(())
+    }
+
+    /// Sets a socket option whose value is the plain C structure `value`.
+    pub(super) fn set_option<T: Plain>(&self, level: c_int, name: c_int, value: T) -> Result<()> {
         let at = &raw const value as usize;
         let args = [
             signed(self.0),
@@ -274,9 +307,52 @@ impl Fd {
             size_of_val(&value),
             0,
         ];
-        // SAFETY: the kernel reads one int.
+        // SAFETY: the kernel reads `value` within its length.
         unsafe { syscall(SYS_SETSOCKOPT, args) }?;
         Ok(())
+    }
+
+    /// Reads a socket option whose value is a `T`.
+    pub(super) fn option<T: Plain>(&self, level: c_int, name: c_int) -> Result<T> {
+        let mut value = zeroed::<T>();
+        let mut length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
+        let args = [
+            signed(self.0),
+            signed(level),
+            signed(name),
+            &raw mut value as usize,
+            &raw mut length as usize,
+            0,
+        ];
+        // SAFETY: `length` bounds what the kernel writes to `value`.
+        unsafe { syscall(SYS_GETSOCKOPT, args) }?;
+        Ok(value)
+    }
+
+    /// Has the kernel move what arrives on this socket to `sink`, without limit
+    /// (`SO_SPLICE` of `sys/socket.h`), until either end is closed.
+    pub(super) fn splice_to(&self, sink: &Self) -> Result<()> {
+        self.set_option(libc::SOL_SOCKET, SO_SPLICE, Splice::to(sink.0))
+    }
+
+    /// Bytes that [`Fd::splice_to`] has moved from this socket.
+    pub(super) fn spliced(&self) -> Result<u64> {
+        self.option(libc::SOL_SOCKET, SO_SPLICE)
+    }
+
+    /// Has the socket listen for connections.
+    pub(super) fn listen(&self, most_waiting: c_int) -> Result<()> {
+        plain(SYS_LISTEN, [signed(self.0), signed(most_waiting), 0]).map(drop)
+    }
+
+    /// Takes the next connection, waiting for it.
+    pub(super) fn accept(&self) -> Result<Self> {
+        plain(SYS_ACCEPT, [signed(self.0), 0, 0]).map(|fd| Self(as_fd(fd)))
+    }
+
+    /// Says to the peer that nothing more will be sent.
+    pub(super) fn end_sending(&self) -> Result<()> {
+        plain(SYS_SHUTDOWN, [signed(self.0), signed(libc::SHUT_WR), 0]).map(drop)
     }
 
     /// Binds the socket to the socket address of these bytes.
@@ -285,6 +361,22 @@ impl Fd {
         // SAFETY: the kernel reads `address` within its length.
         unsafe { syscall(SYS_BIND, [signed(self.0), at, address.len(), 0, 0, 0]) }?;
         Ok(())
+    }
+
+    /// The socket's own socket address; gives the bytes used.
+    pub(super) fn local_address(&self, room: &mut [u8]) -> Result<usize> {
+        let mut length = libc::socklen_t::try_from(room.len()).unwrap_or(0);
+        let args = [
+            signed(self.0),
+            room.as_mut_ptr() as usize,
+            &raw mut length as usize,
+            0,
+            0,
+            0,
+        ];
+        // SAFETY: `length` bounds what the kernel writes to `room`.
+        unsafe { syscall(SYS_GETSOCKNAME, args) }?;
+        Ok(room.len().min(length as usize))
     }
 
     /// Sends one datagram to the socket address of these bytes.
@@ -328,6 +420,34 @@ impl Fd {
     }
 }
 
+/// `struct ifdrv` of `net/if.h`.
+#[repr(C)]
+struct DriverRequest {
+    name: [c_char; libc::IFNAMSIZ],
+    command: c_ulong,
+    length: usize,
+    data: *mut c_void,
+}
+
+/// `SO_SPLICE` of `sys/socket.h`.
+const SO_SPLICE: c_int = 0x1023;
+
+/// `struct splice` of `sys/socket.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Splice {
+    sink: c_int,
+    padding: c_int,
+    most: i64,
+    idle: [i64; 2],
+}
+
+impl Splice {
+    fn to(sink: c_int) -> Self {
+        Self { sink, ..zeroed() }
+    }
+}
+
 /// A C structure of integers and arrays of them: any bytes make a valid value.
 ///
 /// # Safety
@@ -350,8 +470,16 @@ unsafe impl Plain for libc::sockaddr_in6 {}
 unsafe impl Plain for libc::sockaddr {}
 // SAFETY: integers and arrays of integers.
 unsafe impl Plain for libc::timespec {}
+// SAFETY: integers, without padding.
+unsafe impl Plain for Splice {}
+// SAFETY: integers and arrays of integers.
+unsafe impl Plain for libc::tcp_info {}
+// SAFETY: any bytes are an integer.
+unsafe impl Plain for c_int {}
 // SAFETY: any bytes are an integer.
 unsafe impl Plain for u32 {}
+// SAFETY: any bytes are an integer.
+unsafe impl Plain for u64 {}
 // SAFETY: any bytes are an array of bytes.
 unsafe impl<const N: usize> Plain for [u8; N] {}
 
@@ -608,6 +736,18 @@ fn sysctl(oid: &[c_int], room: Option<&mut [u8]>, input: Option<&[u8]>) -> Resul
     // within their lengths.
     unsafe { syscall(SYS_SYSCTL, args) }?;
     Ok(length)
+}
+
+/// Sets a variable of the kernel's environment, where modules that are loaded later
+/// find their tunables.
+pub(super) fn kenv_set(name: &str, value: &str) -> Result<()> {
+    const KENV_SET: usize = 1;
+    let (name, value) = (c_string(name)?, c_string(value)?);
+    let length = value.as_bytes_with_nul().len();
+    let (name_at, value_at) = (name.as_ptr() as usize, value.as_ptr() as usize);
+    // SAFETY: two strings with their NUL, which the kernel reads within `length`.
+    unsafe { syscall(SYS_KENV, [KENV_SET, name_at, value_at, length, 0, 0]) }?;
+    Ok(())
 }
 
 /// Loads a kernel module file; gives its file id.

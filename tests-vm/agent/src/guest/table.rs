@@ -12,6 +12,7 @@ use super::command::{Failure, Outcome, number};
 use super::job::Meter;
 use super::route::{Router, Target, Verb, parse_list};
 use super::sys::{Errno, Fd};
+use super::sysctl;
 
 /// What a file begins with.
 const MAGIC_V4: &[u8; 8] = b"weftrib4";
@@ -79,6 +80,9 @@ impl Table {
 /// leads elsewhere, in runs, which differ from variant to variant. `unload FILE
 /// [COUNT]` removes them. Counters: routes done, errors. The first line says routes,
 /// errors, milliseconds; the second the first error.
+///
+/// `route keys FILE COUNT NODE` writes an address inside each of `COUNT` prefixes that
+/// lie evenly in the file to sysctl `NODE`, as text; the line says how many.
 pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
     match words {
         ["load", file, gateways, rest @ ..] => {
@@ -95,10 +99,25 @@ pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
                 router.send(Verb::Delete, prefix, Target::Any, None)
             })
         }
+        ["keys", file, count, node] => {
+            let count = keys(&Table::read(file)?, number(count, "count")?, node)?;
+            Ok(vec![format!("{count}")])
+        }
         _ => Err(Failure::usage(
-            "route load FILE GATEWAYS [VARIANT [COUNT]] | unload FILE [COUNT]",
+            "route load FILE GATEWAYS [VARIANT [COUNT]] | unload FILE [COUNT] | keys FILE COUNT NODE",
         )),
     }
+}
+
+fn keys(table: &Table, count: usize, node: &str) -> Result<usize, Failure> {
+    let count = count.min(table.len());
+    for place in 0..count {
+        let (prefix, _) = table.route(place * table.len() / count);
+        let seed = place as u64;
+        let bits = u128::from(spread(seed)) << 64 | u128::from(spread(!seed));
+        sysctl::set(node, &format!("{}", prefix.address_in(bits)))?;
+    }
+    Ok(count)
 }
 
 fn load(

@@ -12,15 +12,19 @@ use super::address::{self, SocketAddress};
 use super::clock::{self, Pace};
 use super::command::{Failure, Outcome, number};
 use super::job::Meter;
+use super::pattern::Pattern;
 use super::sys::Fd;
 
 const MAGIC: u32 = 0x7765_6674;
 /// Magic, a word of padding, the packet's number.
 const HEADER: usize = 16;
-/// What the sender fills the rest of a packet with; the receiver looks at it.
-const FILLER: u8 = 0xa5;
+/// The longest packet that UDP carries in IPv4. The kernel has a limit of its own,
+/// `net.inet.udp.maxdgram`.
+const LONGEST: usize = 65_535 - 20 - 8;
 /// `SO_RCVBUF` of the receiver, in bytes: emulated machines pause for long.
 const RECEIVE_BUFFER: c_int = 1 << 20;
+/// `SO_SNDBUF` of the sender, in bytes: room for the longest packet.
+const SEND_BUFFER: c_int = 1 << 17;
 
 /// `udp send DESTINATION PORT COUNT RATE [SPREAD [SIZE]]` sends packet `n` to
 /// `DESTINATION + n % SPREAD`. `udp recv PORT COUNT IDLE_MS` takes those of both families and ends when `COUNT`
@@ -59,11 +63,14 @@ impl Stream {
     /// Counters and the reply's line: sent, refused by the stack, times it had no
     /// buffers and the packet was tried again.
     fn send(&self, meter: &Meter) -> Outcome {
-        if self.spread == 0 || self.size < HEADER || self.size > 1472 {
-            return Err(Failure::new("spread is at least 1, size 16 to 1472"));
+        if self.spread == 0 || self.size < HEADER || self.size > LONGEST {
+            return Err(Failure::new(format!(
+                "spread is at least 1, size {HEADER} to {LONGEST}"
+            )));
         }
         let socket = Fd::socket(address::family(self.first), libc::SOCK_DGRAM, 0)?;
-        let mut packet = vec![FILLER; self.size];
+        socket.set_option(libc::SOL_SOCKET, libc::SO_SNDBUF, SEND_BUFFER)?;
+        let mut packet = vec![0; self.size];
         packet[..4].copy_from_slice(&MAGIC.to_be_bytes());
         let (mut sent, mut refused, mut retries) = (0u64, 0u64, 0u64);
         let pace = Pace::per_second(self.rate);
@@ -72,6 +79,7 @@ impl Stream {
                 break;
             }
             packet[8..HEADER].copy_from_slice(&sequence.to_be_bytes());
+            Pattern::new(sequence).fill(0, &mut packet[HEADER..]);
             let step = u32::try_from(sequence % u64::from(self.spread)).unwrap_or(0);
             let to = SocketAddress::new(address::following(self.first, step), self.port);
             loop {
@@ -120,16 +128,9 @@ impl Arrivals {
 
     fn note(&mut self, packet: &[u8]) {
         self.received += 1;
-        let number = packet
-            .get(8..HEADER)
-            .and_then(|raw| raw.try_into().ok())
-            .map(u64::from_be_bytes);
-        let whole = packet.starts_with(&MAGIC.to_be_bytes())
-            && packet[HEADER.min(packet.len())..]
-                .iter()
-                .all(|&byte| byte == FILLER);
+        let number = number_of(packet);
         let word = number.and_then(|number| self.seen.get_mut(usize::try_from(number / 64).ok()?));
-        let (Some(number), Some(word), true) = (number, word, whole) else {
+        let (Some(number), Some(word)) = (number, word) else {
             self.damaged += 1;
             return;
         };
@@ -141,6 +142,16 @@ impl Arrivals {
     }
 }
 
+/// The number in a packet of ours; `None` if it is none or a byte of it is not as it
+/// was sent.
+pub(super) fn number_of(packet: &[u8]) -> Option<u64> {
+    let (header, filler) = packet.split_at_checked(HEADER)?;
+    let number = u64::from_be_bytes(header[8..].try_into().ok()?);
+    let whole = header.starts_with(&MAGIC.to_be_bytes())
+        && Pattern::new(number).differences(0, filler) == 0;
+    whole.then_some(number)
+}
+
 /// Counters and the reply's line: received, different ones, late ones (a higher
 /// number came before), damaged ones.
 fn receive(port: u16, count: u64, idle_ms: u64, meter: &Meter) -> Outcome {
@@ -150,9 +161,9 @@ fn receive(port: u16, count: u64, idle_ms: u64, meter: &Meter) -> Outcome {
     let anywhere = SocketAddress::new(Ipv6Addr::UNSPECIFIED.into(), port);
     socket.bind(anywhere.as_bytes())?;
     let mut arrivals = Arrivals::new(count);
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; LONGEST];
     let mut last = clock::monotonic_ms();
-    meter.set(READY_SLOT, 1);
+    meter.ready();
     while arrivals.distinct < count && !meter.stop_asked() {
         if socket.readable(100)? {
             let got = socket.receive(&mut buffer)?;
@@ -173,6 +184,3 @@ fn receive(port: u16, count: u64, idle_ms: u64, meter: &Meter) -> Outcome {
     } = arrivals;
     Ok(vec![format!("{received} {distinct} {late} {damaged}")])
 }
-
-/// The counter that a receiver sets once its socket is bound.
-const READY_SLOT: usize = 15;

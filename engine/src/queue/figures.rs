@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What a queue counts.
+//!
+//! All but refusals is written by the holder of the ring's role, one at a time, without
+//! atomic read-modify-writes, on lines that producers do not touch.
+
+use super::reason::Reason;
+use super::sync::{AtomicU64, Ordering};
+
+/// What a queue has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Items that the sink took.
+    pub packets: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Submissions of which anything was taken.
+    pub submits: u64,
+    /// Times that somebody began to drain.
+    pub drains: u64,
+    /// Times that somebody went on where another drainer had left work: at the end of
+    /// its turn, or at a place that a producer had claimed and not filled yet.
+    pub hand_overs: u64,
+    /// Times that the backend was full.
+    pub pauses: u64,
+    /// The most items that were seen in the queue.
+    pub most: u64,
+    /// Items refused or dropped, in the order of [`Reason::ALL`].
+    pub lost: [u64; Reason::ALL.len()],
+}
+
+impl Figures {
+    /// Items refused or dropped for a reason.
+    pub fn lost_for(&self, reason: Reason) -> u64 {
+        self.lost.get(reason as usize).copied().unwrap_or(0)
+    }
+}
+
+/// A number that one thread at a time adds to, and any may read.
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// For the holder of the role.
+    #[inline]
+    pub(super) fn add(&self, more: u64) {
+        self.0
+            .store(self.get().wrapping_add(more), Ordering::Relaxed);
+    }
+
+    /// For the holder of the role.
+    #[inline]
+    pub(super) fn raise(&self, to: u64) {
+        if to > self.get() {
+            self.0.store(to, Ordering::Relaxed);
+        }
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the holder of the role counts.
+#[repr(align(128))]
+pub(super) struct Counts {
+    pub(super) packets: Count,
+    pub(super) bytes: Count,
+    pub(super) submits: Count,
+    pub(super) drains: Count,
+    pub(super) hand_overs: Count,
+    pub(super) pauses: Count,
+    pub(super) most: Count,
+    pub(super) late: Count,
+}
+
+/// What anyone counts, who has lost something anyway.
+#[repr(align(128))]
+pub(super) struct Refusals([AtomicU64; Reason::ALL.len()]);
+
+impl Refusals {
+    pub(super) fn new() -> Self {
+        Self(core::array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    #[cold]
+    pub(super) fn add(&self, reason: Reason, items: usize) {
+        if let Some(count) = self.0.get(reason as usize) {
+            count.fetch_add(items as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        Self {
+            packets: Count::new(),
+            bytes: Count::new(),
+            submits: Count::new(),
+            drains: Count::new(),
+            hand_overs: Count::new(),
+            pauses: Count::new(),
+            most: Count::new(),
+            late: Count::new(),
+        }
+    }
+
+    /// What came of all so far. Each number by itself is true of some moment.
+    pub(super) fn figures(&self, refusals: &Refusals) -> Figures {
+        let mut lost = refusals
+            .0
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed));
+        if let Some(late) = lost.get_mut(Reason::Sojourn as usize) {
+            *late = self.late.get();
+        }
+        Figures {
+            packets: self.packets.get(),
+            bytes: self.bytes.get(),
+            submits: self.submits.get(),
+            drains: self.drains.get(),
+            hand_overs: self.hand_overs.get(),
+            pauses: self.pauses.get(),
+            most: self.most.get(),
+            lost,
+        }
+    }
+}

@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A transmit queue: many threads submit, one at a time drains into the backend, and none
+//! waits for another.
+//!
+//! Who submits to a queue that is empty and that nobody drains passes the batch to the
+//! backend directly. Who submits while another drains leaves the items in the ring, and
+//! goes. A drainer sends bursts until nothing is left, but no longer than a turn while
+//! there is somebody else to go on:
+//!
+//! | service            | at the end of a turn                                           |
+//! | ------------------ | -------------------------------------------------------------- |
+//! | [`Submitters`](Service::Submitters) | the role is free for a moment: a submitter that comes takes it; if none does, the drainer goes on for another turn |
+//! | [`Shared`](Service::Shared) | the worker goes on |
+//! | [`Worker`](Service::Worker) | the worker has itself woken again, so that its thread can do something else in between; submitters drain nothing |
+//!
+//! A backend that is full says so, and the drainer leaves the role parked until
+//! [`TxQueue::resume`]. Items wait in the ring meanwhile, also those that the backend left
+//! of a burst, which stay the foremost.
+//!
+//! # Contexts
+//!
+//! Nothing here sleeps or allocates. Submitters, the worker and the backend's completions
+//! may run on any thread or in an interrupt's; the sink, and [`Platform::wake`], run in
+//! that of whoever drains.
+
+use super::batch::Batch;
+use super::codel::{self, Codel};
+use super::figures::{Counts, Figures, Refusals};
+use super::item::{Item, ticks};
+use super::reason::Reason;
+use super::ring::{Berth, Bounds, Enqueued, Refused, Ring};
+use super::role::{Left, Role};
+use super::settings::{Service, Settings, Tunables};
+use super::sync::{AtomicBool, Ordering};
+use super::word::{CELL, CLOSED, Level, STOPPED};
+use crate::fib::Memory;
+
+/// How often a drainer whose turn is over looks whether somebody has taken the role: for
+/// about as long as a submission takes.
+const LOOKS: usize = 32;
+
+/// Whether a backend takes more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    GoOn,
+    /// It does not, until it calls [`TxQueue::resume`]: which it may do at once, before
+    /// it has said so.
+    Full,
+}
+
+/// What a queue drains into: a device's ring, the other end of a pair.
+pub trait Sink<T: Item>: Send {
+    /// Takes as many items as it can from the front of a burst. What it leaves comes
+    /// again first, and counts as [`Verdict::Full`] if it has taken none.
+    fn take(&mut self, burst: &mut Batch<T>) -> Verdict;
+
+    /// Gets what was dropped after it had been queued.
+    fn dropped(&mut self, item: T, reason: Reason) {
+        let _ = (item, reason);
+    }
+}
+
+/// What a queue needs of its surroundings. No call may sleep.
+pub trait Platform: Sync {
+    /// Nanoseconds of a clock that does not go back.
+    fn now(&self) -> u64;
+
+    /// Has [`TxQueue::work`] called soon, on the thread that serves this queue. Is called
+    /// only with a [`Service`] that has a worker.
+    fn wake(&self);
+
+    /// Tells producers that they are to look at [`TxQueue::is_high`] again. Calls of
+    /// several threads may come in any order.
+    fn watermark_crossed(&self) {}
+}
+
+/// Somebody is in the queue still. What they do is bounded: try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InUse;
+
+/// A transmit queue.
+pub struct TxQueue<T: Item, S, P, M: Memory> {
+    ring: Ring<T, Drain<S>, M>,
+    tunables: Tunables,
+    is_paused: AtomicBool,
+    counts: Counts,
+    refusals: Refusals,
+    platform: P,
+}
+
+/// What belongs to whoever drains.
+pub(super) struct Drain<S> {
+    sink: S,
+    codel: codel::State,
+}
+
+pub(super) type RoleOf<'q, T, S, M> = Role<'q, T, Drain<S>, M>;
+
+impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
+    /// A queue with room for so many items, rounded up to a power of two, 2^20 at most.
+    /// `None` if there is no memory.
+    pub fn new(
+        capacity: usize,
+        settings: &Settings,
+        sink: S,
+        platform: P,
+        memory: M,
+    ) -> Option<Self> {
+        let drain = Drain {
+            sink,
+            codel: codel::State::default(),
+        };
+        Some(Self {
+            ring: Ring::new(capacity, drain, memory)?,
+            tunables: Tunables::new(settings),
+            is_paused: AtomicBool::new(false),
+            counts: Counts::new(),
+            refusals: Refusals::new(),
+            platform,
+        })
+    }
+
+    /// Takes items from the front of a batch, as many as limits allow. What is not taken
+    /// stays in the batch, and the reason is returned. May drain the queue for a turn.
+    #[inline]
+    pub fn submit(&self, batch: &mut Batch<T>) -> Result<(), Reason> {
+        let bounds = self.tunables.bounds();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if self.tunables.codel().is_some() {
+            batch.set_queued_at(ticks(self.platform.now()));
+        }
+        let refused = match self.put(batch, &bounds) {
+            // Who was kept out by a full queue that nobody drained has drained it.
+            (Some(Refused::Items | Refused::Cells), true) => self.put(batch, &bounds).0,
+            (refused, _) => refused,
+        };
+        match refused {
+            None => Ok(()),
+            Some(refused) => Err(self.refuse(refused, batch.len())),
+        }
+    }
+
+    /// Puts in what limits allow, and drains nothing: that is up to the caller, who
+    /// [goes on](TxQueue::go_on) with the role.
+    pub(super) fn put_in(
+        &self,
+        batch: &mut Batch<T>,
+    ) -> (Result<(), Reason>, Option<RoleOf<'_, T, S, M>>) {
+        let bounds = Bounds {
+            direct: false,
+            ..self.tunables.bounds()
+        };
+        if self.tunables.codel().is_some() {
+            batch.set_queued_at(ticks(self.platform.now()));
+        }
+        let entered = self.ring.enqueue(batch, &bounds);
+        if entered.rose {
+            self.platform.watermark_crossed();
+        }
+        let result = match entered.refused {
+            None => Ok(()),
+            Some(refused) => Err(self.refuse(refused, batch.len())),
+        };
+        (result, entered.role)
+    }
+
+    #[cold]
+    fn refuse(&self, refused: Refused, items: usize) -> Reason {
+        let reason = match refused {
+            Refused::Items => Reason::Packets,
+            Refused::Cells => Reason::Bytes,
+            Refused::Stopped => Reason::Stopped,
+            Refused::Closed => Reason::Closed,
+        };
+        self.refusals.add(reason, items);
+        reason
+    }
+
+    /// Why not all was taken, and whether this thread drained.
+    #[inline]
+    fn put(&self, batch: &mut Batch<T>, bounds: &Bounds) -> (Option<Refused>, bool) {
+        let Enqueued {
+            role,
+            mut refused,
+            rose,
+            is_handed_over,
+        } = self.ring.enqueue(batch, bounds);
+        if rose {
+            self.platform.watermark_crossed();
+        }
+        let Some(mut role) = role else {
+            return (refused, false);
+        };
+        self.counts.drains.add(1);
+        let mut verdict = Verdict::GoOn;
+        if refused.is_none() && !batch.is_empty() {
+            (refused, verdict) = self.pass(&mut role, batch, bounds);
+        } else if is_handed_over {
+            self.counts.hand_overs.add(1);
+        }
+        match self.tunables.service() {
+            Service::Worker => self.delegate(role),
+            _ => self.serve(role, verdict),
+        }
+        (refused, true)
+    }
+
+    /// Gives a batch to the backend, and what that leaves to the ring.
+    #[inline]
+    fn pass(
+        &self,
+        role: &mut RoleOf<'_, T, S, M>,
+        batch: &mut Batch<T>,
+        bounds: &Bounds,
+    ) -> (Option<Refused>, Verdict) {
+        self.counts.most.raise(batch.len() as u64);
+        let verdict = self.burst_of(role, Some(batch));
+        if batch.is_empty() {
+            self.counts.submits.add(1);
+            return (None, verdict);
+        }
+        let left = batch.len();
+        let (refused, rose) = role.enqueue(batch, bounds);
+        if batch.len() == left {
+            self.counts.submits.add(1);
+        }
+        if rose {
+            self.platform.watermark_crossed();
+        }
+        (refused, verdict)
+    }
+
+    /// Lets the backend take from a batch, or from what was taken out of the ring.
+    #[inline]
+    fn burst_of(&self, role: &mut RoleOf<'_, T, S, M>, batch: Option<&mut Batch<T>>) -> Verdict {
+        role.attend(Berth::Backend);
+        if self.is_paused.load(Ordering::Relaxed) {
+            return Verdict::Full;
+        }
+        let (drain, rest) = role.parts();
+        let burst = batch.unwrap_or(rest);
+        let before = burst.amount();
+        let verdict = drain.sink.take(burst);
+        let sent = before.minus(burst.amount());
+        self.counts.packets.add(sent.items);
+        self.counts.bytes.add(sent.bytes);
+        match sent.items {
+            0 => Verdict::Full,
+            _ => verdict,
+        }
+    }
+
+    /// Drains, until nothing is left, or somebody else goes on.
+    fn serve<'q>(&'q self, mut role: RoleOf<'q, T, S, M>, mut verdict: Verdict) {
+        let mut turn: Option<Turn> = None;
+        loop {
+            if verdict == Verdict::Full {
+                self.counts.pauses.add(1);
+                match role.park(Berth::Backend) {
+                    None => return,
+                    Some(called) => role = called,
+                }
+                verdict = Verdict::GoOn;
+            }
+            if role.word().has(CLOSED) {
+                // What is left comes back to who closes.
+                return;
+            }
+            let turn = turn.get_or_insert_with(|| self.turn());
+            if self.refill(&mut role) {
+                verdict = self.burst(&mut role, turn);
+                if verdict == Verdict::Full || !self.is_over(turn) {
+                    continue;
+                }
+            }
+            role = match role.leave() {
+                Left::Work(role) => role,
+                Left::Held => return,
+                Left::Empty(was_high) => {
+                    if was_high {
+                        self.platform.watermark_crossed();
+                    }
+                    return;
+                }
+            };
+            if self.is_over(turn) {
+                match self.hand_over(role) {
+                    None => return,
+                    Some(again) => role = again,
+                }
+                *turn = self.turn();
+            }
+        }
+    }
+
+    /// Sends what was taken out. The backend may leave some of it.
+    fn burst(&self, role: &mut RoleOf<'_, T, S, M>, turn: &mut Turn) -> Verdict {
+        let before = role.rest().len();
+        let verdict = self.burst_of(role, None);
+        let sent = before.saturating_sub(role.rest().len());
+        turn.packets = turn.packets.saturating_sub(sent as u64);
+        self.settle(role);
+        verdict
+    }
+
+    fn settle(&self, role: &mut RoleOf<'_, T, S, M>) {
+        if role.settle(self.tunables.low()) {
+            self.platform.watermark_crossed();
+        }
+    }
+
+    /// Takes out a burst, if none is left of the last. False if there is nothing.
+    fn refill(&self, role: &mut RoleOf<'_, T, S, M>) -> bool {
+        if !role.rest().is_empty() {
+            return true;
+        }
+        let taken = role.take();
+        self.counts.submits.add(taken.claims);
+        self.counts.most.raise(taken.level);
+        if let Some(parameters) = self.tunables.codel() {
+            self.drop_late(role, &parameters);
+            if taken.items > 0 && role.rest().is_empty() {
+                self.settle(role);
+            }
+        }
+        !role.rest().is_empty()
+    }
+
+    /// Drops what CoDel says of what was taken out.
+    fn drop_late(&self, role: &mut RoleOf<'_, T, S, M>, parameters: &Codel) {
+        let now = ticks(self.platform.now());
+        let behind = role.behind().wrapping_mul(u64::from(CELL));
+        let (drain, rest) = role.parts();
+        let mut taken = core::mem::take(rest);
+        while let Some(item) = taken.pop() {
+            let behind = behind.wrapping_add(taken.amount().bytes);
+            if drain.codel.judge(parameters, now, &item, behind) {
+                self.counts.late.add(1);
+                drain.sink.dropped(item, Reason::Sojourn);
+            } else {
+                // There is room for as many as there were.
+                let _room = rest.push(item);
+            }
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        let time = self.tunables.turn_time();
+        Turn {
+            packets: self.tunables.turn_packets(),
+            until: (time > 0).then(|| self.platform.now().saturating_add(time)),
+        }
+    }
+
+    fn is_over(&self, turn: &Turn) -> bool {
+        turn.packets == 0 || turn.until.is_some_and(|until| self.platform.now() >= until)
+    }
+
+    /// Lets somebody else go on. Gives the role back if there is nobody.
+    fn hand_over<'q>(&'q self, role: RoleOf<'q, T, S, M>) -> Option<RoleOf<'q, T, S, M>> {
+        if self.tunables.service() != Service::Submitters {
+            self.counts.hand_overs.add(1);
+            self.delegate(role);
+            return None;
+        }
+        drop(role);
+        for _ in 0..LOOKS {
+            if self.ring.is_busy() {
+                return None;
+            }
+            core::hint::spin_loop();
+        }
+        self.ring.enter()
+    }
+
+    /// Leaves the role to the worker.
+    fn delegate<'q>(&'q self, mut role: RoleOf<'q, T, S, M>) {
+        while let Some(called) = role.park(Berth::Worker) {
+            called.attend(Berth::Worker);
+            role = called;
+        }
+        self.platform.wake();
+    }
+
+    /// Goes on with a role that was parked, on this thread if it may.
+    pub(super) fn go_on<'q>(&'q self, role: RoleOf<'q, T, S, M>) {
+        self.counts.drains.add(1);
+        match self.tunables.service() {
+            Service::Worker => self.delegate(role),
+            _ => self.serve(role, Verdict::GoOn),
+        }
+    }
+
+    /// Drains for a turn, if that was left to the worker. It comes after each
+    /// [`Platform::wake`]; more often does no harm.
+    pub fn work(&self) {
+        if let Some(role) = self.ring.fetch(Berth::Worker) {
+            self.counts.drains.add(1);
+            self.serve(role, Verdict::GoOn);
+        }
+    }
+
+    /// The backend takes items again. Drains for a turn, if the backend was full.
+    pub fn resume(&self) {
+        self.is_paused.store(false, Ordering::Relaxed);
+        if let Some(role) = self.ring.call(Berth::Backend) {
+            self.go_on(role);
+        }
+    }
+
+    /// Nothing is given to the backend, but for a burst that is on its way, until
+    /// [`resume`](TxQueue::resume). Items are queued meanwhile.
+    pub fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes nothing any more, and sends what there is.
+    pub fn stop(&self) {
+        self.ring.mark(STOPPED, 0);
+    }
+
+    /// Ends [`stop`](TxQueue::stop).
+    pub fn start(&self) {
+        self.ring.mark(0, STOPPED);
+    }
+
+    /// Takes and sends nothing any more, and gives back what there is, in order. To be
+    /// called again while somebody is in the queue: no submitter can be in it after a
+    /// grace period, no drainer after its burst.
+    pub fn close(&self, mut back: impl FnMut(T)) -> Result<(), InUse> {
+        self.ring.mark(CLOSED, 0);
+        let parked = || {
+            let worker = self.ring.fetch(Berth::Worker);
+            worker.or_else(|| self.ring.fetch(Berth::Backend))
+        };
+        let mut role = self.ring.enter().or_else(parked).ok_or(InUse)?;
+        loop {
+            while let Some(item) = role.rest().pop() {
+                back(item);
+            }
+            self.settle(&mut role);
+            if role.take().items > 0 {
+                continue;
+            }
+            match role.leave() {
+                Left::Empty(_) => return Ok(()),
+                Left::Held => return Err(InUse),
+                Left::Work(again) => role = again,
+            }
+        }
+    }
+
+    /// Ends [`close`](TxQueue::close).
+    pub fn open(&self) {
+        self.ring.mark(0, CLOSED);
+        // What is left if it was not closed to the end.
+        if let Some(role) = self.ring.enter() {
+            self.go_on(role);
+        }
+    }
+
+    /// Whether producers are to hold back. Nothing keeps them from submitting.
+    pub fn is_high(&self) -> bool {
+        self.ring.is_high()
+    }
+
+    /// What is queued, or was a moment ago.
+    pub fn level(&self) -> Level {
+        self.ring.level()
+    }
+
+    /// Items that there is room for.
+    pub fn capacity(&self) -> u64 {
+        self.ring.capacity()
+    }
+
+    /// What the queue has done so far.
+    pub fn figures(&self) -> Figures {
+        self.counts.figures(&self.refusals)
+    }
+
+    /// What is set.
+    pub fn settings(&self) -> Settings {
+        self.tunables.get()
+    }
+
+    /// Changes what is set, from the next submission and burst on.
+    pub fn set(&self, settings: &Settings) {
+        self.tunables.set(settings);
+    }
+
+    /// Its surroundings.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// What was queued by now, to be asked for by [`is_past`](TxQueue::is_past).
+    pub fn mark(&self) -> Mark {
+        Mark(self.ring.claimed())
+    }
+
+    /// Whether all that was queued at a mark has been sent or dropped.
+    pub fn is_past(&self, mark: Mark) -> bool {
+        self.ring.is_done(mark.0)
+    }
+}
+
+/// A moment in the life of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
+
+/// How much longer a drainer's turn is.
+struct Turn {
+    packets: u64,
+    until: Option<u64>,
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Selection of queues, and that no packet overtakes one of its flow while buckets move:
+//! flows that go from thread to thread, queues that are full and stall, buckets moved as
+//! fast as can be.
+//!
+//! Two seconds of each, or as many as `WEFT_STRESS_SECONDS` says.
+
+mod queue_world;
+
+use queue_world::{Arrivals, Checker, Host, Owner, stall};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+use weft_engine::queue::{
+    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Sections, Settings, TxQueue,
+};
+use weft_engine::sim::memory::HostMemory;
+use weft_engine::sim::random::Random;
+
+type Queue = TxQueue<Owner, Checker, Host, HostMemory>;
+type Set = QueueSet<Owner, Checker, Host, HostMemory, Guarded, Mutex<()>, Box<[Queue]>>;
+
+const FLOWS: usize = 16;
+const QUEUES: usize = 3;
+
+/// Sections by a lock that the mover takes once.
+#[derive(Default)]
+struct Guarded(RwLock<()>);
+
+impl Sections for Guarded {
+    type Section<'s> = RwLockReadGuard<'s, ()>;
+
+    fn wait(&self) {
+        drop(self.0.write().unwrap());
+    }
+
+    fn relax(&self) {
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
+struct World {
+    set: Set,
+    arrivals: Arc<Arrivals>,
+    alive: Arc<AtomicUsize>,
+    is_full: Vec<Arc<AtomicBool>>,
+    is_over: AtomicBool,
+    /// The last number of each flow, for who sends the next packets of it.
+    flows: Vec<Mutex<u64>>,
+}
+
+fn world(full_percent: usize) -> World {
+    let arrivals = Arrivals::new(FLOWS);
+    let is_full: Vec<Arc<AtomicBool>> = (0..QUEUES).map(|_| Arc::default()).collect();
+    let queues: Box<[Queue]> = is_full
+        .iter()
+        .enumerate()
+        .map(|(number, is_full)| {
+            let checker = Checker {
+                arrivals: arrivals.clone(),
+                is_full: is_full.clone(),
+                random: Random::new(number as u64),
+                full_percent,
+                inside: Arc::default(),
+            };
+            let host = Host::new(Arc::default());
+            TxQueue::new(
+                256,
+                &Settings::of(256),
+                checker,
+                host,
+                HostMemory::default(),
+            )
+            .unwrap()
+        })
+        .collect();
+    let set = QueueSet::new(
+        queues,
+        2,
+        Guarded::default(),
+        Mutex::new(()),
+        HostMemory::default(),
+    );
+    World {
+        set: set.unwrap(),
+        arrivals,
+        alive: Arc::default(),
+        is_full,
+        is_over: AtomicBool::new(false),
+        flows: (0..FLOWS).map(|_| Mutex::new(0)).collect(),
+    }
+}
+
+/// Sends packets of random flows, several in one batch. What is refused is dropped.
+fn produce(world: &World, seed: u64) -> u64 {
+    let mut random = Random::new(seed);
+    let mut taken = 0;
+    while !world.is_over.load(Ordering::Relaxed) {
+        // In the order of their numbers, so that threads do not wait for one another.
+        let mut chosen: Vec<usize> = (0..3).map(|_| random.below(FLOWS)).collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        let mut held: Vec<_> = chosen
+            .iter()
+            .map(|&flow| world.flows[flow].lock().unwrap())
+            .collect();
+        let mut batch = Batch::new();
+        for _ in 0..1 + random.below(32) {
+            let which = random.below(chosen.len());
+            *held[which] += 1;
+            let packet = Owner::new(chosen[which], *held[which], 64, &world.alive);
+            assert!(batch.push(packet).is_ok());
+        }
+        let sent = batch.len();
+        let section = world.set.sections().0.read().unwrap();
+        stall(&mut random);
+        let result = world.set.submit(&section, Choice::Flow, &mut batch);
+        drop(section);
+        assert_eq!(result.is_ok(), batch.is_empty());
+        taken += (sent - batch.len()) as u64;
+    }
+    taken
+}
+
+fn attend(world: &World) {
+    while !world.is_over.load(Ordering::Relaxed) {
+        resume(world);
+        thread::yield_now();
+    }
+}
+
+fn resume(world: &World) {
+    for (queue, is_full) in world.set.queues().iter().zip(&world.is_full) {
+        if is_full.swap(false, Ordering::Acquire) {
+            queue.resume();
+        }
+    }
+}
+
+/// Moves buckets, and returns how many it moved.
+fn shuffle(world: &World, seed: u64) -> usize {
+    let mut random = Random::new(seed);
+    let mut moves = 0;
+    while !world.is_over.load(Ordering::Relaxed) {
+        let (bucket, to) = (random.below(FLOWS), random.below(QUEUES));
+        let before = usize::from(world.set.table()[bucket]);
+        let moved = world.set.move_bucket(bucket, to, 200_000);
+        assert_eq!(moved, Ok(Moved::InOrder));
+        moves += usize::from(before != to);
+        if random.percent(1) {
+            let moved = world.set.spread(1 + random.below(QUEUES), 200_000);
+            assert_eq!(moved, Ok(Moved::InOrder));
+        }
+    }
+    moves
+}
+
+fn run(full_percent: usize) {
+    let seconds = std::env::var("WEFT_STRESS_SECONDS").ok();
+    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(2.0);
+    let world = world(full_percent);
+    let (taken, moves) = thread::scope(|scope| {
+        let world = &world;
+        let producers: Vec<_> = (0..3)
+            .map(|n| scope.spawn(move || produce(world, n)))
+            .collect();
+        let mover = scope.spawn(move || shuffle(world, 9));
+        // Beyond the end: the mover waits for queues that are full.
+        let attendant = scope.spawn(move || attend(world));
+        thread::sleep(Duration::from_secs_f64(seconds));
+        world.is_over.store(true, Ordering::Relaxed);
+        let start = Instant::now();
+        while !mover.is_finished() && start.elapsed() < Duration::from_secs(20) {
+            resume(world);
+            thread::yield_now();
+        }
+        attendant.join().unwrap();
+        let taken: u64 = producers
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum();
+        (taken, mover.join().unwrap())
+    });
+    let start = Instant::now();
+    while world
+        .set
+        .queues()
+        .iter()
+        .any(|queue| queue.level().items > 0)
+    {
+        resume(&world);
+        assert!(start.elapsed() < Duration::from_secs(20), "items were left");
+    }
+    let arrived = world.arrivals.count.load(Ordering::Relaxed);
+    let astray = world.arrivals.astray.load(Ordering::Relaxed);
+    let of_each = world
+        .set
+        .queues()
+        .iter()
+        .map(|queue| queue.figures().packets);
+    println!(
+        "{taken} packets, {moves} moves, {:?}",
+        of_each.collect::<Vec<_>>()
+    );
+    assert_eq!(astray, 0, "packets that overtook, or came twice");
+    assert_eq!((arrived, world.set.lost()), (taken, 0));
+    assert_eq!(
+        world.alive.load(Ordering::Relaxed),
+        0,
+        "packets were leaked"
+    );
+    assert!(taken > 1000 && moves > 10);
+}
+
+#[test]
+fn flows_stay_in_order_while_buckets_move() {
+    run(0);
+}
+
+#[test]
+fn flows_stay_in_order_while_backends_are_full() {
+    run(5);
+}
+
+fn send(world: &World, choice: Choice, flow: usize) {
+    let mut batch = Batch::new();
+    let mut number = world.flows[flow].lock().unwrap();
+    *number += 1;
+    assert!(
+        batch
+            .push(Owner::new(flow, *number, 64, &world.alive))
+            .is_ok()
+    );
+    let section = world.set.sections().0.read().unwrap();
+    world.set.submit(&section, choice, &mut batch).unwrap();
+}
+
+/// What each queue has sent.
+fn sent(world: &World) -> Vec<u64> {
+    while world
+        .set
+        .queues()
+        .iter()
+        .any(|queue| queue.level().items > 0)
+    {
+        resume(world);
+    }
+    world
+        .set
+        .queues()
+        .iter()
+        .map(|queue| queue.figures().packets)
+        .collect()
+}
+
+#[test]
+fn queues_are_selected() {
+    let world = world(0);
+    assert_eq!(
+        world.set.table(),
+        std::array::from_fn(|bucket| (bucket % 2) as u8)
+    );
+    send(&world, Choice::Flow, 4);
+    send(&world, Choice::Flow, 5);
+    send(&world, Choice::Cpu(BUCKETS + 1), 4);
+    send(&world, Choice::Queue(2), 6);
+    send(&world, Choice::Queue(3), 8);
+    assert_eq!(sent(&world), [2, 2, 1]);
+    assert_eq!(world.set.move_bucket(4, 2, 0), Ok(Moved::InOrder));
+    send(&world, Choice::Flow, 4);
+    assert_eq!(sent(&world), [2, 2, 2]);
+    assert_eq!(world.set.spread(1, 0), Ok(Moved::InOrder));
+    assert_eq!(world.set.table(), [0; BUCKETS]);
+    assert_eq!(
+        world.set.move_bucket(BUCKETS, 0, 0),
+        Err(MoveError::Bucket(BUCKETS))
+    );
+    assert_eq!(
+        world.set.move_bucket(0, QUEUES, 0),
+        Err(MoveError::Queue(QUEUES))
+    );
+}
+
+/// A queue that sends nothing holds a move up only for as long as it is told to.
+#[test]
+fn a_stuck_queue_is_given_up() {
+    let world = world(0);
+    world.set.queues()[0].pause();
+    send(&world, Choice::Flow, 2);
+    assert_eq!(world.set.move_bucket(2, 1, 3), Ok(Moved::GaveUp));
+    send(&world, Choice::Flow, 2);
+    let level = |queue: usize| world.set.queues()[queue].level().items;
+    while level(1) > 0 {
+        world.set.queues()[1].resume();
+    }
+    assert_eq!(level(0), 1);
+    world.set.queues()[0].resume();
+    assert_eq!(sent(&world), [1, 1, 0]);
+    assert_eq!(world.arrivals.astray.load(Ordering::Relaxed), 1);
+}

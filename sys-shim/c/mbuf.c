@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Mbufs, and the ones that are embedded in this module's buffers, mbuf(9). */
+#include "weft_shim.h"
+
+#include <sys/mbuf.h>
+
+/*
+ * The engine keeps what is its own where an mbuf with M_EXT, but not M_EXTPG,
+ * has nothing.
+ */
+_Static_assert(sizeof(struct mbuf) == WEFT_EMBEDDED, "size of struct mbuf");
+_Static_assert(offsetof(struct mbuf, m_ext.ext_arg2) + sizeof(void *) ==
+    WEFT_ENGINE_FROM, "what of m_ext comes first");
+_Static_assert(offsetof(struct mbuf, m_ext.ext_free) == WEFT_ENGINE_TO,
+    "what of m_ext comes last");
+
+static void
+set_storage(struct mbuf *m, const struct weft_mbuf_storage *storage)
+{
+
+	m->m_flags |= M_EXT;
+	m->m_ext.ext_cnt = storage->refs;
+	m->m_ext.ext_size = storage->size;
+	m->m_ext.ext_type = EXT_EXTREF;
+	m->m_ext.ext_flags = 0;
+	m->m_ext.ext_buf = storage->start;
+	m->m_ext.ext_arg1 = m->m_ext.ext_arg2 = storage->buffer;
+	m->m_ext.ext_free = storage->release;
+	m->m_data = storage->data;
+	m->m_len = m->m_pkthdr.len = storage->len;
+}
+
+/*
+ * Makes an mbuf with a packet header in m, which is inside the buffer that it
+ * has for its external storage: data and the bytes around it.  It is never
+ * freed; release gets the buffer when refs, which is 1 now, has gone to 0.  The
+ * error is that of mac(9).
+ */
+int
+weft_shim_mbuf_embed(struct mbuf *m, const struct weft_mbuf_storage *storage)
+{
+	int error;
+
+	error = m_init(m, M_NOWAIT, MT_DATA, M_PKTHDR | M_NOFREE);
+	if (error == 0)
+		set_storage(m, storage);
+	return (error);
+}
+
+/* An mbuf of its own that takes over one reference to such storage, to read. */
+struct mbuf *
+weft_shim_mbuf_refer(const struct weft_mbuf_storage *storage)
+{
+	struct mbuf *m;
+
+	m = m_gethdr(M_NOWAIT, MT_DATA);
+	if (m != NULL) {
+		set_storage(m, storage);
+		m->m_flags |= M_RDONLY;
+	}
+	return (m);
+}
+
+/* Puts a packet behind one that is a single mbuf and has the header for both. */
+void
+weft_shim_mbuf_chain(struct mbuf *m, struct mbuf *rest)
+{
+
+	m->m_pkthdr.len += rest->m_pkthdr.len;
+	m_demote_pkthdr(rest);
+	m->m_next = rest;
+}
+
+/*
+ * Moves the header of from to m, a single mbuf, whose length and M_NOFREE stay.
+ * From is left with an empty one.
+ */
+void
+weft_shim_mbuf_move_header(struct mbuf *m, struct mbuf *from)
+{
+	uint32_t nofree;
+
+	nofree = m->m_flags & M_NOFREE;
+	m_move_pkthdr(m, from);
+	m->m_flags |= nofree;
+	m->m_pkthdr.len = m->m_len;
+	from->m_flags |= M_PKTHDR;
+	bzero(&from->m_pkthdr, sizeof(from->m_pkthdr));
+}
+
+/*
+ * Whether m is such an mbuf, alone, with nothing in the way of taking its buffer
+ * back; then what it has for its data.
+ */
+bool
+weft_shim_mbuf_embedded(struct mbuf *m, m_ext_free_t *release,
+    struct weft_mbuf_storage *storage)
+{
+
+	if ((m->m_flags & (M_PKTHDR | M_NOFREE | M_EXT)) !=
+	    (M_PKTHDR | M_NOFREE | M_EXT) ||
+	    m->m_ext.ext_type != EXT_EXTREF || m->m_ext.ext_free != release ||
+	    m->m_next != NULL || m->m_nextpkt != NULL ||
+	    *m->m_ext.ext_cnt != 1 || m->m_ext.ext_arg1 != m ||
+	    m->m_data < m->m_ext.ext_buf || m->m_data + m->m_len >
+	    m->m_ext.ext_buf + m->m_ext.ext_size ||
+	    (m->m_pkthdr.csum_flags & CSUM_SND_TAG) != 0)
+		return (false);
+	storage->start = m->m_ext.ext_buf;
+	storage->size = m->m_ext.ext_size;
+	storage->data = m->m_data;
+	storage->len = m->m_len;
+	storage->refs = m->m_ext.ext_cnt;
+	storage->buffer = m->m_ext.ext_arg1;
+	return (true);
+}
+
+/* The buffer of an mbuf that is being freed. */
+void *
+weft_shim_mbuf_buffer(const struct mbuf *m)
+{
+
+	return (m->m_ext.ext_arg1);
+}
+
+/* What a packet header says beside its list of tags. */
+void
+weft_shim_mbuf_meta(const struct mbuf *m, struct weft_mbuf_meta *meta)
+{
+
+	M_ASSERTPKTHDR(m);
+	meta->flags = m->m_flags;
+	meta->timestamp = m->m_pkthdr.rcv_tstmp;
+	meta->flowid = m->m_pkthdr.flowid;
+	meta->csum_flags = m->m_pkthdr.csum_flags;
+	meta->csum_value = m->m_pkthdr.csum_data;
+	meta->vtag = m->m_pkthdr.ether_vtag;
+	meta->segsz = m->m_pkthdr.tso_segsz;
+	meta->fib = m->m_pkthdr.fibnum;
+	meta->rsstype = m->m_pkthdr.rsstype;
+}
+
+/* Sets it; of the flags, those in mask. */
+void
+weft_shim_mbuf_set_meta(struct mbuf *m, const struct weft_mbuf_meta *meta,
+    uint32_t mask)
+{
+
+	M_ASSERTPKTHDR(m);
+	m->m_flags = (m->m_flags & ~mask) | (meta->flags & mask);
+	m->m_pkthdr.rcv_tstmp = meta->timestamp;
+	m->m_pkthdr.flowid = meta->flowid;
+	m->m_pkthdr.csum_flags = meta->csum_flags;
+	m->m_pkthdr.csum_data = meta->csum_value;
+	m->m_pkthdr.ether_vtag = meta->vtag;
+	m->m_pkthdr.tso_segsz = meta->segsz;
+	m->m_pkthdr.fibnum = meta->fib;
+	m->m_pkthdr.rsstype = meta->rsstype;
+}
+
+struct m_tag *
+weft_shim_mbuf_tags(const struct mbuf *m)
+{
+
+	return (SLIST_FIRST(&m->m_pkthdr.tags));
+}
+
+void
+weft_shim_mbuf_set_tags(struct mbuf *m, struct m_tag *first)
+{
+
+	SLIST_FIRST(&m->m_pkthdr.tags) = first;
+}

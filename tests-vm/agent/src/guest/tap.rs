@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What bpf(4) shows of an interface's packets.
+
+use alloc::format;
+use alloc::vec;
+use core::ffi::c_ulong;
+
+use super::clock;
+use super::command::{Failure, Outcome, number};
+use super::job::Meter;
+use super::sys::{self, Fd, Plain};
+use super::{netif, traffic};
+
+// Requests of `net/bpf.h`.
+const BIOCGBLEN: c_ulong = 0x4004_4266;
+const BIOCSBLEN: c_ulong = 0xc004_4266;
+const BIOCSETIF: c_ulong = 0x8020_426c;
+const BIOCIMMEDIATE: c_ulong = 0x8004_4270;
+
+/// Room for packets that come while the reader does not run, in bytes.
+const BUFFER: u32 = 1 << 19;
+/// An Ethernet header, and where it has the type of what follows.
+const ETHERNET: usize = 14;
+/// UDP's protocol number, and the length of its header.
+const UDP: u8 = 17;
+const UDP_HEADER: usize = 8;
+
+/// `struct bpf_hdr` of `net/bpf.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Header {
+    time: [i64; 2],
+    captured: u32,
+    length: u32,
+    header: u16,
+    padding: [u16; 3],
+}
+
+// SAFETY: integers and arrays of integers, without padding.
+unsafe impl Plain for Header {}
+
+/// What the tap has shown so far.
+#[derive(Default)]
+struct Seen {
+    packets: u64,
+    numbered: u64,
+    damaged: u64,
+}
+
+/// `tap INTERFACE PORT IDLE_MS`, until nothing has come for `IDLE_MS` since the first
+/// packet, or it is stopped. Counters and the reply's line: packets of any kind; whole
+/// datagrams to `PORT` that are as `udp send` made them; those that are not.
+pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
+    let [interface, port, idle] = words else {
+        return Err(Failure::usage("tap INTERFACE PORT IDLE_MS"));
+    };
+    let (port, idle): (u16, u64) = (number(port, "port")?, number(idle, "idle")?);
+    let tap = open(interface)?;
+    let mut length = 0u32;
+    tap.ioctl(BIOCGBLEN, &mut length)?;
+    let mut room = vec![0; length as usize];
+    let mut seen = Seen::default();
+    let mut last = clock::monotonic_ms();
+    meter.ready();
+    while !meter.stop_asked() {
+        if tap.readable(100)? {
+            let got = tap.read(&mut room)?;
+            seen.read(&room[..got], port)?;
+            last = clock::monotonic_ms();
+        } else if seen.packets > 0 && clock::monotonic_ms() - last > idle {
+            break;
+        }
+        for (slot, count) in seen.counts().into_iter().enumerate() {
+            meter.set(slot, count);
+        }
+    }
+    let [packets, numbered, damaged] = seen.counts();
+    Ok(vec![format!("{packets} {numbered} {damaged}")])
+}
+
+fn open(interface: &str) -> Result<Fd, Failure> {
+    let tap = Fd::open("/dev/bpf", libc::O_RDWR)?;
+    tap.ioctl(BIOCSBLEN, &mut { BUFFER })?;
+    tap.ioctl(BIOCIMMEDIATE, &mut 1u32)?;
+    tap.ioctl(BIOCSETIF, &mut netif::named(interface)?)?;
+    Ok(tap)
+}
+
+impl Seen {
+    fn counts(&self) -> [u64; 3] {
+        [self.packets, self.numbered, self.damaged]
+    }
+
+    /// Takes the packets of one read: each has a header, and begins at a multiple of
+    /// eight bytes (`BPF_WORDALIGN`).
+    fn read(&mut self, mut bytes: &[u8], port: u16) -> Result<(), Failure> {
+        while let Some(header) = sys::read_plain::<Header>(bytes) {
+            let start = usize::from(header.header);
+            let end = start + header.captured as usize;
+            let packet = bytes.get(start..end).ok_or(Failure::new("a cut packet"))?;
+            self.packet(packet, port);
+            bytes = bytes.get(end.next_multiple_of(8)..).unwrap_or(&[]);
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, packet: &[u8], port: u16) {
+        self.packets += 1;
+        let Some(data) = datagram(packet, port) else {
+            return;
+        };
+        match traffic::number_of(data) {
+            Some(_) => self.numbered += 1,
+            None => self.damaged += 1,
+        }
+    }
+}
+
+/// What a whole UDP datagram to `port` carries, in an Ethernet frame of either family.
+fn datagram(frame: &[u8], port: u16) -> Option<&[u8]> {
+    let (ethernet, packet) = frame.split_at_checked(ETHERNET)?;
+    let (protocol, header) = match ethernet[12..] {
+        [0x08, 0x00] => {
+            let fragment = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]);
+            if fragment & 0x3fff != 0 {
+                return None;
+            }
+            (*packet.get(9)?, usize::from(packet[0] & 0xf) * 4)
+        }
+        [0x86, 0xdd] => (*packet.get(6)?, 40),
+        _ => return None,
+    };
+    let udp = packet.get(header..)?;
+    let to = u16::from_be_bytes([*udp.get(2)?, *udp.get(3)?]);
+    let length = usize::from(u16::from_be_bytes([*udp.get(4)?, *udp.get(5)?]));
+    if protocol != UDP || to != port {
+        return None;
+    }
+    udp.get(UDP_HEADER..length)
+}

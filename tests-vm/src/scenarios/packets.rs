@@ -1,0 +1,610 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The module's own packets go through the kernel's stack: the test hooks
+//! (`net.weft.test`) put one in place of each packet that passes, on its way through
+//! the IP layers, bridges and filters, into sockets and out of them, and what arrives
+//! is compared byte by byte. While one of them is anywhere in the kernel the module
+//! stays; afterwards nothing is left.
+
+use std::time::{Duration, Instant};
+
+use super::{Context, Scenario};
+use crate::guest::Result;
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "packets",
+    group: "packets",
+    about: "packets of the module's own pass through sockets, IP, bridges and filters whole; unload waits for them",
+    klds: &[
+        "if_epair",
+        "bridgestp",
+        "if_bridge",
+        "dummymbuf",
+        "netlink",
+        "pf",
+        "ipfw",
+    ],
+    limit: Duration::from_secs(300),
+    run,
+    ..Scenario::ORDINARY
+};
+
+/// Where the hooks put packets of ours in place of others: bits of `net.weft.test.repack`.
+const INET: u32 = 1;
+const INET6: u32 = 2;
+const ETHERNET: u32 = 4;
+const EVERYWHERE: u32 = INET | INET6 | ETHERNET;
+
+/// Bytes of a TCP stream.
+const STREAM: u64 = 400_000;
+const STREAM_FULL: u64 = 20_000_000;
+/// Datagrams, how many of them in a second, and their bytes: several fragments each.
+const DATAGRAMS: u64 = 30;
+const DATAGRAMS_FULL: u64 = 1_000;
+const DATAGRAM_RATE: u64 = 100;
+const DATAGRAM: u64 = 5_000;
+/// Bytes of an ICMP echo request: several fragments too.
+const ECHO: u32 = 6_000;
+/// One of so many packets is dropped when TCP must send some of them again.
+const DROP_EVERY: u64 = 40;
+/// Bytes that lie in a socket while the module should go. Less than a receive buffer.
+const UNREAD: u64 = 100_000;
+/// How long traffic of one kind may take, everyday.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Where something is sent from, and to which addresses.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Puts a command where the sender is; with a space behind it, or nothing.
+    from: &'static str,
+    /// Puts a command where the receiver is.
+    to: &'static str,
+    /// The receiver's addresses, IPv4 and IPv6.
+    addresses: [&'static str; 2],
+}
+
+/// Through the host, which routes.
+const ROUTED: Way = Way {
+    from: "in left ",
+    to: "in right ",
+    addresses: ["10.2.0.1", "fd00:2::1"],
+};
+/// To the host itself.
+const TO_HOST: Way = Way {
+    from: "in left ",
+    to: "",
+    addresses: ["10.1.0.2", "fd00:1::2"],
+};
+/// From the host, which cuts what is too long for a link.
+const FROM_HOST: Way = Way {
+    from: "",
+    to: "in right ",
+    addresses: ["10.2.0.1", "fd00:2::1"],
+};
+/// Through the host, which bridges.
+const BRIDGED: Way = Way {
+    from: "in left ",
+    to: "in right ",
+    addresses: ["10.3.0.2", "fd00:3::2"],
+};
+
+/// The interfaces of the host that lead to the two jails.
+struct Ports {
+    left: String,
+    right: String,
+}
+
+fn run(context: &mut Context<'_>) -> Result<()> {
+    load_klds(context)?;
+    context.load_weft_for_tests()?;
+    exercises(context)?;
+    let routed = build_routed(context)?;
+    for layers in [INET | INET6, ETHERNET, EVERYWHERE] {
+        repacked(context, layers, "routed", |context, what| {
+            traffic(context, &ROUTED, what)
+        })?;
+    }
+    repacked(context, EVERYWHERE, "to the host", |context, what| {
+        traffic(context, &TO_HOST, what)
+    })?;
+    repacked(context, EVERYWHERE, "from the host", |context, what| {
+        traffic(context, &FROM_HOST, what)
+    })?;
+    repacked(context, EVERYWHERE, "spliced", splice)?;
+    repacked(context, EVERYWHERE, "tapped", |context, what| {
+        tap(context, &routed.right, what)
+    })?;
+    losses(context, &ROUTED)?;
+    losses(context, &TO_HOST)?;
+    build_bridge(context)?;
+    repacked(context, EVERYWHERE, "bridged", |context, what| {
+        traffic(context, &BRIDGED, what)
+    })?;
+    pulled(context, &routed)?;
+    filtered(context)?;
+    refused_unload(context)?;
+    unload(context)?;
+    take_down(context)
+}
+
+/// Loads the modules of the kernel's but ipfw, which is in the way once it is there.
+fn load_klds(context: &mut Context<'_>) -> Result<()> {
+    // Smaller tables: a kernel that checks locks takes long for each of their locks.
+    context.guest.each(&[
+        "kenv set net.pf.states_hashsize 1024".into(),
+        "kenv set net.pf.source_nodes_hashsize 1024".into(),
+        "kenv set net.pf.udpendpoint_hashsize 1024".into(),
+        "kenv set net.inet.ip.fw.default_to_accept 1".into(),
+    ])?;
+    for kld in SCENARIO.klds.iter().filter(|kld| **kld != "ipfw") {
+        context.load_kld(kld)?;
+    }
+    Ok(())
+}
+
+/// Runs traffic of some kind while packets are replaced at `layers`, and checks that
+/// some were, and none could not be.
+fn repacked(
+    context: &mut Context<'_>,
+    layers: u32,
+    what: &str,
+    traffic: impl FnOnce(&mut Context<'_>, &str) -> Result<()>,
+) -> Result<()> {
+    let start = Instant::now();
+    let what = format!("{what}, repack={layers}");
+    let before = test_counts(context)?;
+    context.guest.set_sysctl("net.weft.test.repack", layers)?;
+    traffic(context, &what)?;
+    context.guest.set_sysctl("net.weft.test.repack", 0)?;
+    let after = test_counts(context)?;
+    context.report.check(
+        after.repacked > before.repacked,
+        &format!("{what}: packets were replaced by ours"),
+        after.repacked,
+    );
+    context.report.equal(
+        &after.not_repacked,
+        &before.not_repacked,
+        &format!("{what}: no packet had to stay as it was"),
+    );
+    context.report.note(&format!(
+        "{what}: {} packets of ours in {:.1} s",
+        after.repacked - before.repacked,
+        start.elapsed().as_secs_f32()
+    ));
+    Ok(())
+}
+
+/// Counters of the module for tests.
+struct TestCounts {
+    repacked: u64,
+    not_repacked: u64,
+    dropped: u64,
+}
+
+fn test_counts(context: &mut Context<'_>) -> Result<TestCounts> {
+    let mut count = |name| {
+        context
+            .guest
+            .number(&format!("sysctl get net.weft.test.{name}"))
+    };
+    Ok(TestCounts {
+        repacked: count("repacked")?,
+        not_repacked: count("not_repacked")?,
+        dropped: count("dropped")?,
+    })
+}
+
+/// What the kernel's functions make of a packet of ours, one by one.
+fn exercises(context: &mut Context<'_>) -> Result<()> {
+    context.guest.set_sysctl("net.weft.test.exercise", 1)?;
+    context
+        .report
+        .pass("the kernel's functions leave our packets' content as it is");
+    no_packets_out(context, "after the exercises")
+}
+
+/// left 10.1.0.1 -- 10.1.0.2 host 10.2.0.2 -- 10.2.0.1 right, and likewise fd00:1::/64
+/// and fd00:2::/64.
+fn build_routed(context: &mut Context<'_>) -> Result<Ports> {
+    let guest = &mut context.guest;
+    guest.call("sysctl set net.inet6.ip6.dad_count 0")?;
+    let mut ports = Vec::new();
+    for (jail, number) in [("left", 1), ("right", 2)] {
+        guest.call_within(&format!("jail create {jail}"), Duration::from_secs(30))?;
+        let near = guest.line("if create epair")?;
+        let far = format!("{}b", near.trim_end_matches('a'));
+        guest.call(&format!("if vnet {far} {jail}"))?;
+        guest.each(&[
+            format!("if addr {near} 10.{number}.0.2/24"),
+            format!("if addr {near} fd00:{number}::2/64"),
+            format!("if up {near}"),
+        ])?;
+        guest.call(&format!(
+            "in {jail} each sysctl set net.inet6.ip6.dad_count 0 \
+             -- if addr lo0 127.0.0.1/8 -- if up lo0 \
+             -- if addr {far} 10.{number}.0.1/24 -- if addr {far} fd00:{number}::1/64 \
+             -- if up {far} \
+             -- route add 0.0.0.0/0 10.{number}.0.2 -- route add ::/0 fd00:{number}::2"
+        ))?;
+        ports.push(near);
+    }
+    guest.each(&[
+        "sysctl set net.inet.ip.forwarding 1".into(),
+        "sysctl set net.inet6.ip6.forwarding 1".into(),
+    ])?;
+    let right = ports.pop().unwrap_or_default();
+    let left = ports.pop().unwrap_or_default();
+    meet(context, &ROUTED)?;
+    Ok(Ports { left, right })
+}
+
+/// Has the neighbours on a way learn each other's addresses: until then they drop
+/// more than a few packets. One that was not ready may miss the first question.
+fn meet(context: &mut Context<'_>, way: &Way) -> Result<()> {
+    for address in way.addresses {
+        let command = format!("{}ping {address} 4 3000", way.from);
+        let answered = context.guest.call_within(&command, LIMIT)?;
+        context.report.check(
+            answered.iter().any(|line| !line.starts_with("0 ")),
+            &format!("{address} answers"),
+            answered.join(" "),
+        );
+    }
+    Ok(())
+}
+
+/// left 10.3.0.1 -- bridge in the host -- 10.3.0.2 right, and likewise fd00:3::/64. All
+/// the bridge's hooks for filters are on.
+fn build_bridge(context: &mut Context<'_>) -> Result<()> {
+    let guest = &mut context.guest;
+    let bridge = guest.line("if create bridge")?;
+    for (jail, number) in [("left", 1), ("right", 2)] {
+        let near = guest.line("if create epair")?;
+        let far = format!("{}b", near.trim_end_matches('a'));
+        guest.call(&format!("if vnet {far} {jail}"))?;
+        guest.each(&[
+            format!("if member {bridge} {near}"),
+            format!("if up {near}"),
+        ])?;
+        guest.call(&format!(
+            "in {jail} each if addr {far} 10.3.0.{number}/24 \
+             -- if addr {far} fd00:3::{number}/64 -- if up {far}"
+        ))?;
+    }
+    guest.each(&[
+        format!("if up {bridge}"),
+        // Turns the other two off, so it comes first.
+        "sysctl set net.link.bridge.ipfw 1".into(),
+        "sysctl set net.link.bridge.pfil_member 1".into(),
+        "sysctl set net.link.bridge.pfil_bridge 1".into(),
+    ])?;
+    meet(context, &BRIDGED)
+}
+
+/// Starts a command in the background that waits for packets, and waits until it will
+/// miss none.
+fn start(context: &mut Context<'_>, job: &str, command: &str) -> Result<()> {
+    context.guest.start(job, command)?;
+    let start = Instant::now();
+    while context.guest.counters(job)?.last() != Some(&1) && start.elapsed() < LIMIT {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// How long the traffic of one stage may take.
+fn limit(context: &Context<'_>) -> Duration {
+    LIMIT * if context.full { 10 } else { 1 }
+}
+
+/// TCP streams, datagrams and echoes of both families, all at the same time.
+fn traffic(context: &mut Context<'_>, way: &Way, what: &str) -> Result<()> {
+    let datagrams = if context.full {
+        DATAGRAMS_FULL
+    } else {
+        DATAGRAMS
+    };
+    for family in 0..2 {
+        let to = way.to;
+        let command = format!("{to}udp recv 400{family} {datagrams} 10000");
+        start(context, &format!("recv{family}"), &command)?;
+        let Way {
+            from, addresses, ..
+        } = way;
+        let to = addresses[family];
+        let command =
+            format!("{from}udp send {to} 400{family} {datagrams} {DATAGRAM_RATE} 1 {DATAGRAM}");
+        context
+            .guest
+            .start(&format!("datagrams{family}"), &command)?;
+    }
+    streams(context, way, what)?;
+    echoes(context, way, what)?;
+    for family in 0..2 {
+        let limit = limit(context);
+        let sent = context.guest.finish(&format!("datagrams{family}"), limit)?;
+        let received = context.guest.finish(&format!("recv{family}"), limit)?;
+        let name = way.addresses[family];
+        context.report.equal(
+            &sent[..2],
+            &[datagrams, 0],
+            &format!("{what}: all datagrams were sent to {name}"),
+        );
+        context.report.equal(
+            &received,
+            &vec![datagrams, datagrams, 0, 0],
+            &format!("{what}: all datagrams arrived at {name} once, in order, whole"),
+        );
+    }
+    Ok(())
+}
+
+/// A TCP stream of each family at the same time; gives the packets sent again.
+fn streams(context: &mut Context<'_>, way: &Way, what: &str) -> Result<u64> {
+    let bytes = if context.full { STREAM_FULL } else { STREAM };
+    for family in 0..2 {
+        let to = way.to;
+        let command = format!("{to}tcp serve 500{family} {family}");
+        start(context, &format!("serve{family}"), &command)?;
+        let Way {
+            from, addresses, ..
+        } = way;
+        let to = addresses[family];
+        let command = format!("{from}tcp send {to} 500{family} {family} {bytes}");
+        context.guest.start(&format!("stream{family}"), &command)?;
+    }
+    let mut again = 0;
+    for family in 0..2 {
+        let limit = limit(context);
+        let sent = context.guest.finish(&format!("stream{family}"), limit)?;
+        let received = context.guest.finish(&format!("serve{family}"), limit)?;
+        context.report.equal(
+            &received,
+            &vec![bytes, 0],
+            &format!(
+                "{what}: the stream to {} arrived, byte by byte",
+                way.addresses[family]
+            ),
+        );
+        context
+            .report
+            .note(&format!("{what}: bytes, packets sent again, ms: {sent:?}"));
+        again += sent.get(1).copied().unwrap_or(0);
+    }
+    Ok(again)
+}
+
+fn echoes(context: &mut Context<'_>, way: &Way, what: &str) -> Result<()> {
+    for address in way.addresses {
+        let from = way.from;
+        let answered = context.guest.call_within(
+            &format!("{from}ping {address} 3 10000 {ECHO}"),
+            limit(context),
+        )?;
+        context.report.equal(
+            &answered,
+            &vec!["3 of 3".to_owned()],
+            &format!("{what}: {address} answers long echo requests with the same bytes"),
+        );
+    }
+    Ok(())
+}
+
+/// The host takes connections and has the kernel move their data to others.
+fn splice(context: &mut Context<'_>, what: &str) -> Result<()> {
+    let bytes = if context.full { STREAM_FULL } else { STREAM };
+    for family in 0..2 {
+        let to = ROUTED.addresses[family];
+        let command = format!("in right tcp serve 500{family} {family}");
+        start(context, &format!("serve{family}"), &command)?;
+        let command = format!("tcp splice 510{family} {to} 500{family}");
+        start(context, &format!("relay{family}"), &command)?;
+        let to = TO_HOST.addresses[family];
+        let command = format!("in left tcp send {to} 510{family} {family} {bytes}");
+        context.guest.start(&format!("stream{family}"), &command)?;
+    }
+    for family in 0..2 {
+        let limit = limit(context);
+        context.guest.finish(&format!("stream{family}"), limit)?;
+        let relayed = context.guest.finish(&format!("relay{family}"), limit)?;
+        let received = context.guest.finish(&format!("serve{family}"), limit)?;
+        let name = ROUTED.addresses[family];
+        context.report.check(
+            matches!(relayed[..], [forth, 0, rest] if forth > bytes / 2 && forth + rest == bytes),
+            &format!("{what}: the kernel moved the stream to {name} by itself"),
+            format_args!("bytes forth, back, left behind at the end: {relayed:?}"),
+        );
+        context.report.equal(
+            &received,
+            &vec![bytes, 0],
+            &format!("{what}: the stream to {name} arrived, byte by byte"),
+        );
+    }
+    Ok(())
+}
+
+/// What bpf(4) shows of packets that leave by `port`.
+fn tap(context: &mut Context<'_>, port: &str, what: &str) -> Result<()> {
+    for to in ROUTED.addresses {
+        start(context, "tap", &format!("tap {port} 4009 2000"))?;
+        let command = format!("in right udp recv 4009 {DATAGRAMS} 5000");
+        start(context, "recv", &command)?;
+        let guest = &mut context.guest;
+        guest.call_within(
+            &format!("in left udp send {to} 4009 {DATAGRAMS} {DATAGRAM_RATE} 1 1200"),
+            LIMIT,
+        )?;
+        guest.finish("recv", LIMIT)?;
+        let seen = guest.stop("tap")?;
+        context.report.equal(
+            &seen.get(1..).unwrap_or(&[]),
+            &&[DATAGRAMS, 0][..],
+            &format!("{what}: bpf shows each datagram to {to}, whole"),
+        );
+    }
+    Ok(())
+}
+
+/// Packets are dropped, so that TCP sends again what it has sent before.
+fn losses(context: &mut Context<'_>, way: &Way) -> Result<()> {
+    let what = format!(
+        "one of {DROP_EVERY} dropped on the way to {}",
+        way.addresses[0]
+    );
+    let before = test_counts(context)?;
+    context
+        .guest
+        .set_sysctl("net.weft.test.drop_every", DROP_EVERY)?;
+    let mut again = 0;
+    repacked(context, EVERYWHERE, &what, |context, what| {
+        again = streams(context, way, what)?;
+        Ok(())
+    })?;
+    context.guest.set_sysctl("net.weft.test.drop_every", 0)?;
+    let dropped = test_counts(context)?.dropped - before.dropped;
+    context.report.check(
+        dropped > 0 && again > 0,
+        &format!("{what}: packets were dropped and sent again"),
+        format_args!("{dropped} dropped, {again} sent again"),
+    );
+    Ok(())
+}
+
+/// A filter that cuts packets into pieces (dummymbuf, of FreeBSD's own tests) before
+/// our hooks: these get chains, and it gets what they made of a packet below.
+fn pulled(context: &mut Context<'_>, ports: &Ports) -> Result<()> {
+    let Ports { left, right } = ports;
+    let mut rules = String::new();
+    for (layer, coming, going) in [("inet", 1, 21), ("inet6", 41, 3), ("ethernet", 15, 13)] {
+        for (way, port, bytes) in [("in", left, coming), ("out", right, going)] {
+            rules += &format!("{layer} {way} {port} pull-head {bytes}; ");
+        }
+    }
+    let name = "net.dummymbuf.rules";
+    context.guest.set_sysctl(name, rules.trim_end())?;
+    repacked(context, EVERYWHERE, "cut in pieces", |context, what| {
+        // Never the last, or the kernel would drop the packet: it says of each that it
+        // is another one now, which only a filter behind it takes for "passed".
+        link_filter(context, "first")?;
+        let outcome = traffic(context, &ROUTED, what);
+        link_filter(context, "unlink")?;
+        outcome
+    })?;
+    let hits = context.guest.number("sysctl get net.dummymbuf.hits")?;
+    context
+        .report
+        .check(hits > 0, "packets were cut into pieces", hits);
+    Ok(())
+}
+
+/// Puts dummymbuf's filter into the way of packets, or takes it out.
+fn link_filter(context: &mut Context<'_>, how: &str) -> Result<()> {
+    for layer in ["inet", "inet6", "ethernet"] {
+        let command = format!("pfil {how} {layer} dummymbuf {layer}");
+        context.guest.call(&command)?;
+    }
+    Ok(())
+}
+
+/// pf(4) and ipfw(4) in the way; pf puts fragments together and cuts them again where
+/// it can.
+fn filtered(context: &mut Context<'_>) -> Result<()> {
+    context.load_kld("ipfw")?;
+    context.guest.call("each pf reassemble -- pf start")?;
+    for (name, way) in [("filtered", &ROUTED), ("filtered at the host", &TO_HOST)] {
+        repacked(context, EVERYWHERE, name, |context, what| {
+            traffic(context, way, what)
+        })?;
+    }
+    // In a bridge pf gives what it has cut to the host's own output.
+    context.guest.call("pf fragments")?;
+    let name = "filtered in the bridge";
+    repacked(context, EVERYWHERE, name, |context, what| {
+        traffic(context, &BRIDGED, what)
+    })?;
+    context.guest.call("pf stop").map(drop)
+}
+
+/// The module can't go while data in a socket is in packets of ours.
+fn refused_unload(context: &mut Context<'_>) -> Result<()> {
+    context
+        .guest
+        .set_sysctl("net.weft.test.repack", EVERYWHERE)?;
+    for family in 0..2 {
+        let serve = format!("serve{family}");
+        let command = format!("tcp serve 500{family} {family} {UNREAD}");
+        start(context, &serve, &command)?;
+        let to = TO_HOST.addresses[family];
+        let command = format!("in left tcp send {to} 500{family} {family} {UNREAD}");
+        context.guest.start(&format!("stream{family}"), &command)?;
+    }
+    for family in 0..2 {
+        let start = Instant::now();
+        while context.guest.counters(&format!("serve{family}"))?[0] < UNREAD
+            && start.elapsed() < LIMIT
+        {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    context.guest.set_sysctl("net.weft.test.repack", 0)?;
+    for family in 0..2 {
+        refused_while_unread(context)?;
+        let received = context.guest.stop(&format!("serve{family}"))?;
+        context.report.equal(
+            &received,
+            &vec![UNREAD, 0],
+            "what lay unread is as it was sent",
+        );
+        context.guest.finish(&format!("stream{family}"), LIMIT)?;
+    }
+    Ok(())
+}
+
+fn refused_while_unread(context: &mut Context<'_>) -> Result<()> {
+    let out = context.guest.number("sysctl get net.weft.packet.out")?;
+    context.guest.clear_messages()?;
+    let why = context.guest.refused("kld unload weft.ko")?;
+    let messages = context.guest.messages()?;
+    context.report.check(
+        why.starts_with("EBUSY") && out > 0,
+        "unload is refused while packets of ours lie in a socket",
+        format_args!("{why}; {out} out"),
+    );
+    context.report.check(
+        messages
+            .iter()
+            .any(|line| line.starts_with("weft: ") && line.contains(&out.to_string())),
+        "and the console says how many",
+        messages.join("\n"),
+    );
+    Ok(())
+}
+
+/// No packet of ours is anywhere, at the latest after a moment.
+fn no_packets_out(context: &mut Context<'_>, what: &str) -> Result<()> {
+    let start = Instant::now();
+    let mut out = context.guest.number("sysctl get net.weft.packet.out")?;
+    while out != 0 && start.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(100));
+        out = context.guest.number("sysctl get net.weft.packet.out")?;
+    }
+    context
+        .report
+        .equal(&out, &0, &format!("no packet of ours is out {what}"));
+    Ok(())
+}
+
+fn unload(context: &mut Context<'_>) -> Result<()> {
+    no_packets_out(context, "once all is read")?;
+    context.unload_weft()
+}
+
+/// Everything that this scenario has made goes, the interfaces with their jails or alone.
+fn take_down(context: &mut Context<'_>) -> Result<()> {
+    for jail in ["left", "right"] {
+        context
+            .guest
+            .call_within(&format!("jail remove {jail}"), Duration::from_secs(30))?;
+    }
+    Ok(())
+}
