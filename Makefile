@@ -31,7 +31,11 @@ vm:
 bench-fib:
 	$(XTASK) bench-fib
 
+# Race the transmit queues likewise.
+bench-queue:
+	$(XTASK) bench-queue
+
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm bench-fib clean
+.PHONY: all setup build run test vm bench-fib bench-queue clean

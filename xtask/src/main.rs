@@ -41,7 +41,9 @@ enum Task {
     /// Run the engine as a router on this host
     Simulate(simulate::SimulateArgs),
     /// Race the route tables against their peers, natively (see docs/benchmarks.md)
-    BenchFib(bench::BenchFibArgs),
+    BenchFib(bench::BenchArgs),
+    /// Race transmit queues against their peers, natively (see docs/benchmarks.md)
+    BenchQueue(bench::BenchArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Test the module in virtual machines
@@ -82,7 +84,12 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
         Task::BenchFib(arguments) => {
-            if !bench::fib(&root, &arguments)?.success() {
+            if !bench::run(&root, "weft-bench", &arguments)?.success() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Task::BenchQueue(arguments) => {
+            if !bench::run(&root, "weft-bench-queue", &arguments)?.success() {
                 return Ok(ExitCode::FAILURE);
             }
         }
