@@ -43,6 +43,21 @@ fn now() -> Duration {
         .into()
 }
 
+/// The processor and how many of it there are.
+pub fn machine() -> String {
+    let name =
+        processor(Path::new("/proc/cpuinfo")).unwrap_or_else(|_| std::env::consts::ARCH.to_owned());
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{name}, {count} processors")
+}
+
+fn processor(path: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(path)?;
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(": "));
+    Ok(name.context("no model name")?.1.to_owned())
+}
+
 /// Addresses that are looked up before a round is timed, to have the caches as
 /// this side likes them.
 const WARM: usize = 1 << 14;
@@ -65,21 +80,6 @@ pub fn stay(cpu: usize) -> anyhow::Result<()> {
     one.set(cpu)?;
     sched_setaffinity(Pid::from_raw(0), &one)
         .with_context(|| format!("cannot stay on processor {cpu}"))
-}
-
-/// The processor and how many of it there are.
-pub fn machine() -> String {
-    let name =
-        processor(Path::new("/proc/cpuinfo")).unwrap_or_else(|_| std::env::consts::ARCH.to_owned());
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{name}, {count} processors")
-}
-
-fn processor(path: &Path) -> anyhow::Result<String> {
-    let text = fs::read_to_string(path)?;
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    let name = line.and_then(|line| line.split_once(": "));
-    Ok(name.context("no model name")?.1.to_owned())
 }
 
 /// How lookups follow one another.

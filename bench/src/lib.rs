@@ -18,6 +18,7 @@ pub mod held;
 pub mod keys;
 pub mod packet;
 pub mod plot;
+pub mod queue;
 pub mod race;
 pub mod record;
 pub mod report;
@@ -31,4 +32,9 @@ pub fn dpdk() -> Result<c_peer::CPeers, String> {
     return dpdk::peers();
     #[cfg(not(weft_dpdk))]
     Err(String::from(env!("WEFT_DPDK_ABSENT")))
+}
+
+/// Why there is nothing from DPDK, if so.
+pub fn dpdk_absent() -> Option<&'static str> {
+    option_env!("WEFT_DPDK_ABSENT")
 }

@@ -41,9 +41,11 @@ enum Task {
     /// Run the engine as a router on this host
     Simulate(simulate::SimulateArgs),
     /// Race the route tables against their peers, natively (see docs/benchmarks.md)
-    BenchFib(bench::RaceArgs),
-    /// Race packet pools against their peers, natively
-    BenchPacket(bench::RaceArgs),
+    BenchFib(bench::BenchArgs),
+    /// Race packet pools against their peers, natively (see docs/benchmarks.md)
+    BenchPacket(bench::BenchArgs),
+    /// Race transmit queues against their peers, natively (see docs/benchmarks.md)
+    BenchQueue(bench::BenchArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Test the module in virtual machines
@@ -85,6 +87,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Simulate(arguments) => simulate::run(&arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),
+        Task::BenchQueue(arguments) => return race(&root, "weft-bench-queue", &arguments),
         Task::Test => return test::run(&root),
         Task::Vm(arguments) => {
             let counts = vm::run(&build::Build::prepare(&root)?, &arguments)?;
@@ -101,8 +104,8 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn race(root: &Path, program: &str, arguments: &bench::RaceArgs) -> anyhow::Result<ExitCode> {
-    let status = bench::race(root, program, arguments)?;
+fn race(root: &Path, program: &str, arguments: &bench::BenchArgs) -> anyhow::Result<ExitCode> {
+    let status = bench::run(root, program, arguments)?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {

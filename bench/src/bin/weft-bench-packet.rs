@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
         record::write(&json, &run(&plan, &place()?)?)?;
     }
     let records = record::read(&json)?;
-    print!("{}", report::one_table("Packets", &records));
+    print!("{}", report::of_packets(&records));
     println!("records   {}", json.display());
     let title = "Packets: above 1, ours is better";
     let path = plot::draw_ratios(&records, title, &cli.out.join("packet.svg"))?;
