@@ -31,13 +31,9 @@ use super::reason::Reason;
 use super::ring::{Berth, Bounds, Enqueued, Refused, Ring};
 use super::role::{Left, Role};
 use super::settings::{Service, Settings, Tunables};
-use super::sync::{AtomicBool, Ordering};
+use super::sync::{AtomicBool, LOOKS, Ordering};
 use super::word::{CELL, CLOSED, Level, STOPPED};
 use crate::fib::Memory;
-
-/// How often a drainer whose turn is over looks whether somebody has taken the role: for
-/// about as long as a submission takes.
-const LOOKS: usize = 32;
 
 /// Whether a backend takes more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
