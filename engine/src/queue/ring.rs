@@ -257,8 +257,43 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// Puts in as much of `batch` as fits, in one piece. What does not stays in it.
     #[inline]
     pub(super) fn enqueue(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
-        let claims = &self.claims.0;
         let all = batch.amount();
+        match self.pass_by(bounds) {
+            None => self.claim(batch, all, bounds),
+            role => Enqueued {
+                role,
+                refused: None,
+                rose: false,
+                all,
+                is_handed_over: false,
+            },
+        }
+    }
+
+    /// The role, if the ring is empty and without consumer, and need not be used.
+    #[inline]
+    fn pass_by(&self, bounds: &Bounds) -> Option<Role<'_, T, D, M>> {
+        let word = self.word();
+        if word.has(BUSY | STOPPED | CLOSED) || !bounds.direct {
+            return None;
+        }
+        let done = Word(self.done.0.load(Ordering::Acquire));
+        if done.items() != word.items() {
+            return None;
+        }
+        let entered = self.claims.0.word.compare_exchange(
+            word.0,
+            word.with(BUSY).0,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        entered.is_ok().then(|| Role::of(self))
+    }
+
+    /// Claims places for what fits, and fills them.
+    #[inline(never)]
+    fn claim(&self, batch: &mut Batch<T>, all: Amount, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
+        let claims = &self.claims.0;
         let mut word = self.word();
         loop {
             if word.has(STOPPED | CLOSED) {
@@ -274,16 +309,12 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                 }
                 fits = self.fits(word.since(done), all, batch, bounds);
             }
-            let Some(mut fits) = fits else {
+            let Some(fits) = fits else {
                 // The consumer is ahead of what was read of the word.
                 word = self.word();
                 continue;
             };
             let level = word.since(done).items;
-            let is_direct = is_free && bounds.direct && level == 0;
-            if is_direct {
-                fits = Amount::default();
-            }
             if fits.items == 0 && !is_free {
                 return Enqueued {
                     role: None,
@@ -308,10 +339,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             let got = is_free | self.fill(word.items(), batch, fits);
             return Enqueued {
                 role: got.then(|| Role::of(self)),
-                refused: match is_direct || batch.is_empty() {
-                    true => None,
-                    false => self.why(next.since(done), batch, bounds),
-                },
+                refused: self.why(next.since(done), batch, bounds),
                 rose: is_high && !word.has(HIGH),
                 all,
                 is_handed_over: !is_free || level > 0,

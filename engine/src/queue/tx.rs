@@ -231,6 +231,17 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             self.counts.submits.add(1);
             return (None, verdict);
         }
+        (self.keep(role, batch, bounds), verdict)
+    }
+
+    /// Gives to the ring what the backend left of a batch.
+    #[cold]
+    fn keep(
+        &self,
+        role: &mut RoleOf<'_, T, S, M>,
+        batch: &mut Batch<T>,
+        bounds: &Bounds,
+    ) -> Option<Refused> {
         let left = batch.len();
         let (refused, rose) = role.enqueue(batch, bounds);
         if batch.len() == left {
@@ -239,7 +250,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         if rose {
             self.platform.watermark_crossed();
         }
-        (refused, verdict)
+        refused
     }
 
     /// Lets the backend take from a batch, or from what was taken out of the ring: from so
@@ -268,6 +279,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     }
 
     /// Drains, until nothing is left, or somebody else goes on.
+    #[inline(never)]
     fn serve<'q>(&'q self, mut role: RoleOf<'q, T, S, M>, mut verdict: Verdict) {
         let mut turn: Option<Turn> = None;
         loop {
