@@ -429,7 +429,7 @@ fn a_flow_stays_in_order_while_its_bucket_moves() {
             .collect();
         let lock = ModelLock(loom::sync::Mutex::new(()));
         let sections = ModelSections::default();
-        let set = Arc::new(QueueSet::new(queues, 2, 2, sections, lock, Heap).unwrap());
+        let set = Arc::new(QueueSet::new(queues, 2, 4, sections, lock, Heap).unwrap());
         let other = set.clone();
         let beside = thread::spawn(move || {
             for number in 1..=3 {
