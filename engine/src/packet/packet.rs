@@ -64,6 +64,7 @@ impl<S: State> Packet<S> {
         }
     }
 
+    #[inline]
     pub(super) fn buffer(&self) -> Buffer {
         self.buffer
     }

@@ -178,10 +178,16 @@ impl<M: Memory, L: Lock, C: Cpus> Core<M, L, C> {
     /// Puts buffers into this CPU's cache; how many it has room for.
     #[inline]
     fn put(&self, class: usize, buffers: &[Buffer]) -> usize {
-        self.cpus.here(|cpu| match self.cache(cpu, class) {
+        self.cpus.here(|cpu| {
+            let Some(cache) = self.cache(cpu, class) else {
+                return 0;
+            };
             // SAFETY: `here` has this CPU's caches to itself; free, the caller says.
-            Some(cache) => unsafe { cache.put(buffers) },
-            None => 0,
+            match buffers {
+                &[one] => usize::from(unsafe { cache.push(one) }),
+                // SAFETY: as above.
+                _ => unsafe { cache.put(buffers) },
+            }
         })
     }
 
