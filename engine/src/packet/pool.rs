@@ -183,10 +183,11 @@ impl<M: Memory, L: Lock, C: Cpus> Core<M, L, C> {
                 return 0;
             };
             // SAFETY: `here` has this CPU's caches to itself; free, the caller says.
-            match buffers {
-                &[one] => usize::from(unsafe { cache.push(one) }),
-                // SAFETY: as above.
-                _ => unsafe { cache.put(buffers) },
+            unsafe {
+                match buffers {
+                    &[one] => usize::from(cache.push(one)),
+                    _ => cache.put(buffers),
+                }
             }
         })
     }
