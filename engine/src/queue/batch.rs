@@ -21,8 +21,8 @@ pub const BATCH: usize = 32;
 /// `first + len <= BATCH`.
 pub struct Batch<T: Item> {
     raws: [MaybeUninit<NonNull<()>>; BATCH],
-    first: usize,
-    len: usize,
+    first: u32,
+    len: u32,
     items: PhantomData<T>,
 }
 
@@ -48,7 +48,7 @@ impl<T: Item> Batch<T> {
 
     /// How many items there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether there is none.
@@ -58,7 +58,7 @@ impl<T: Item> Batch<T> {
 
     /// How many more can be put behind.
     pub fn room(&self) -> usize {
-        BATCH.saturating_sub(self.len)
+        BATCH.saturating_sub(self.len())
     }
 
     /// Puts an item behind the others, or gives it back if there are [`BATCH`].
@@ -133,6 +133,13 @@ impl<T: Item> Batch<T> {
         amounts.fold(Amount::default(), Amount::plus)
     }
 
+    /// Bytes of the items.
+    #[inline]
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = self.items().map(|item| u64::from(item.bytes()));
+        bytes.fold(0, u64::wrapping_add)
+    }
+
     /// The foremost of the items that are no more than so many, and so many cells.
     #[cold]
     pub(super) fn fitting(&self, items: u64, cells: u64) -> Amount {
@@ -151,17 +158,20 @@ impl<T: Item> Batch<T> {
     #[inline]
     pub(super) fn raws(&self) -> &[NonNull<()>] {
         // SAFETY: by the invariant these are initialised, and in the array.
-        unsafe { slice::from_raw_parts(self.raws.as_ptr().add(self.first).cast(), self.len) }
+        unsafe {
+            let first = self.raws.as_ptr().add(self.first as usize);
+            slice::from_raw_parts(first.cast(), self.len as usize)
+        }
     }
 
     /// Puts a pointer from [`Item::into_raw`], which the batch then owns, behind the
     /// others. False if there is no room.
     #[inline]
     pub(super) fn push_raw(&mut self, raw: NonNull<()>) -> bool {
-        let mut end = self.first.wrapping_add(self.len);
+        let mut end = self.first.wrapping_add(self.len) as usize;
         if end >= BATCH && self.first > 0 {
-            self.raws.copy_within(self.first..BATCH, 0);
-            (self.first, end) = (0, self.len);
+            self.raws.copy_within(self.first as usize..BATCH, 0);
+            (self.first, end) = (0, self.len as usize);
         }
         let Some(place) = self.raws.get_mut(end) else {
             return false;
@@ -175,7 +185,8 @@ impl<T: Item> Batch<T> {
     /// pointers now.
     #[inline]
     pub(super) fn forget(&mut self, items: usize) {
-        self.len = self.len.saturating_sub(items);
+        let items = items.min(self.len as usize) as u32;
+        self.len = self.len.wrapping_sub(items);
         self.first = match self.len {
             0 => 0,
             _ => self.first.wrapping_add(items),

@@ -151,8 +151,6 @@ pub(super) struct Enqueued<'r, T: Item, D, M: Memory> {
     pub(super) refused: Option<Refused>,
     /// Whether producers are to be told to stop, by the caller.
     pub(super) rose: bool,
-    /// What was in the batch.
-    pub(super) all: Amount,
     /// Whether the role comes with work that somebody else had left.
     pub(super) is_handed_over: bool,
 }
@@ -257,14 +255,12 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// Puts in as much of `batch` as fits, in one piece. What does not stays in it.
     #[inline]
     pub(super) fn enqueue(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
-        let all = batch.amount();
         match self.pass_by(bounds) {
-            None => self.claim(batch, all, bounds),
+            None => self.claim(batch, bounds),
             role => Enqueued {
                 role,
                 refused: None,
                 rose: false,
-                all,
                 is_handed_over: false,
             },
         }
@@ -292,12 +288,13 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
 
     /// Claims places for what fits, and fills them.
     #[inline(never)]
-    fn claim(&self, batch: &mut Batch<T>, all: Amount, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
+    fn claim(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
         let claims = &self.claims.0;
+        let all = batch.amount();
         let mut word = self.word();
         loop {
             if word.has(STOPPED | CLOSED) {
-                return self.shut(word, all);
+                return self.shut(word);
             }
             let is_free = !word.has(BUSY);
             let mut done = Word(claims.done_seen.load(Ordering::Acquire));
@@ -320,7 +317,6 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                     role: None,
                     refused: self.why(word.since(done), batch, bounds),
                     rose: false,
-                    all,
                     is_handed_over: false,
                 };
             }
@@ -341,7 +337,6 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                 role: got.then(|| Role::of(self)),
                 refused: self.why(next.since(done), batch, bounds),
                 rose: is_high && !word.has(HIGH),
-                all,
                 is_handed_over: !is_free || level > 0,
             };
         }
@@ -349,7 +344,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
 
     /// The answer while nothing is taken.
     #[cold]
-    fn shut(&self, word: Word, all: Amount) -> Enqueued<'_, T, D, M> {
+    fn shut(&self, word: Word) -> Enqueued<'_, T, D, M> {
         let is_closed = word.has(CLOSED);
         Enqueued {
             role: None,
@@ -359,7 +354,6 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                 Refused::Stopped
             }),
             rose: false,
-            all,
             is_handed_over: false,
         }
     }

@@ -32,7 +32,7 @@ use super::ring::{Berth, Bounds, Enqueued, Refused, Ring};
 use super::role::{Left, Role};
 use super::settings::{Service, Settings, Tunables};
 use super::sync::{AtomicBool, LOOKS, Ordering};
-use super::word::{Amount, CELL, CLOSED, Level, STOPPED};
+use super::word::{CELL, CLOSED, Level, STOPPED};
 use crate::fib::Memory;
 
 /// Whether a backend takes more.
@@ -93,6 +93,9 @@ pub(super) struct Drain<S> {
 
 pub(super) type RoleOf<'q, T, S, M> = Role<'q, T, Drain<S>, M>;
 
+/// What became of a batch, and the role, if the submitter got it.
+pub(super) type PutIn<'q, T, S, M> = (Result<(), Reason>, Option<RoleOf<'q, T, S, M>>);
+
 impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// A queue with room for so many items, rounded up to a power of two, 2^20 at most.
     /// `None` if there is no memory.
@@ -141,10 +144,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
 
     /// Puts in what limits allow, and drains nothing: that is up to the caller, who
     /// [goes on](TxQueue::go_on) with the role.
-    pub(super) fn put_in(
-        &self,
-        batch: &mut Batch<T>,
-    ) -> (Result<(), Reason>, Option<RoleOf<'_, T, S, M>>) {
+    pub(super) fn put_in(&self, batch: &mut Batch<T>) -> PutIn<'_, T, S, M> {
         let bounds = Bounds {
             direct: false,
             ..self.tunables.bounds()
@@ -183,7 +183,6 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             mut refused,
             rose,
             is_handed_over,
-            all,
         } = self.ring.enqueue(batch, bounds);
         if rose {
             self.platform.watermark_crossed();
@@ -194,7 +193,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         self.counts.drains.add(1);
         let mut verdict = Verdict::GoOn;
         if refused.is_none() && !batch.is_empty() {
-            (refused, verdict) = self.pass(&mut role, batch, all, bounds);
+            (refused, verdict) = self.pass(&mut role, batch, bounds);
             if verdict == Verdict::GoOn {
                 // As a rule there is nothing else.
                 role = match role.leave() {
@@ -222,11 +221,10 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         &self,
         role: &mut RoleOf<'_, T, S, M>,
         batch: &mut Batch<T>,
-        all: Amount,
         bounds: &Bounds,
     ) -> (Option<Refused>, Verdict) {
-        self.counts.most.raise(all.items);
-        let verdict = self.burst_of(role, Some(batch), all);
+        self.counts.most.raise(batch.len() as u64);
+        let verdict = self.burst_of(role, Some(batch));
         if batch.is_empty() {
             self.counts.submits.add(1);
             return (None, verdict);
@@ -253,26 +251,21 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         refused
     }
 
-    /// Lets the backend take from a batch, or from what was taken out of the ring: from so
-    /// much.
+    /// Lets the backend take from a batch, or from what was taken out of the ring.
     #[inline]
-    fn burst_of(
-        &self,
-        role: &mut RoleOf<'_, T, S, M>,
-        batch: Option<&mut Batch<T>>,
-        before: Amount,
-    ) -> Verdict {
+    fn burst_of(&self, role: &mut RoleOf<'_, T, S, M>, batch: Option<&mut Batch<T>>) -> Verdict {
         role.attend(Berth::Backend);
         if self.is_paused.load(Ordering::Relaxed) {
             return Verdict::Full;
         }
         let (drain, rest) = role.parts();
         let burst = batch.unwrap_or(rest);
+        let (items, bytes) = (burst.len(), burst.bytes());
         let verdict = drain.sink.take(burst);
-        let sent = before.minus(burst.amount());
-        self.counts.packets.add(sent.items);
-        self.counts.bytes.add(sent.bytes);
-        match sent.items {
+        let sent = items.saturating_sub(burst.len());
+        self.counts.packets.add(sent as u64);
+        self.counts.bytes.add(bytes.saturating_sub(burst.bytes()));
+        match sent {
             0 => Verdict::Full,
             _ => verdict,
         }
@@ -327,10 +320,10 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
 
     /// Sends what was taken out. The backend may leave some of it.
     fn burst(&self, role: &mut RoleOf<'_, T, S, M>, turn: &mut Turn) -> Verdict {
-        let before = role.rest().amount();
-        let verdict = self.burst_of(role, None, before);
-        let sent = before.items.saturating_sub(role.rest().len() as u64);
-        turn.packets = turn.packets.saturating_sub(sent);
+        let before = role.rest().len();
+        let verdict = self.burst_of(role, None);
+        let sent = before.saturating_sub(role.rest().len());
+        turn.packets = turn.packets.saturating_sub(sent as u64);
         self.settle(role);
         verdict
     }
@@ -363,7 +356,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         let (drain, rest) = role.parts();
         let mut taken = core::mem::take(rest);
         while let Some(item) = taken.pop() {
-            let behind = behind.wrapping_add(taken.amount().bytes);
+            let behind = behind.wrapping_add(taken.bytes());
             if drain.codel.judge(parameters, now, &item, behind) {
                 self.counts.late.add(1);
                 drain.sink.dropped(item, Reason::Sojourn);
