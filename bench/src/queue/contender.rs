@@ -41,7 +41,7 @@ pub const OURS: Contender = Contender {
 
 /// The peers that there are.
 pub fn peers() -> Vec<Contender> {
-    let mut peers = vec![
+    vec![
         Contender {
             name: "mutex",
             make: |device| Some(Box::new(Locked(Mutex::new(device)))),
@@ -54,18 +54,15 @@ pub fn peers() -> Vec<Contender> {
             name: "crossbeam ArrayQueue",
             make: |device| Some(Box::new(Ringed::new(ArrayQueue::new(ROOM), device))),
         },
-    ];
-    #[cfg(weft_dpdk)]
-    peers.push(Contender {
-        name: "rte_ring",
-        make: |device| {
-            Some(Box::new(Ringed::new(
-                super::rte_ring::RteRing::new()?,
-                device,
-            )))
+        #[cfg(weft_dpdk)]
+        Contender {
+            name: "rte_ring",
+            make: |device| {
+                let ring = super::rte_ring::RteRing::new()?;
+                Some(Box::new(Ringed::new(ring, device)))
+            },
         },
-    });
-    peers
+    ]
 }
 
 struct Weft(TxQueue<Packet, Device, Host, HostMemory>);
