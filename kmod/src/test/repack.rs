@@ -2,6 +2,7 @@
 //! Has the module's own packets go through the stack: a hook of pfil(9) replaces each
 //! packet that passes by one of the module's with the same content.
 
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use weft_engine::packet::LONGEST;
@@ -26,12 +27,31 @@ static REPACKED: AtomicU64 = AtomicU64::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 static NOT_REPACKED: AtomicU64 = AtomicU64::new(0);
 
+/// Where packets pass: what the hook there is called, and its layer.
+const POINTS: [(&CStr, Layer); 3] = [
+    (c"test-inet", Layer::Inet),
+    (c"test-inet6", Layer::Inet6),
+    (c"test-ethernet", Layer::Ethernet),
+];
+
+/// The hook at one of these points.
+struct At<const POINT: usize>;
+
+impl<const POINT: usize> Filter for At<POINT> {
+    const NAME: &'static CStr = POINTS[POINT].0;
+    const LAYER: Layer = POINTS[POINT].1;
+
+    fn pass(epoch: &NetEpoch<'_>, packet: Mbuf) -> Option<Mbuf> {
+        pass(epoch, packet)
+    }
+}
+
 /// The hooks that are linked.
 #[derive(Default)]
 struct Hooks {
-    inet: Option<Hook<OverInet>>,
-    inet6: Option<Hook<OverInet6>>,
-    ethernet: Option<Hook<OverEthernet>>,
+    inet: Option<Hook<At<0>>>,
+    inet6: Option<Hook<At<1>>>,
+    ethernet: Option<Hook<At<2>>>,
 }
 
 static HOOKS: Slept<Hooks> = Slept::new(Hooks {
@@ -39,39 +59,6 @@ static HOOKS: Slept<Hooks> = Slept::new(Hooks {
     inet6: None,
     ethernet: None,
 });
-
-struct OverInet;
-
-impl Filter for OverInet {
-    const NAME: &'static core::ffi::CStr = c"test-inet";
-    const LAYER: Layer = Layer::Inet;
-
-    fn pass(epoch: &NetEpoch<'_>, packet: Mbuf) -> Option<Mbuf> {
-        pass(epoch, packet)
-    }
-}
-
-struct OverInet6;
-
-impl Filter for OverInet6 {
-    const NAME: &'static core::ffi::CStr = c"test-inet6";
-    const LAYER: Layer = Layer::Inet6;
-
-    fn pass(epoch: &NetEpoch<'_>, packet: Mbuf) -> Option<Mbuf> {
-        pass(epoch, packet)
-    }
-}
-
-struct OverEthernet;
-
-impl Filter for OverEthernet {
-    const NAME: &'static core::ffi::CStr = c"test-ethernet";
-    const LAYER: Layer = Layer::Ethernet;
-
-    fn pass(epoch: &NetEpoch<'_>, packet: Mbuf) -> Option<Mbuf> {
-        pass(epoch, packet)
-    }
-}
 
 fn pass(epoch: &NetEpoch<'_>, packet: Mbuf) -> Option<Mbuf> {
     let number = PASSED.fetch_add(1, Ordering::Relaxed) + 1;
