@@ -97,11 +97,7 @@ impl Weft {
 impl Queue for Weft {
     fn submit(&self, packets: &[Packet]) {
         let mut batch = Batch::new();
-        for &packet in packets {
-            if batch.push(packet).is_err() {
-                return;
-            }
-        }
+        batch.fill(packets.iter().copied());
         // What is refused is lost.
         let _ = self.0.submit(&mut batch);
     }

@@ -151,6 +151,8 @@ pub(super) struct Enqueued<'r, T: Item, D, M: Memory> {
     pub(super) refused: Option<Refused>,
     /// Whether producers are to be told to stop, by the caller.
     pub(super) rose: bool,
+    /// What was in the batch.
+    pub(super) all: Amount,
     /// Whether the role comes with work that somebody else had left.
     pub(super) is_handed_over: bool,
 }
@@ -255,37 +257,70 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// Puts in as much of `batch` as fits, in one piece. What does not stays in it.
     #[inline]
     pub(super) fn enqueue(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
+        let all = batch.amount();
+        match self.pass_by(bounds) {
+            None => self.claim(batch, all, bounds),
+            role => Enqueued {
+                role,
+                refused: None,
+                rose: false,
+                all,
+                is_handed_over: false,
+            },
+        }
+    }
+
+    /// The role, if the ring is empty and without consumer, and need not be used.
+    #[inline]
+    fn pass_by(&self, bounds: &Bounds) -> Option<Role<'_, T, D, M>> {
+        let word = self.word();
+        if word.has(BUSY | STOPPED | CLOSED) || !bounds.direct {
+            return None;
+        }
+        let done = Word(self.done.0.load(Ordering::Acquire));
+        if done.items() != word.items() {
+            return None;
+        }
+        let entered = self.claims.0.word.compare_exchange(
+            word.0,
+            word.with(BUSY).0,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        entered.is_ok().then(|| Role::of(self))
+    }
+
+    /// Claims places for what fits, and fills them.
+    #[inline(never)]
+    fn claim(&self, batch: &mut Batch<T>, all: Amount, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
         let claims = &self.claims.0;
         let mut word = self.word();
         loop {
             if word.has(STOPPED | CLOSED) {
-                return self.shut(word);
+                return self.shut(word, all);
             }
             let is_free = !word.has(BUSY);
             let mut done = Word(claims.done_seen.load(Ordering::Acquire));
-            let mut fits = self.fits(word.since(done), batch, bounds);
-            if is_free || fits.is_none_or(|fits| fits != batch.amount()) {
+            let mut fits = self.fits(word.since(done), all, batch, bounds);
+            if is_free || fits.is_none_or(|fits| fits.items < all.items) {
                 done = Word(self.done.0.load(Ordering::Acquire));
                 if !is_free {
                     claims.done_seen.store(done.0, Ordering::Release);
                 }
-                fits = self.fits(word.since(done), batch, bounds);
+                fits = self.fits(word.since(done), all, batch, bounds);
             }
-            let Some(mut fits) = fits else {
+            let Some(fits) = fits else {
                 // The consumer is ahead of what was read of the word.
                 word = self.word();
                 continue;
             };
             let level = word.since(done).items;
-            let is_direct = is_free && bounds.direct && level == 0;
-            if is_direct {
-                fits = Amount::default();
-            }
             if fits.items == 0 && !is_free {
                 return Enqueued {
                     role: None,
                     refused: self.why(word.since(done), batch, bounds),
                     rose: false,
+                    all,
                     is_handed_over: false,
                 };
             }
@@ -304,11 +339,9 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             let got = is_free | self.fill(word.items(), batch, fits);
             return Enqueued {
                 role: got.then(|| Role::of(self)),
-                refused: match is_direct {
-                    true => None,
-                    false => self.why(next.since(done), batch, bounds),
-                },
+                refused: self.why(next.since(done), batch, bounds),
                 rose: is_high && !word.has(HIGH),
+                all,
                 is_handed_over: !is_free || level > 0,
             };
         }
@@ -316,7 +349,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
 
     /// The answer while nothing is taken.
     #[cold]
-    fn shut(&self, word: Word) -> Enqueued<'_, T, D, M> {
+    fn shut(&self, word: Word, all: Amount) -> Enqueued<'_, T, D, M> {
         let is_closed = word.has(CLOSED);
         Enqueued {
             role: None,
@@ -326,19 +359,23 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                 Refused::Stopped
             }),
             rose: false,
+            all,
             is_handed_over: false,
         }
     }
 
-    /// How much of a batch fits beside what is in. `None` if that is more than can be in.
+    /// How much of a batch, which is `all`, fits beside what is in. `None` if that is more than can be in.
     #[inline]
-    fn fits(&self, level: Level, batch: &Batch<T>, bounds: &Bounds) -> Option<Amount> {
+    fn fits(&self, level: Level, all: Amount, batch: &Batch<T>, bounds: &Bounds) -> Option<Amount> {
         let capacity = self.capacity();
         if level.items > capacity {
             return None;
         }
         let items = bounds.items.min(capacity).saturating_sub(level.items);
         let cells = bounds.cells.min(MOST_CELLS).saturating_sub(level.cells);
+        if all.items <= items && all.cells <= cells {
+            return Some(all);
+        }
         let fits = batch.fitting(items, cells);
         if fits.items == 0 && level.items == 0 && items > 0 {
             // However little the limit is: what is larger would never be sent.
@@ -374,14 +411,15 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         }
         let first = self.filled(place, first, FIRST);
         let stale = self.slot(place).swap(first, Ordering::AcqRel);
-        batch.forget(amount);
+        batch.forget(amount.items as usize);
         stale.addr() == HELD
     }
 
     /// What stands for a pointer at a place.
     #[inline]
-    fn filled(&self, place: u64, raw: *mut (), first: usize) -> *mut () {
-        raw.map_addr(|address| address | first | self.lap(place))
+    fn filled(&self, place: u64, raw: NonNull<()>, first: usize) -> *mut () {
+        raw.as_ptr()
+            .map_addr(|address| address | first | self.lap(place))
     }
 
     /// The lap bit of a place that is filled. A slot begins as after a lap with the

@@ -40,9 +40,6 @@ pub const BUCKETS: usize = 128;
 /// Queues that a set may have.
 pub const MOST_QUEUES: usize = 128;
 
-/// Packets that are kept while a bucket moves.
-const LIMBO: usize = 1024;
-
 /// The bit of an entry whose bucket is being moved; the others name a queue.
 const MOVING: u8 = 0x80;
 
@@ -124,9 +121,17 @@ where
     L: Lock,
     B: Deref<Target = [TxQueue<T, S, P, M>]>,
 {
-    /// A set of these queues, of which the first `active` are in the table, in turn.
-    /// `None` without memory, with no queue or with more than [`MOST_QUEUES`].
-    pub fn new(queues: B, active: usize, sections: G, lock: L, memory: M) -> Option<Self> {
+    /// A set of these queues, of which the first `active` are in the table, in turn. While
+    /// a bucket moves, up to `limbo` packets are kept. `None` without memory, with no queue
+    /// or with more than [`MOST_QUEUES`].
+    pub fn new(
+        queues: B,
+        active: usize,
+        limbo: usize,
+        sections: G,
+        lock: L,
+        memory: M,
+    ) -> Option<Self> {
         let fits =
             (1..=MOST_QUEUES).contains(&queues.len()) && (1..=queues.len()).contains(&active);
         if !fits {
@@ -135,7 +140,7 @@ where
         Some(Self {
             queues,
             entries: core::array::from_fn(|bucket| AtomicU8::new((bucket % active) as u8)),
-            limbo: Ring::new(LIMBO, (), memory)?,
+            limbo: Ring::new(limbo, (), memory)?,
             lock,
             phase: AtomicU8::new(SETTLED),
             is_moving: AtomicBool::new(false),

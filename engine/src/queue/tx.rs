@@ -31,13 +31,9 @@ use super::reason::Reason;
 use super::ring::{Berth, Bounds, Enqueued, Refused, Ring};
 use super::role::{Left, Role};
 use super::settings::{Service, Settings, Tunables};
-use super::sync::{AtomicBool, Ordering};
-use super::word::{CELL, CLOSED, Level, STOPPED};
+use super::sync::{AtomicBool, LOOKS, Ordering};
+use super::word::{Amount, CELL, CLOSED, Level, STOPPED};
 use crate::fib::Memory;
-
-/// How often a drainer whose turn is over looks whether somebody has taken the role: for
-/// about as long as a submission takes.
-const LOOKS: usize = 32;
 
 /// Whether a backend takes more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +183,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             mut refused,
             rose,
             is_handed_over,
+            all,
         } = self.ring.enqueue(batch, bounds);
         if rose {
             self.platform.watermark_crossed();
@@ -197,7 +194,18 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         self.counts.drains.add(1);
         let mut verdict = Verdict::GoOn;
         if refused.is_none() && !batch.is_empty() {
-            (refused, verdict) = self.pass(&mut role, batch, bounds);
+            (refused, verdict) = self.pass(&mut role, batch, all, bounds);
+            if verdict == Verdict::GoOn {
+                // As a rule there is nothing else.
+                role = match role.leave() {
+                    Left::Work(role) => role,
+                    Left::Held => return (refused, true),
+                    Left::Empty(was_high) => {
+                        self.fell(was_high);
+                        return (refused, true);
+                    }
+                };
+            }
         } else if is_handed_over {
             self.counts.hand_overs.add(1);
         }
@@ -214,14 +222,26 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         &self,
         role: &mut RoleOf<'_, T, S, M>,
         batch: &mut Batch<T>,
+        all: Amount,
         bounds: &Bounds,
     ) -> (Option<Refused>, Verdict) {
-        self.counts.most.raise(batch.len() as u64);
-        let verdict = self.burst_of(role, Some(batch));
+        self.counts.most.raise(all.items);
+        let verdict = self.burst_of(role, Some(batch), all);
         if batch.is_empty() {
             self.counts.submits.add(1);
             return (None, verdict);
         }
+        (self.keep(role, batch, bounds), verdict)
+    }
+
+    /// Gives to the ring what the backend left of a batch.
+    #[cold]
+    fn keep(
+        &self,
+        role: &mut RoleOf<'_, T, S, M>,
+        batch: &mut Batch<T>,
+        bounds: &Bounds,
+    ) -> Option<Refused> {
         let left = batch.len();
         let (refused, rose) = role.enqueue(batch, bounds);
         if batch.len() == left {
@@ -230,19 +250,24 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         if rose {
             self.platform.watermark_crossed();
         }
-        (refused, verdict)
+        refused
     }
 
-    /// Lets the backend take from a batch, or from what was taken out of the ring.
+    /// Lets the backend take from a batch, or from what was taken out of the ring: from so
+    /// much.
     #[inline]
-    fn burst_of(&self, role: &mut RoleOf<'_, T, S, M>, batch: Option<&mut Batch<T>>) -> Verdict {
+    fn burst_of(
+        &self,
+        role: &mut RoleOf<'_, T, S, M>,
+        batch: Option<&mut Batch<T>>,
+        before: Amount,
+    ) -> Verdict {
         role.attend(Berth::Backend);
         if self.is_paused.load(Ordering::Relaxed) {
             return Verdict::Full;
         }
         let (drain, rest) = role.parts();
         let burst = batch.unwrap_or(rest);
-        let before = burst.amount();
         let verdict = drain.sink.take(burst);
         let sent = before.minus(burst.amount());
         self.counts.packets.add(sent.items);
@@ -254,6 +279,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     }
 
     /// Drains, until nothing is left, or somebody else goes on.
+    #[inline(never)]
     fn serve<'q>(&'q self, mut role: RoleOf<'q, T, S, M>, mut verdict: Verdict) {
         let mut turn: Option<Turn> = None;
         loop {
@@ -279,12 +305,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             role = match role.leave() {
                 Left::Work(role) => role,
                 Left::Held => return,
-                Left::Empty(was_high) => {
-                    if was_high {
-                        self.platform.watermark_crossed();
-                    }
-                    return;
-                }
+                Left::Empty(was_high) => return self.fell(was_high),
             };
             if self.is_over(turn) {
                 match self.hand_over(role) {
@@ -296,20 +317,26 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         }
     }
 
+    /// Tells producers that they may go on, if they were told to stop.
+    #[inline]
+    fn fell(&self, was_high: bool) {
+        if was_high {
+            self.platform.watermark_crossed();
+        }
+    }
+
     /// Sends what was taken out. The backend may leave some of it.
     fn burst(&self, role: &mut RoleOf<'_, T, S, M>, turn: &mut Turn) -> Verdict {
-        let before = role.rest().len();
-        let verdict = self.burst_of(role, None);
-        let sent = before.saturating_sub(role.rest().len());
-        turn.packets = turn.packets.saturating_sub(sent as u64);
+        let before = role.rest().amount();
+        let verdict = self.burst_of(role, None, before);
+        let sent = before.items.saturating_sub(role.rest().len() as u64);
+        turn.packets = turn.packets.saturating_sub(sent);
         self.settle(role);
         verdict
     }
 
     fn settle(&self, role: &mut RoleOf<'_, T, S, M>) {
-        if role.settle(self.tunables.low()) {
-            self.platform.watermark_crossed();
-        }
+        self.fell(role.settle(self.tunables.low()));
     }
 
     /// Takes out a burst, if none is left of the last. False if there is nothing.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! What stands in the way of packets: pf(4), and the order of filters by pfil(9).
+//! What stands in the way of packets: pf(4), ipfw(4), and the order of filters by
+//! pfil(9).
 
+use alloc::format;
 use alloc::vec;
-use core::ffi::c_ulong;
+use core::ffi::{c_int, c_ulong};
 
 use super::command::{Failure, Outcome};
 use super::sys::{self, Fd, Plain};
@@ -22,19 +24,68 @@ const PFIL_OUT: u32 = 0x2_0000;
 const PFIL_APPEND: u32 = 0x40_0000;
 const PFIL_UNLINK: u32 = 0x80_0000;
 
-/// `pf start` lets pf(4) see all packets, which pass as long as there are no rules;
-/// `pf stop`; `pf reassemble` has it put fragments together and cut them again
-/// behind it, `pf fragments` has it take them as they come.
+/// `pf start` has pf(4) put fragments together and cut them again behind it, and, as
+/// long as there are no rules, let everything pass; `pf stop`.
 pub(super) fn pf(words: &[&str]) -> Outcome {
     let device = Fd::open("/dev/pf", libc::O_RDWR)?;
     match words {
-        ["start"] => device.ioctl_bare(DIOCSTART)?,
+        ["start"] => {
+            device.ioctl(DIOCSETREASS, &mut { REASSEMBLE })?;
+            device.ioctl_bare(DIOCSTART)?;
+        }
         ["stop"] => device.ioctl_bare(DIOCSTOP)?,
-        ["reassemble"] => device.ioctl(DIOCSETREASS, &mut { REASSEMBLE })?,
-        ["fragments"] => device.ioctl(DIOCSETREASS, &mut 0u32)?,
-        _ => return Err(Failure::usage("pf start|stop|reassemble|fragments")),
+        _ => return Err(Failure::usage("pf start | stop")),
     }
     Ok(vec![])
+}
+
+/// `ipfw_cfg_lheader` of `netinet/ip_fw.h`, and what follows when there is only the
+/// rule that is always there: the list's header, the rule's, its counters, itself.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Configuration {
+    opcode: u16,
+    version: u16,
+    reserved: [u16; 2],
+    sets: u32,
+    spare: u32,
+    flags: u32,
+    size: u32,
+    rules: [u32; 2],
+    list: [u16; 8],
+    rule: [u16; 4],
+    counter: [u32; 2],
+    packets: u64,
+    bytes: u64,
+    rest: [u64; 64],
+}
+
+// SAFETY: integers and arrays of integers, without padding.
+unsafe impl Plain for Configuration {}
+
+// Of `netinet/in.h` and `netinet/ip_fw.h`.
+const IP_FW3: c_int = 48;
+const IP_FW_XGET: u16 = 97;
+const IP_FW3_OPVER: u16 = 1;
+const GET_STATIC_AND_COUNTERS: u32 = 1 | 4;
+const TLV_RULE_LIST: u16 = 3;
+const TLV_RULE_ENT: u16 = 7;
+
+/// `ipfw packets`: how many packets the rule that is always there has let pass.
+pub(super) fn ipfw(words: &[&str]) -> Outcome {
+    if words != ["packets"] {
+        return Err(Failure::usage("ipfw packets"));
+    }
+    let mut asked = sys::zeroed::<Configuration>();
+    asked.opcode = IP_FW_XGET;
+    asked.version = IP_FW3_OPVER;
+    asked.flags = GET_STATIC_AND_COUNTERS;
+    let socket = Fd::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_RAW)?;
+    socket.ask_option(libc::IPPROTO_IP, IP_FW3, &mut asked)?;
+    if [asked.list[0], asked.rule[0]] != [TLV_RULE_LIST, TLV_RULE_ENT] {
+        return Err(Failure::new("there are other rules than the default"));
+    }
+    Ok(vec![format!("{}", asked.packets)])
 }
 
 /// `struct pfilioc_link` of `net/pfil.h`.
