@@ -1,66 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A pool to try things on: memory that counts and fails on demand, CPUs, tags.
 
-use std::alloc::{Layout, alloc, dealloc};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use weft_engine::context::Sleepable;
-use weft_engine::fib::Memory;
 use weft_engine::packet::{Pool, Tag};
 use weft_engine::sim::cpus::HostCpus;
 
-/// The host's heap. Clones share their counts.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Heap {
-    counts: Arc<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    bytes: AtomicUsize,
-    calls: AtomicUsize,
-    /// The number of the call that fails, from 1; 0 for none.
-    fail_at: AtomicUsize,
-}
-
-impl Heap {
-    /// Bytes that are out.
-    pub(crate) fn bytes(&self) -> usize {
-        self.counts.bytes.load(Ordering::SeqCst)
-    }
-
-    /// Allocations asked for.
-    pub(crate) fn calls(&self) -> usize {
-        self.counts.calls.load(Ordering::SeqCst)
-    }
-
-    /// Lets the `k`-th allocation from now on fail; 0 for none.
-    pub(crate) fn fail_after(&self, k: usize) {
-        let at = if k == 0 { 0 } else { self.calls() + k };
-        self.counts.fail_at.store(at, Ordering::SeqCst);
-    }
-}
-
-// SAFETY: blocks come from the host's allocator and go back to it.
-unsafe impl Memory for Heap {
-    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let call = self.counts.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        if call == self.counts.fail_at.load(Ordering::SeqCst) {
-            return None;
-        }
-        // SAFETY: the size is not 0.
-        let block = NonNull::new(unsafe { alloc(layout) })?;
-        self.counts.bytes.fetch_add(layout.size(), Ordering::SeqCst);
-        Some(block)
-    }
-
-    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
-        self.counts.bytes.fetch_sub(layout.size(), Ordering::SeqCst);
-        // SAFETY: from `allocate`, with this layout.
-        unsafe { dealloc(block.as_ptr(), layout) }
-    }
-}
+/// The host's memory.
+pub(crate) type Heap = weft_engine::sim::memory::HostMemory;
 
 /// A pool on the host.
 pub(crate) type HostPool = Pool<Heap, Mutex<()>, HostCpus>;
