@@ -41,7 +41,7 @@ pub const OURS: Contender = Contender {
 
 /// The peers that there are.
 pub fn peers() -> Vec<Contender> {
-    let mut peers = vec![
+    let own = [
         Contender {
             name: "mutex",
             make: |device| Some(Box::new(Locked(Mutex::new(device)))),
@@ -55,17 +55,21 @@ pub fn peers() -> Vec<Contender> {
             make: |device| Some(Box::new(Ringed::new(ArrayQueue::new(ROOM), device))),
         },
     ];
-    #[cfg(weft_dpdk)]
-    peers.push(Contender {
+    own.into_iter().chain(dpdk()).collect()
+}
+
+#[cfg(weft_dpdk)]
+fn dpdk() -> Option<Contender> {
+    use super::rte_ring::RteRing;
+    Some(Contender {
         name: "rte_ring",
-        make: |device| {
-            Some(Box::new(Ringed::new(
-                super::rte_ring::RteRing::new()?,
-                device,
-            )))
-        },
-    });
-    peers
+        make: |device| Some(Box::new(Ringed::new(RteRing::new()?, device))),
+    })
+}
+
+#[cfg(not(weft_dpdk))]
+fn dpdk() -> Option<Contender> {
+    None
 }
 
 struct Weft(TxQueue<Packet, Device, Host, HostMemory>);

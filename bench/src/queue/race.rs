@@ -211,8 +211,7 @@ fn flood(queue: &dyn Queue, packets: &[Packet], batch: usize, is_over: &AtomicBo
 
 fn pace(queue: &dyn Queue, packets: &[Packet], batch: usize, gap: f64, is_over: &AtomicBool) {
     let start = now();
-    let mut calls = 0u64;
-    for packets in packets.chunks(batch).cycle() {
+    for (calls, packets) in packets.chunks(batch).cycle().enumerate() {
         let due = start + (calls as f64 * gap) as u64;
         while now() < due {
             spin_loop();
@@ -222,6 +221,5 @@ fn pace(queue: &dyn Queue, packets: &[Packet], batch: usize, gap: f64, is_over: 
         }
         packets.iter().for_each(|packet| packet.stamp());
         queue.submit(packets);
-        calls += 1;
     }
 }
