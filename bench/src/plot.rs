@@ -607,6 +607,7 @@ mod tests {
             percentile: Some(50.0),
             fibs: Some(4),
             prefixes: 100,
+            ..At::default()
         };
         let mut records: Vec<Record> = ["lookup", "size", "fibs", "change", "beside"]
             .map(|experiment| sample("dxr", at(experiment), &Rounds::one(1.0, 3.0)))
