@@ -31,6 +31,10 @@ vm:
 bench-fib:
 	$(XTASK) bench-fib
 
+# Race the packet pools likewise.
+bench-packet:
+	$(XTASK) bench-packet
+
 # Race the transmit queues likewise.
 bench-queue:
 	$(XTASK) bench-queue
@@ -38,4 +42,4 @@ bench-queue:
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm bench-fib bench-queue clean
+.PHONY: all setup build run test vm bench-fib bench-packet bench-queue clean

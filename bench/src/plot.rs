@@ -61,6 +61,47 @@ pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(drawn)
 }
 
+/// Draws one plot of ratios: a panel for each metric, a group of bars for each work.
+/// Returns its path.
+pub fn draw_ratios(records: &[Record], title: &str, path: &Path) -> anyhow::Result<PathBuf> {
+    let all: Vec<&Record> = records.iter().collect();
+    let panel = |metric: String| {
+        let of: Vec<&Record> = all.iter().copied().filter(|r| r.metric == metric).collect();
+        let groups = distinct(&of, |record| record.work.clone());
+        let bars = of.iter().filter_map(|record| {
+            let spread = record.spread.ratio?;
+            Some(Bar {
+                group: groups.iter().position(|group| *group == record.work)?,
+                name: record.peer.clone(),
+                value: record.ratio?,
+                low: spread.min,
+                high: spread.max,
+            })
+        });
+        Panel {
+            title: metric,
+            x: "",
+            y: "theirs / ours",
+            content: Content::Bars {
+                bars: bars.collect(),
+                groups: groups.clone(),
+            },
+        }
+    };
+    let figure = Figure {
+        title: title.into(),
+        names: peers(&all),
+        panels: distinct(&all, |record| record.metric.clone())
+            .into_iter()
+            .map(panel)
+            .collect(),
+    };
+    figure
+        .draw(path, &Palette::of(records))
+        .with_context(|| format!("cannot draw {}", path.display()))?;
+    Ok(path.to_owned())
+}
+
 /// All figures of a family, some perhaps empty, and their names.
 fn figures(records: &[&Record]) -> Vec<(String, Figure)> {
     let mut figures = Vec::new();

@@ -43,6 +43,12 @@ pub fn of_queues(records: &[Record]) -> String {
     text + &tail(records)
 }
 
+/// The text of the report on packets.
+pub fn of_packets(records: &[Record]) -> String {
+    let all: Vec<&Record> = records.iter().collect();
+    format!("Packets\n{}\n\n{}", table(&all), tail(records))
+}
+
 /// Machine, versions, and how to read it.
 fn tail(records: &[Record]) -> String {
     let mut text = String::new();

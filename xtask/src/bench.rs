@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `cargo xtask bench-fib` and `bench-queue`: compile the races of `weft-bench` as they
-//! should be raced, and run them. What they take besides is printed with `--help`.
+//! `cargo xtask bench-fib`, `bench-packet`, `bench-queue`: compile the races of `weft-bench`
+//! as they should be raced, and run them. What they take besides is printed with `--help`.
 
 use std::path::Path;
 use std::process::{Command, ExitStatus};

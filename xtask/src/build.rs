@@ -74,7 +74,7 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
 /// # Errors
 /// What the failing tool said, or each rule of `check_ko` that was broken.
 pub(crate) fn module(build: &Build) -> Result<PathBuf> {
-    compiled(build, &[], &build.out())
+    compiled(build, &[], &build.out(), None)
 }
 
 /// Builds the module with what its tests in the kernel need, `net.weft.test`, which
@@ -83,16 +83,24 @@ pub(crate) fn module(build: &Build) -> Result<PathBuf> {
 /// # Errors
 /// As [`module`].
 pub(crate) fn module_for_tests(build: &Build) -> Result<PathBuf> {
-    compiled(build, &["--features", "test"], &build.out().join("test"))
+    let symbols = build.root.join("kmod/kernel-symbols-test.txt");
+    let folder = build.out().join("test");
+    compiled(build, &["--features", "test"], &folder, Some(symbols))
 }
 
-/// Compiles, links and checks the module in a folder.
-fn compiled(build: &Build, features: &[&str], folder: &Path) -> Result<PathBuf> {
+/// Compiles, links and checks the module in a folder. It may need `more_symbols`.
+fn compiled(
+    build: &Build,
+    features: &[&str],
+    folder: &Path,
+    more_symbols: Option<PathBuf>,
+) -> Result<PathBuf> {
     run(kernel_cargo(build, "build")?.args(features)).context("compiling weft.ko failed")?;
     std::fs::create_dir_all(folder)?;
     let ko = folder.join("weft.ko");
     link(build, &[], &ko)?;
     let mut options = check_ko::Options::for_weft()?;
+    options.more_symbols = more_symbols;
     options.unstripped = Some(ko.with_extension("ko.full"));
     let report = check_ko::check(&ko, &options)?;
     if !report.violations.is_empty() {

@@ -6,9 +6,9 @@
 //! lies longest leaves first. The number of buffers is readable by all, for figures.
 
 use super::layout::Buffer;
+use super::sync::{AtomicUsize, Ordering};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Buffers that go between a cache and the depot at a time.
 pub const BUNDLE: usize = 32;
@@ -57,7 +57,7 @@ impl Handful {
     }
 }
 
-/// Free buffers of one class, of one CPU. All its bytes may be 0.
+/// Free buffers of one class, of one CPU.
 #[repr(C, align(64))]
 pub(super) struct Cache {
     len: AtomicUsize,
@@ -65,7 +65,16 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self {
+            len: AtomicUsize::new(0),
+            slots: UnsafeCell::new([const { MaybeUninit::uninit() }; CAPACITY]),
+        }
+    }
+
     /// How many there are, were nobody at work.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
@@ -84,6 +93,25 @@ impl Cache {
         Some(buffer)
     }
 
+    /// Puts a buffer in; false if there is no room.
+    ///
+    /// # Safety
+    ///
+    /// As for [`pop`](Cache::pop). The buffer is the caller's, and free.
+    #[inline]
+    pub(super) unsafe fn push(&self, buffer: Buffer) -> bool {
+        let len = self.len();
+        // SAFETY: the cache is the caller's.
+        match unsafe { &mut *self.slots.get() }.get_mut(len) {
+            Some(slot) => {
+                slot.write(buffer);
+                self.set_len(len.wrapping_add(1));
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Takes buffers out until `into` is full or none is left. How many.
     ///
     /// # Safety
@@ -97,7 +125,9 @@ impl Cache {
         // SAFETY: the cache is the caller's.
         let slots = unsafe { &*self.slots.get() };
         if let (Some(from), Some(to)) = (slots.get(left..len), into.get_mut(..count)) {
-            to.copy_from_slice(from);
+            for (slot, buffer) in to.iter_mut().zip(from) {
+                *slot = *buffer;
+            }
             self.set_len(left);
             return count;
         }
@@ -142,10 +172,12 @@ impl Cache {
                 break;
             }
         }
-        slots.copy_within(
-            spilled.len.min(CAPACITY)..len.clamp(spilled.len, CAPACITY),
-            0,
-        );
+        for to in 0..len.wrapping_sub(spilled.len).min(CAPACITY) {
+            let from = slots.get(to.wrapping_add(spilled.len)).copied();
+            if let (Some(from), Some(slot)) = (from, slots.get_mut(to)) {
+                *slot = from;
+            }
+        }
         self.set_len(len.wrapping_sub(spilled.len));
         spilled
     }

@@ -79,7 +79,7 @@ pub(super) unsafe fn take_beside(beside: Buffer, len: usize) -> Result<Buffer, A
     }
 }
 
-/// What belongs to one CPU. All its bytes may be 0.
+/// What belongs to one CPU.
 #[repr(C, align(64))]
 pub(super) struct PerCpu {
     pub(super) caches: [Cache; CLASSES],
@@ -178,10 +178,17 @@ impl<M: Memory, L: Lock, C: Cpus> Core<M, L, C> {
     /// Puts buffers into this CPU's cache; how many it has room for.
     #[inline]
     fn put(&self, class: usize, buffers: &[Buffer]) -> usize {
-        self.cpus.here(|cpu| match self.cache(cpu, class) {
+        self.cpus.here(|cpu| {
+            let Some(cache) = self.cache(cpu, class) else {
+                return 0;
+            };
             // SAFETY: `here` has this CPU's caches to itself; free, the caller says.
-            Some(cache) => unsafe { cache.put(buffers) },
-            None => 0,
+            unsafe {
+                match buffers {
+                    &[one] => usize::from(cache.push(one)),
+                    _ => cache.put(buffers),
+                }
+            }
         })
     }
 
@@ -363,8 +370,15 @@ where
         let per_cpu = memory
             .allocate(per_cpu_layout(cpus.count())?)?
             .cast::<PerCpu>();
-        // SAFETY: new, and so long; all bytes 0 are a value.
-        unsafe { per_cpu.write_bytes(0, cpus.count().max(1)) };
+        for cpu in 0..cpus.count() {
+            // SAFETY: new, and so long.
+            unsafe {
+                per_cpu.add(cpu).write(PerCpu {
+                    caches: core::array::from_fn(|_| Cache::new()),
+                    failures: [const { AtomicU64::new(0) }; AllocError::REASONS],
+                });
+            }
+        }
         let Some(core) = memory.allocate(Layout::new::<Core<M, L, C>>()) else {
             // SAFETY: from above, with this layout.
             unsafe { memory.free(per_cpu.cast(), per_cpu_layout(cpus.count())?) };

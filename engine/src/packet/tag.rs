@@ -95,6 +95,10 @@ unsafe extern "C" fn free(entry: *mut Entry) {
     }
 }
 
+/// The one address of [`free`] by which tags of the engine's are known. A function
+/// has several, for all that the language says.
+static FREE: unsafe extern "C" fn(*mut Entry) = free;
+
 /// The buffer of a tag, the tag's first unit and how many it has.
 unsafe fn place(entry: *mut Entry) -> (Buffer, u32, u32) {
     // SAFETY: the caller's tag, in its buffer. `insert` exposed the provenance.
@@ -110,7 +114,7 @@ unsafe fn place(entry: *mut Entry) -> (Buffer, u32, u32) {
 
 /// Whether a tag lies in a buffer of the engine's, in whichever.
 fn is_inline(entry: &Entry) -> bool {
-    ptr::fn_addr_eq(entry.free, free as unsafe extern "C" fn(*mut Entry))
+    ptr::fn_addr_eq(entry.free, FREE)
 }
 
 /// The data of the packet's tag of this kind.
@@ -162,7 +166,7 @@ pub(super) unsafe fn insert<T: Tag>(buffer: Buffer, data: T::Data) -> Result<(),
             id: T::ID,
             len: size_of::<T::Data>() as u16,
             cookie: T::COOKIE,
-            free,
+            free: FREE,
         });
         entry.add(1).cast::<T::Data>().write(data);
         (*buffer.as_ptr()).tags = entry;

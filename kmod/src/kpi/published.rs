@@ -32,7 +32,10 @@ impl<T: Send + Sync> Published<T> {
     pub(crate) fn publish(&self, value: Box<T>) -> Result<(), Box<T>> {
         let raw = Box::into_raw(value);
         let (none, order) = (ptr::null_mut(), Ordering::AcqRel);
-        match self.value.compare_exchange(none, raw, order, order) {
+        match self
+            .value
+            .compare_exchange(none, raw, order, Ordering::Relaxed)
+        {
             Ok(_) => Ok(()),
             // SAFETY: from `into_raw`, and nobody has seen it.
             Err(_) => Err(unsafe { Box::from_raw(raw) }),

@@ -3,6 +3,7 @@
 //! one thing at a time, with the bytes looked at after each.
 
 use core::fmt;
+use core::hint::black_box;
 
 use weft_engine::packet::{AllocError, Flags, HashKind, Packet, Tag, Writable};
 
@@ -301,6 +302,7 @@ const EXERCISES: [(&str, Exercising); 13] = [
 ];
 
 /// A packet carries a chain, which is read, pulled up, copied, and given back.
+#[inline(never)]
 fn carried(bench: &mut Bench<'_>, theirs: Mbuf, len: usize) -> Outcome {
     let wrapper = || bench.pool.packet(100);
     let mut packet = theirs.into_packet(wrapper).map_err(|_| Wrong::NoMemory)?;
@@ -336,12 +338,20 @@ impl Number for Exercise {
     }
 }
 
+/// Buffers that are out.
+#[inline(never)]
+fn out(pool: &Pool) -> usize {
+    pool.out()
+}
+
+#[inline(never)]
 fn all(bench: &mut Bench<'_>) -> Result<(), Errno> {
     for (name, exercise) in EXERCISES {
         for len in LENGTHS {
-            let before = bench.pool.out();
-            let outcome = exercise(bench, len);
-            let left = bench.pool.out().wrapping_sub(before);
+            let before = out(bench.pool);
+            // Each with a stack frame of its own.
+            let outcome = black_box(exercise)(bench, len);
+            let left = out(bench.pool).wrapping_sub(before);
             let wrong = match (outcome, left) {
                 (Ok(()), 0) => continue,
                 (Ok(()), _) => Wrong::Shape("buffers are left"),

@@ -50,7 +50,10 @@ const FRAMES_SHOWN: usize = 3;
 pub(crate) fn check(path: &Path, options: &Options) -> anyhow::Result<Report> {
     let file = read(path)?;
     let module = Module::parse(&file).with_context(|| path.display().to_string())?;
-    let list = NameList::read(&options.symbol_list)?;
+    let mut list = NameList::read(&options.symbol_list)?;
+    if let Some(more) = &options.more_symbols {
+        list.add(NameList::read(more)?);
+    }
     let mut kernels = Vec::new();
     for path in &options.kernels {
         let kernel = Kernel::parse(path, &read(path)?);

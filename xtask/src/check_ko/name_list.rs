@@ -48,4 +48,11 @@ impl NameList {
             lines,
         })
     }
+
+    /// Adds another list's entries.
+    pub(super) fn add(&mut self, other: Self) {
+        for (name, lines) in other.lines {
+            self.lines.entry(name).or_default().extend(lines);
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) exports: Vec<String>,
     /// The list of kernel symbols that the module may, and must, need.
     pub(crate) symbol_list: PathBuf,
+    /// A list of those that it may, and must, need beside these.
+    pub(crate) more_symbols: Option<PathBuf>,
     /// Kernel files that must define each of them.
     pub(crate) kernels: Vec<PathBuf>,
     /// The largest stack frame allowed, in bytes.
@@ -125,6 +127,7 @@ impl Options {
                 .into_keys()
                 .collect(),
             symbol_list: workspace.join("kmod/kernel-symbols.txt"),
+            more_symbols: None,
             kernels: kernels()?,
             max_frame: MAX_FRAME,
             forbidden: owned(&FORBIDDEN),
