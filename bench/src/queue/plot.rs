@@ -164,3 +164,41 @@ fn delays(records: &[Record]) -> Figure {
         |delay| delay.max(1.0).log10(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{At, Rounds, tests::sample};
+
+    #[test]
+    fn every_plot_names_who_is_in_it() {
+        let at = |experiment: &str, producers| At {
+            experiment: experiment.into(),
+            producers: Some(producers),
+            batch: Some(32),
+            load: Some(50.0),
+            percentile: Some(99.0),
+            ..At::default()
+        };
+        let record = |experiment, producers| {
+            sample(
+                "rte_ring",
+                at(experiment, producers),
+                &Rounds::one(2e6, 1e6),
+            )
+        };
+        let records = [
+            record("throughput", 1),
+            record("throughput", 4),
+            record("delay", 2),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let paths = draw(&records, folder.path()).unwrap();
+        assert_eq!(paths.len(), 3);
+        for path in paths {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains("rte_ring") && text.ends_with("</svg>\n"));
+        }
+        assert!(draw(&[], folder.path()).unwrap().is_empty());
+    }
+}
