@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 use weft_engine::queue::{
-    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Sections, Settings, TxQueue,
+    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Sections, Settings, Sink, TxQueue, Verdict,
 };
 use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::random::Random;
@@ -299,4 +299,65 @@ fn a_stuck_queue_is_given_up() {
     world.set.queues()[0].resume();
     assert_eq!(sent(&world), [1, 1, 0]);
     assert_eq!(world.arrivals.astray.load(Ordering::Relaxed), 1);
+}
+
+/// A backend that takes packets when it is let.
+struct Gate {
+    opened: Arc<Mutex<()>>,
+    entered: Arc<AtomicUsize>,
+    taken: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Sink<Owner> for Gate {
+    fn take(&mut self, burst: &mut Batch<Owner>) -> Verdict {
+        self.entered.fetch_add(1, Ordering::Relaxed);
+        let _opened = self.opened.lock().unwrap();
+        while let Some(packet) = burst.pop() {
+            self.taken.lock().unwrap().push(packet.0.number);
+        }
+        Verdict::GoOn
+    }
+}
+
+/// Who is on his way past an empty queue into the backend is in no ring, so only his
+/// section tells that his packet is not there yet.
+#[test]
+fn a_bucket_waits_for_who_is_in_the_backend() {
+    let opened = Arc::new(Mutex::new(()));
+    let entered: Arc<AtomicUsize> = Arc::default();
+    let taken: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let queue = || {
+        let gate = Gate {
+            opened: opened.clone(),
+            entered: entered.clone(),
+            taken: taken.clone(),
+        };
+        let host = Host::new(Arc::default());
+        TxQueue::new(16, &Settings::of(16), gate, host, HostMemory::default()).unwrap()
+    };
+    let queues: Box<[_]> = (0..2).map(|_| queue()).collect();
+    let (sections, memory) = (Guarded::default(), HostMemory::default());
+    let set = QueueSet::new(queues, 2, 16, sections, Mutex::new(()), memory).unwrap();
+    let alive = Arc::default();
+    let send = |number| {
+        let mut batch = Batch::new();
+        assert!(batch.push(Owner::new(0, number, 64, &alive)).is_ok());
+        let section = set.sections().0.read().unwrap();
+        set.submit(&section, Choice::Flow, &mut batch).unwrap();
+    };
+    thread::scope(|scope| {
+        let closed = opened.lock().unwrap();
+        scope.spawn(|| send(1));
+        while entered.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
+        let mover = scope.spawn(|| set.move_bucket(0, 1, 1_000));
+        thread::sleep(Duration::from_millis(100));
+        assert!(!mover.is_finished(), "moved past a packet on its way");
+        drop(closed);
+        assert_eq!(mover.join().unwrap(), Ok(Moved::InOrder));
+    });
+    send(2);
+    assert_eq!(*taken.lock().unwrap(), [1, 2]);
+    assert_eq!(set.table()[0], 1);
 }
