@@ -165,9 +165,7 @@ impl<T: Item> Batch<T> {
         if self.len == 0 {
             self.first = 0;
         } else if self.first.wrapping_add(self.len) >= BATCH && self.first > 0 {
-            let end = self.first.wrapping_add(self.len).min(BATCH);
-            self.raws.copy_within(self.first..end, 0);
-            self.first = 0;
+            self.close_up();
         }
         let Some(place) = self.raws.get_mut(self.first.wrapping_add(self.len)) else {
             return false;
@@ -177,6 +175,19 @@ impl<T: Item> Batch<T> {
         self.cells = self.cells.wrapping_add(amount.cells);
         self.bytes = self.bytes.wrapping_add(amount.bytes);
         true
+    }
+
+    /// Moves all to the start of the array. The standard's `copy_within` could panic, for
+    /// all that the compiler sees.
+    #[cold]
+    fn close_up(&mut self) {
+        for at in 0..self.len {
+            let from = self.raws.get(self.first.wrapping_add(at)).copied();
+            if let Some((to, raw)) = self.raws.get_mut(at).zip(from) {
+                *to = raw;
+            }
+        }
+        self.first = 0;
     }
 
     /// Leaves the foremost items, so much of them, to whoever has their pointers now.

@@ -13,6 +13,7 @@ mod load;
 mod memory;
 mod numbering;
 mod packets;
+mod queues;
 mod race;
 mod refuse;
 mod sharing;
@@ -85,7 +86,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 14] = [
+pub const ALL: [Scenario; 15] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -99,6 +100,7 @@ pub const ALL: [Scenario; 14] = [
     forward::SCENARIO,
     sharing::SCENARIO,
     packets::SCENARIO,
+    queues::SCENARIO,
     race::SCENARIO,
 ];
 
