@@ -38,6 +38,9 @@ use crate::kpi::sysctl::{Branch, Parent, Subject};
 use crate::kpi::text::Text;
 use crate::kpi::thread::{Bell, Duty, Thread};
 
+/// Packets of a moving bucket that are kept until its new queue may have them.
+const LIMBO: usize = 1024;
+
 /// What a queue needs of the kernel.
 pub(crate) struct Kernel {
     clock: Clock,
@@ -172,7 +175,15 @@ impl<T: Item + 'static, S: Sink<T> + 'static> Service<T, S> {
         })?;
         let (moving, tuning) = (Mtx::new(c"weft bucket")?, Mtx::new(c"weft tuning")?);
         let set = memory::boxed_in(|place| {
-            QueueSet::new_in(place, queues, plan.queues, NetEpochs, moving, StateMemory)
+            QueueSet::new_in(
+                place,
+                queues,
+                plan.queues,
+                LIMBO,
+                NetEpochs,
+                moving,
+                StateMemory,
+            )
         })?;
         Shared::made(|| {
             Ok(Queues {

@@ -19,8 +19,9 @@ use crate::userland::Userland;
 
 /// How much longer everything may take in the long form.
 const FULL_FACTOR: u32 = 10;
-/// How long a guest may take to switch itself off.
-const HALT_LIMIT: Duration = Duration::from_secs(20);
+/// How long a guest may take to switch itself off; long, as busy waits of the kernel's
+/// take their time in one that counts instructions.
+const HALT_LIMIT: Duration = Duration::from_secs(120);
 
 /// What is to be done on every kernel.
 pub struct Plan<'a> {

@@ -273,7 +273,42 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// Puts in as much of `batch` as fits, in one piece. What does not stays in it.
     #[inline]
     pub(super) fn enqueue(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
+        match self.pass_by(bounds) {
+            None => self.claim(batch, bounds),
+            role => Enqueued {
+                role,
+                refused: None,
+                rose: false,
+                is_handed_over: false,
+            },
+        }
+    }
+
+    /// The role, if the ring is empty and without consumer, and need not be used.
+    #[inline]
+    fn pass_by(&self, bounds: &Bounds) -> Option<Role<'_, T, D, M>> {
+        let word = self.word();
+        if word.has(BUSY | STOPPED | CLOSED) || !bounds.direct {
+            return None;
+        }
+        let done = Word(self.done.0.load(Ordering::Acquire));
+        if done.items() != word.items() {
+            return None;
+        }
+        let entered = self.claims.0.word.compare_exchange(
+            word.0,
+            word.with(BUSY).0,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        entered.is_ok().then(|| Role::of(self))
+    }
+
+    /// Claims places for what fits, and fills them.
+    #[inline(never)]
+    fn claim(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
         let claims = &self.claims.0;
+        let all = batch.amount();
         let mut word = self.word();
         loop {
             if word.has(STOPPED | CLOSED) {
@@ -281,24 +316,20 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             }
             let is_free = !word.has(BUSY);
             let mut done = Word(claims.done_seen.load(Ordering::Acquire));
-            let mut fits = self.fits(word.since(done), batch, bounds);
-            if is_free || fits.is_none_or(|fits| fits != batch.amount()) {
+            let mut fits = self.fits(word.since(done), all, batch, bounds);
+            if is_free || fits.is_none_or(|fits| fits.items < all.items) {
                 done = Word(self.done.0.load(Ordering::Acquire));
                 if !is_free {
                     claims.done_seen.store(done.0, Ordering::Release);
                 }
-                fits = self.fits(word.since(done), batch, bounds);
+                fits = self.fits(word.since(done), all, batch, bounds);
             }
-            let Some(mut fits) = fits else {
+            let Some(fits) = fits else {
                 // The consumer is ahead of what was read of the word.
                 word = self.word();
                 continue;
             };
             let level = word.since(done).items;
-            let is_direct = is_free && bounds.direct && level == 0;
-            if is_direct {
-                fits = Amount::default();
-            }
             if fits.items == 0 && !is_free {
                 return Enqueued {
                     role: None,
@@ -322,10 +353,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             let got = is_free | self.fill(word.items(), batch, fits);
             return Enqueued {
                 role: got.then(|| Role::of(self)),
-                refused: match is_direct {
-                    true => None,
-                    false => self.why(next.since(done), batch, bounds),
-                },
+                refused: self.why(next.since(done), batch, bounds),
                 rose: is_high && !word.has(HIGH),
                 is_handed_over: !is_free || level > 0,
             };
@@ -348,15 +376,18 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         }
     }
 
-    /// How much of a batch fits beside what is in. `None` if that is more than can be in.
+    /// How much of a batch, which is `all`, fits beside what is in. `None` if that is more than can be in.
     #[inline]
-    fn fits(&self, level: Level, batch: &Batch<T>, bounds: &Bounds) -> Option<Amount> {
+    fn fits(&self, level: Level, all: Amount, batch: &Batch<T>, bounds: &Bounds) -> Option<Amount> {
         let capacity = self.capacity();
         if level.items > capacity {
             return None;
         }
         let items = bounds.items.min(capacity).saturating_sub(level.items);
         let cells = bounds.cells.min(MOST_CELLS).saturating_sub(level.cells);
+        if all.items <= items && all.cells <= cells {
+            return Some(all);
+        }
         let fits = batch.fitting(items, cells);
         if fits.items == 0 && level.items == 0 && items > 0 {
             // However little the limit is: what is larger would never be sent.
@@ -392,14 +423,15 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         }
         let first = self.filled(place, first, FIRST);
         let stale = self.slot(place).swap(first, Ordering::AcqRel);
-        batch.forget(amount);
+        batch.forget(amount.items as usize);
         stale.addr() == HELD
     }
 
     /// What stands for a pointer at a place.
     #[inline]
-    fn filled(&self, place: u64, raw: *mut (), first: usize) -> *mut () {
-        raw.map_addr(|address| address | first | self.lap(place))
+    fn filled(&self, place: u64, raw: NonNull<()>, first: usize) -> *mut () {
+        raw.as_ptr()
+            .map_addr(|address| address | first | self.lap(place))
     }
 
     /// The lap bit of a place that is filled. A slot begins as after a lap with the

@@ -41,9 +41,6 @@ pub const BUCKETS: usize = 128;
 /// Queues that a set may have.
 pub const MOST_QUEUES: usize = 128;
 
-/// Packets that are kept while a bucket moves.
-const LIMBO: usize = 1024;
-
 /// The bit of an entry whose bucket is being moved; the others name a queue.
 const MOVING: u8 = 0x80;
 
@@ -125,12 +122,20 @@ where
     L: Lock,
     B: Deref<Target = [TxQueue<T, S, P, M>]>,
 {
-    /// A set of these queues, of which the first `active` are in the table, in turn.
-    /// `None` without memory, with no queue or with more than [`MOST_QUEUES`].
+    /// A set of these queues, of which the first `active` are in the table, in turn. While
+    /// a bucket moves, up to `limbo` packets are kept. `None` without memory, with no queue
+    /// or with more than [`MOST_QUEUES`].
     #[allow(unsafe_code)]
-    pub fn new(queues: B, active: usize, sections: G, lock: L, memory: M) -> Option<Self> {
+    pub fn new(
+        queues: B,
+        active: usize,
+        limbo: usize,
+        sections: G,
+        lock: L,
+        memory: M,
+    ) -> Option<Self> {
         let mut place = MaybeUninit::uninit();
-        Self::new_in(&mut place, queues, active, sections, lock, memory)?;
+        Self::new_in(&mut place, queues, active, limbo, sections, lock, memory)?;
         // SAFETY: `new_in` has made it.
         Some(unsafe { place.assume_init() })
     }
@@ -141,6 +146,7 @@ where
         place: &mut MaybeUninit<Self>,
         queues: B,
         active: usize,
+        limbo: usize,
         sections: G,
         lock: L,
         memory: M,
@@ -154,8 +160,8 @@ where
         let at = place.as_mut_ptr();
         // SAFETY: fields of the place, which is borrowed; all are written.
         unsafe {
-            let limbo = &mut *(&raw mut (*at).limbo).cast::<MaybeUninit<_>>();
-            Ring::<T, (), M>::new_in(limbo, LIMBO, (), memory)?;
+            let ring = &mut *(&raw mut (*at).limbo).cast::<MaybeUninit<_>>();
+            Ring::<T, (), M>::new_in(ring, limbo, (), memory)?;
             (&raw mut (*at).queues).write(queues);
             (&raw mut (*at).entries).write(entries);
             (&raw mut (*at).lock).write(lock);

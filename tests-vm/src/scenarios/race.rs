@@ -102,8 +102,8 @@ struct Field {
     patterns: &'static [Pattern],
     /// The peers in a table of a few routes, and in a large one.
     peers: [&'static [&'static str]; 2],
-    /// Those whose changes are watched: alone, and among others. What gathers changes or
-    /// is rebuilt whole is not among others: dxr leaves the one CPU no time for the rest.
+    /// Those whose changes are watched: alone, and among others. Not among others: what is
+    /// rebuilt whole, and dxr, with which a guest of one CPU may not answer any more.
     watched: [&'static [&'static str]; 2],
     /// The sysctl that takes an address to look up.
     keys: &'static str,

@@ -106,6 +106,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("tcp", rest) => tcp::command(rest, meter),
         ("tap", rest) => tap::command(rest, meter),
         ("pf", rest) => filter::pf(rest),
+        ("ipfw", rest) => filter::ipfw(rest),
         ("pfil", rest) => filter::pfil(rest),
         ("ping", rest) => ping::command(rest),
         ("dmesg", rest) => msgbuf::command(rest),

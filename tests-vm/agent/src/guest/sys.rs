@@ -315,18 +315,29 @@ impl Fd {
     /// Reads a socket option whose value is a `T`.
     pub(super) fn option<T: Plain>(&self, level: c_int, name: c_int) -> Result<T> {
         let mut value = zeroed::<T>();
+        self.ask_option(level, name, &mut value)?;
+        Ok(value)
+    }
+
+    /// Reads a socket option whose value says first what is asked for.
+    pub(super) fn ask_option<T: Plain>(
+        &self,
+        level: c_int,
+        name: c_int,
+        value: &mut T,
+    ) -> Result<()> {
         let mut length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
         let args = [
             signed(self.0),
             signed(level),
             signed(name),
-            &raw mut value as usize,
+            &raw mut *value as usize,
             &raw mut length as usize,
             0,
         ];
-        // SAFETY: `length` bounds what the kernel writes to `value`.
+        // SAFETY: `length` bounds what the kernel reads of `value` and writes to it.
         unsafe { syscall(SYS_GETSOCKOPT, args) }?;
-        Ok(value)
+        Ok(())
     }
 
     /// Has the kernel move what arrives on this socket to `sink`, without limit
@@ -360,6 +371,14 @@ impl Fd {
         let at = address.as_ptr() as usize;
         // SAFETY: the kernel reads `address` within its length.
         unsafe { syscall(SYS_BIND, [signed(self.0), at, address.len(), 0, 0, 0]) }?;
+        Ok(())
+    }
+
+    /// Connects the socket to the socket address of these bytes.
+    pub(super) fn connect(&self, to: &[u8]) -> Result<()> {
+        let at = to.as_ptr() as usize;
+        // SAFETY: the kernel reads `to` within its length.
+        unsafe { syscall(SYS_CONNECT, [signed(self.0), at, to.len(), 0, 0, 0]) }?;
         Ok(())
     }
 
