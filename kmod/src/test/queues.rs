@@ -34,6 +34,9 @@ const FLOWS: usize = 8;
 const RUN: u64 = 4;
 /// Bytes of a flow's number and a packet's, with which each begins.
 const MARK: usize = 16;
+/// After so many calls a sender leaves its CPU to programs for a moment: a thread of the
+/// kernel's that never sleeps keeps it from them.
+const CALLS: u64 = 256;
 /// Milliseconds for which a move waits for a queue to send what it has.
 const PATIENCE: u32 = 2_000;
 
@@ -124,7 +127,7 @@ struct Send {
 impl Duty for Send {
     fn run(&mut self, sleepable: &mut Sleepable) {
         let (packets, batch) = (value(PACKETS), value(IN_BATCH));
-        let mut sent = 0;
+        let (mut sent, mut calls) = (0, 0u64);
         while sent < packets && !STOP.load(Ordering::Relaxed) {
             let count = batch.min(packets.wrapping_sub(sent));
             in_net_epoch(sleepable, |epoch| {
@@ -133,6 +136,10 @@ impl Duty for Send {
                 }
             });
             sent = sent.wrapping_add(count);
+            calls = calls.wrapping_add(1);
+            if calls.is_multiple_of(CALLS) {
+                kernel::pause_ms(sleepable, 1);
+            }
         }
         SENDING.fetch_sub(1, Ordering::Release);
     }

@@ -5,6 +5,7 @@
 
 mod checker;
 mod churn;
+mod contest;
 mod family;
 mod fib;
 mod fibs;
@@ -15,6 +16,7 @@ mod numbering;
 mod packets;
 mod queues;
 mod race;
+mod race_packet;
 mod refuse;
 mod sharing;
 mod show;
@@ -86,7 +88,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 15] = [
+pub const ALL: [Scenario; 16] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -102,6 +104,7 @@ pub const ALL: [Scenario; 15] = [
     packets::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
+    race_packet::SCENARIO,
 ];
 
 /// What `cargo xtask run` shows.
