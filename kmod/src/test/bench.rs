@@ -251,21 +251,52 @@ impl Indexed for Setting {
     }
 }
 
+/// Times that packets can be held, in addition to those that are.
+const TIMES: usize = 4;
+
 /// Packets that are held so that the memory they take can be read.
-#[derive(Default)]
 struct Holding {
-    ours: Vec<Packet<Writable>>,
-    theirs: Option<Held>,
+    ours: [Vec<Packet<Writable>>; TIMES],
+    theirs: [Option<Held>; TIMES],
 }
 
-static HOLDING: Slept<Holding> = Slept::new(Holding {
-    ours: Vec::new(),
-    theirs: None,
-});
+static HOLDING: Slept<Holding> = Slept::new(Holding::nothing());
+
+impl Holding {
+    const fn nothing() -> Self {
+        Self {
+            ours: [const { Vec::new() }; TIMES],
+            theirs: [const { None }; TIMES],
+        }
+    }
+
+    fn hold_ours(&mut self, sleepable: &mut Sleepable, count: u64, size: u64) -> Result<(), Errno> {
+        let mut places = self.ours.iter_mut();
+        let place = places.find(|held| held.is_empty()).ok_or(Errno::EBUSY)?;
+        let made = POOL.with(sleepable, |_, pool| {
+            memory::collected(count as usize, |_| packet_of(pool, size as usize))
+        });
+        *place = made.ok_or(Errno::ENOENT)??;
+        Ok(())
+    }
+
+    fn hold_theirs(
+        &mut self,
+        sleepable: &mut Sleepable,
+        count: u64,
+        size: u64,
+    ) -> Result<(), Errno> {
+        let mut places = self.theirs.iter_mut();
+        let place = places.find(|held| held.is_none()).ok_or(Errno::EBUSY)?;
+        let held = Held::new(sleepable, count as u32, size as u32);
+        *place = Some(held.ok_or(Errno::ENOMEM)?);
+        Ok(())
+    }
+}
 
 /// Gives back what is held.
 pub(super) fn stop(sleepable: &mut Sleepable) {
-    HOLDING.with(sleepable, |_, holding| *holding = Holding::default());
+    HOLDING.with(sleepable, |_, holding| *holding = Holding::nothing());
 }
 
 struct Hold;
@@ -273,11 +304,11 @@ struct Hold;
 const HOLDS: [(&CStr, &CStr); 2] = [
     (
         c"hold",
-        c"Write N to hold N packets of ours with `size` bytes; 0: none",
+        c"Write N to hold N more packets of ours with `size` bytes, at most 4 times; 0: none, of mbufs neither",
     ),
     (
         c"hold_mbufs",
-        c"Likewise of mbufs, and clusters as drivers get them",
+        c"Likewise of mbufs, with clusters as drivers get them",
     ),
 ];
 
@@ -286,25 +317,17 @@ impl Indexed for Hold {
         0
     }
 
-    fn write(index: u32, sleepable: &mut Sleepable, held: u64) -> Result<(), Errno> {
+    fn write(index: u32, sleepable: &mut Sleepable, count: u64) -> Result<(), Errno> {
         let (name, _) = HOLDS.get(index as usize).ok_or(Errno::EINVAL)?;
-        allow(name, held, 0, MOST_HELD)?;
+        allow(name, count, 0, MOST_HELD)?;
         let size = SIZE.load(Ordering::Relaxed);
-        HOLDING.with(sleepable, |sleepable, holding| {
-            if index == 0 {
-                holding.ours = Vec::new();
-                let made = POOL.with(sleepable, |_, pool| {
-                    memory::collected(held as usize, |_| packet_of(pool, size as usize))
-                });
-                holding.ours = made.ok_or(Errno::ENOENT)??;
-                return Ok(());
-            }
-            holding.theirs = None;
-            if held > 0 {
-                let theirs = Held::new(sleepable, held as u32, size as u32);
-                holding.theirs = Some(theirs.ok_or(Errno::ENOMEM)?);
-            }
-            Ok(())
+        if count == 0 {
+            stop(sleepable);
+            return Ok(());
+        }
+        HOLDING.with(sleepable, |sleepable, holding| match index {
+            0 => holding.hold_ours(sleepable, count, size),
+            _ => holding.hold_theirs(sleepable, count, size),
         })
     }
 }
