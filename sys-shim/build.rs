@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 12] = [
-    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "sysctl", "task", "fib", "nhop",
-    "vnet",
+const AREAS: [&str; 13] = [
+    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "sysctl", "task", "thread", "fib",
+    "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 8] = [

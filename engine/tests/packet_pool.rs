@@ -5,9 +5,13 @@
 mod packet_rig;
 
 use packet_rig::{Heap, Number, bytes, close, pool, sleepable};
-use std::sync::Arc;
+use std::alloc::Layout;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+use weft_engine::fib::Memory;
 use weft_engine::packet::{
-    AllocError, BUNDLE, Batch, CopyError, EMBEDDED, Flags, HEADROOM, LONGEST, NoRoom, TagsFull,
+    AllocError, BUNDLE, Batch, CopyError, EMBEDDED, Flags, HEADROOM, LONGEST, NoRoom, Pool,
+    STRIDES, TagsFull,
 };
 use weft_engine::sim::chain::{Chains, HostChain};
 use weft_engine::sim::cpus::HostCpus;
@@ -375,4 +379,49 @@ fn each_allocation_may_fail() {
     }
     assert!(failed >= 6, "{failed} allocations");
     close(pool, &heap);
+}
+
+/// Memory that does something else before it gives a block.
+struct Meddling {
+    heap: Heap,
+    meddle: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+}
+
+// SAFETY: the heap's own blocks.
+unsafe impl Memory for Meddling {
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let meddle = self.meddle.lock().unwrap().take();
+        if let Some(meddle) = meddle {
+            meddle();
+        }
+        self.heap.allocate(layout)
+    }
+
+    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: from `allocate`.
+        unsafe { self.heap.free(block, layout) }
+    }
+}
+
+#[test]
+fn a_slab_that_was_never_used_is_given_back() {
+    let heap = Heap::default();
+    let meddle = Arc::new(Mutex::new(None));
+    let memory = Meddling {
+        heap: heap.clone(),
+        meddle: meddle.clone(),
+    };
+    let pool = Pool::new(memory, Mutex::new(()), HostCpus::new(1)).unwrap();
+    let pool = Arc::new(pool);
+    // While the slab is made, another thread takes all that there may be.
+    let other = pool.clone();
+    *meddle.lock().unwrap() = Some(Box::new(move || other.limit_class(0, 0)));
+    assert!(pool.packet(0).is_err());
+    assert!(heap.bytes() > STRIDES[0] * 100, "the slab is there");
+    pool.limit_class(0, usize::MAX);
+    let reclaimed = pool.reclaim(&mut sleepable());
+    assert!(reclaimed > STRIDES[0] * 100, "{reclaimed} bytes");
+    let pool = Arc::into_inner(pool).unwrap();
+    assert!(pool.close(&mut sleepable()).is_ok());
+    assert_eq!(heap.bytes(), 0);
 }

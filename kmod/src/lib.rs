@@ -24,6 +24,8 @@ mod fib_figures;
 #[allow(unsafe_code)]
 mod kpi;
 mod packet;
+#[cfg(feature = "test")]
+mod queue;
 mod sysctl;
 #[cfg(feature = "test")]
 mod test;

@@ -81,6 +81,7 @@ extern const int weft_shim_vimage;
 void	weft_shim_net_epoch_enter(struct epoch_tracker *);
 void	weft_shim_net_epoch_exit(struct epoch_tracker *);
 void	weft_shim_net_epoch_drain(void);
+void	weft_shim_net_epoch_wait(void);
 
 /* lock.c */
 void	weft_shim_mtx_init(struct mtx *, const char *);
@@ -101,6 +102,13 @@ u_int	weft_shim_cpus(void);
 bool	weft_shim_cpu_present(u_int);
 void	weft_shim_bind(u_int);
 void	weft_shim_unbind(void);
+
+/* thread.c */
+int	weft_shim_thread_start(void (*)(void *), void *, const char *,
+	    struct thread **);
+void	weft_shim_thread_exit(void) __dead2;
+void	weft_shim_sleep(const void *, struct mtx *);
+void	weft_shim_wakeup(const void *);
 
 /* event.c */
 struct eventhandler_entry *weft_shim_lowmem_register(void (*)(void *, int),
@@ -166,6 +174,9 @@ uint64_t weft_test_mbuf(u_int, u_int, u_int);
 uint64_t weft_test_tag(u_int, uint32_t, u_int);
 uint64_t weft_test_buf_ring(u_int, u_int, void **);
 uint64_t weft_test_mbufq(u_int, u_int, void **);
+uint64_t weft_test_mp_ring(u_int, u_int, void **);
+struct mbuf *weft_test_hold(u_int, u_int);
+void	weft_test_release(struct mbuf *);
 #endif
 
 /* sysctl.c */

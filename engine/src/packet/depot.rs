@@ -179,11 +179,18 @@ impl Depot {
         self.slab_count = self.slab_count.wrapping_add(1);
     }
 
-    /// Puts the buffers of one bundle back into their slabs. `None` if there is no
-    /// bundle; otherwise `empty` is called with each slab that came to be free as a
+    /// Puts the buffers of one bundle back into their slabs, or, if there is no bundle,
+    /// takes out a slab of which nothing was ever taken: one that two threads got at the
+    /// same time, when one would have done. `None` if there is neither; otherwise `empty` is called with each slab that came to be free as a
     /// whole, which is no longer the depot's.
     pub(super) fn dissolve(&mut self, mut empty: impl FnMut(NonNull<Slab>)) -> Option<()> {
-        let bundle = self.pop(usize::MAX)?;
+        let Some(bundle) = self.pop(usize::MAX) else {
+            // SAFETY: slabs of the list exist.
+            let slab = unsafe { self.slabs.take_whole() }?;
+            self.slab_count = self.slab_count.wrapping_sub(1);
+            empty(slab);
+            return Some(());
+        };
         for &buffer in bundle.unpack().as_slice() {
             // SAFETY: a free buffer of this class.
             if let Some(slab) = unsafe { self.slabs.push(buffer) } {

@@ -23,6 +23,7 @@ use super::meta::Meta;
 use super::pool::Owner;
 use super::slab::Slab;
 use super::tag::Entry;
+use crate::queue::Ticks;
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr::NonNull;
 
@@ -115,7 +116,9 @@ pub(super) struct Header {
     pub(super) class: u8,
     /// While the buffer is free and the first of a bundle: how many others that has.
     pub(super) others: u8,
-    unused: [MaybeUninit<u8>; 6],
+    unused: [MaybeUninit<u8>; 2],
+    /// When a queue got the packet, if the queue drops what waits for too long.
+    pub(super) queued_at: Ticks,
     rest: [MaybeUninit<u8>; EMBEDDED - ENGINE_TO],
 }
 

@@ -61,6 +61,8 @@ mod packet;
 #[allow(unsafe_code)]
 mod pool;
 #[allow(unsafe_code)]
+mod queued;
+#[allow(unsafe_code)]
 mod raw;
 #[allow(unsafe_code)]
 mod slab;

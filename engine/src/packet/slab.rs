@@ -214,6 +214,27 @@ impl Slabs {
         }
     }
 
+    /// Takes a slab out all of whose buffers are free. Looks through the list.
+    ///
+    /// # Safety
+    ///
+    /// As for [`insert`](Slabs::insert).
+    pub(super) unsafe fn take_whole(&mut self) -> Option<NonNull<Slab>> {
+        let mut next = self.first;
+        while let Some(slab) = next {
+            // SAFETY: a slab of the list.
+            unsafe {
+                let account = slab.as_ptr();
+                if (*account).count == slab_buffers((*account).class) {
+                    self.remove(slab);
+                    return Some(slab);
+                }
+                next = (*account).next;
+            }
+        }
+        None
+    }
+
     /// Puts a free buffer back into its slab. Returns the slab, taken out of the list,
     /// if all of it is free now.
     ///

@@ -170,8 +170,8 @@ impl<T: Item> Batch<T> {
     pub(super) fn push_raw(&mut self, raw: NonNull<()>) -> bool {
         let mut end = self.first.wrapping_add(self.len) as usize;
         if end >= BATCH && self.first > 0 {
-            self.raws.copy_within(self.first as usize..BATCH, 0);
-            (self.first, end) = (0, self.len as usize);
+            self.close_up();
+            end = self.len as usize;
         }
         let Some(place) = self.raws.get_mut(end) else {
             return false;
@@ -179,6 +179,19 @@ impl<T: Item> Batch<T> {
         place.write(raw);
         self.len = self.len.wrapping_add(1);
         true
+    }
+
+    /// Moves all to the start of the array. The standard's `copy_within` could panic, for
+    /// all that the compiler sees.
+    #[cold]
+    fn close_up(&mut self) {
+        for at in 0..self.len as usize {
+            let from = self.raws.get(at.wrapping_add(self.first as usize)).copied();
+            if let Some((to, raw)) = self.raws.get_mut(at).zip(from) {
+                *to = raw;
+            }
+        }
+        self.first = 0;
     }
 
     /// Leaves the foremost items, as many as there are at most, to whoever has their

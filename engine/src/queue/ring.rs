@@ -55,6 +55,7 @@ use super::word::{
 use crate::fib::Memory;
 use core::alloc::Layout;
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 /// The bit of a slot that changes from lap to lap.
@@ -167,7 +168,21 @@ pub(super) enum Refused {
 impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// A ring with room for `items`, rounded up to a power of two, 2^20 at most. `None`
     /// if there is no memory.
+    #[allow(dead_code, reason = "models and tests make rings by themselves")]
     pub(super) fn new(items: usize, data: D, memory: M) -> Option<Self> {
+        let mut place = MaybeUninit::uninit();
+        Self::new_in(&mut place, items, data, memory)?;
+        // SAFETY: `new_in` has made it.
+        Some(unsafe { place.assume_init() })
+    }
+
+    /// The same, made where it is to be.
+    pub(super) fn new_in(
+        place: &mut MaybeUninit<Self>,
+        items: usize,
+        data: D,
+        memory: M,
+    ) -> Option<&mut Self> {
         let len = items.clamp(2, MOST).next_power_of_two();
         let layout = Layout::array::<AtomicPtr<()>>(len).ok()?;
         let slots = memory.allocate(layout)?.cast::<AtomicPtr<()>>();
@@ -175,23 +190,26 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             // SAFETY: within the block, which is nobody else's yet.
             unsafe { slots.add(n).write(AtomicPtr::new(ptr::null_mut())) };
         }
-        Some(Self {
-            claims: Line(Claims {
+        let at = place.as_mut_ptr();
+        // SAFETY: fields of the place, which is borrowed; all are written.
+        unsafe {
+            (&raw mut (*at).claims).write(Line(Claims {
                 word: AtomicU64::new(0),
                 done_seen: AtomicU64::new(0),
-            }),
-            done: Line(AtomicU64::new(0)),
-            owned: UnsafeCell::new(Owned {
+            }));
+            (&raw mut (*at).done).write(Line(AtomicU64::new(0)));
+            (&raw mut (*at).owned).write(UnsafeCell::new(Owned {
                 next: Word(0),
                 rest: Batch::new(),
                 data,
-            }),
-            berths: Line([AtomicU8::new(QUIET), AtomicU8::new(QUIET)]),
-            slots,
-            mask: (len as u64).wrapping_sub(1),
-            memory,
-            items: PhantomData,
-        })
+            }));
+            let berths = [AtomicU8::new(QUIET), AtomicU8::new(QUIET)];
+            (&raw mut (*at).berths).write(Line(berths));
+            (&raw mut (*at).slots).write(slots);
+            (&raw mut (*at).mask).write((len as u64).wrapping_sub(1));
+            (&raw mut (*at).memory).write(memory);
+            Some(place.assume_init_mut())
+        }
     }
 
     /// Items that it has room for.

@@ -34,6 +34,7 @@ use super::settings::{Service, Settings, Tunables};
 use super::sync::{AtomicBool, LOOKS, Ordering};
 use super::word::{CELL, CLOSED, Level, STOPPED};
 use crate::fib::Memory;
+use core::mem::MaybeUninit;
 
 /// Whether a backend takes more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,7 @@ pub(super) type PutIn<'q, T, S, M> = (Result<(), Reason>, Option<RoleOf<'q, T, S
 impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// A queue with room for so many items, rounded up to a power of two, 2^20 at most.
     /// `None` if there is no memory.
+    #[allow(unsafe_code)]
     pub fn new(
         capacity: usize,
         settings: &Settings,
@@ -106,18 +108,39 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         platform: P,
         memory: M,
     ) -> Option<Self> {
+        let mut place = MaybeUninit::uninit();
+        Self::new_in(&mut place, capacity, settings, sink, platform, memory)?;
+        // SAFETY: `new_in` has made it.
+        Some(unsafe { place.assume_init() })
+    }
+
+    /// The same, made where it is to be: a queue has more than a kilobyte, which is much
+    /// for a kernel's stack.
+    #[allow(unsafe_code)]
+    pub fn new_in<'p>(
+        place: &'p mut MaybeUninit<Self>,
+        capacity: usize,
+        settings: &Settings,
+        sink: S,
+        platform: P,
+        memory: M,
+    ) -> Option<&'p mut Self> {
         let drain = Drain {
             sink,
             codel: codel::State::default(),
         };
-        Some(Self {
-            ring: Ring::new(capacity, drain, memory)?,
-            tunables: Tunables::new(settings),
-            is_paused: AtomicBool::new(false),
-            counts: Counts::new(),
-            refusals: Refusals::new(),
-            platform,
-        })
+        let at = place.as_mut_ptr();
+        // SAFETY: fields of the place, which is borrowed; all are written.
+        unsafe {
+            let ring = &mut *(&raw mut (*at).ring).cast::<MaybeUninit<_>>();
+            Ring::<T, Drain<S>, M>::new_in(ring, capacity, drain, memory)?;
+            (&raw mut (*at).tunables).write(Tunables::new(settings));
+            (&raw mut (*at).is_paused).write(AtomicBool::new(false));
+            (&raw mut (*at).counts).write(Counts::new());
+            (&raw mut (*at).refusals).write(Refusals::new());
+            (&raw mut (*at).platform).write(platform);
+            Some(place.assume_init_mut())
+        }
     }
 
     /// Takes items from the front of a batch, as many as limits allow. What is not taken

@@ -8,6 +8,8 @@ use core::ptr::NonNull;
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::{Grace, Period};
+#[cfg(feature = "test")]
+use weft_engine::queue::Sections;
 
 use super::context::{NetEpoch, Sleepable};
 use super::errno::Errno;
@@ -37,6 +39,26 @@ pub(crate) fn in_net_epoch<R>(
 pub(crate) fn drain_net_epoch_callbacks(_sleepable: &mut Sleepable) {
     // SAFETY: the caller may sleep and is in no epoch.
     unsafe { c::weft_shim_net_epoch_drain() }
+}
+
+/// Sections of the network epoch, for what waits until all of now have ended.
+#[cfg(feature = "test")]
+#[derive(Clone, Copy)]
+pub(crate) struct NetEpochs;
+
+#[cfg(feature = "test")]
+impl Sections for NetEpochs {
+    type Section<'s> = NetEpoch<'s>;
+
+    fn wait(&self) {
+        // SAFETY: the trait says that it may sleep, so its callers are in no epoch.
+        unsafe { c::weft_shim_net_epoch_wait() }
+    }
+
+    fn relax(&self) {
+        // SAFETY: as above.
+        unsafe { c::weft_shim_pause_ms(1) }
+    }
 }
 
 /// What the epoch's callback finds: C's link first, then whose period ended, and

@@ -187,6 +187,25 @@ unsafe impl Memory for PacketMemory {
     }
 }
 
+/// The memory of the module's state for the engine: type `weft`, never sleeps.
+#[cfg(feature = "test")]
+#[derive(Clone, Copy)]
+pub(crate) struct StateMemory;
+
+#[cfg(feature = "test")]
+// SAFETY: as for `FibMemory`.
+unsafe impl Memory for StateMemory {
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: as for `FibMemory`.
+        unsafe { allocate_block(layout, (&raw mut c::M_WEFT).cast()) }
+    }
+
+    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the block came from `allocate` with this layout.
+        unsafe { free_block(block, layout, (&raw mut c::M_WEFT).cast()) }
+    }
+}
+
 /// Puts a value into memory of its own; gives it back when there is none. Never
 /// sleeps.
 pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
@@ -212,6 +231,70 @@ pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
 pub(crate) fn try_box_made<T>(make: impl FnOnce() -> Result<T, Errno>) -> Result<Box<T>, Errno> {
     let place = try_box(MaybeUninit::<T>::uninit()).map_err(|_| Errno::ENOMEM)?;
     Ok(Box::write(place, make()?))
+}
+
+/// What `make` makes in a place of its own, for what is too large for a stack. Does not
+/// sleep by itself.
+///
+/// # Errors
+/// `ENOMEM`, also if there was none for `make`.
+#[cfg(feature = "test")]
+pub(crate) fn boxed_in<T>(
+    make: impl for<'p> FnOnce(&'p mut MaybeUninit<T>) -> Option<&'p mut T>,
+) -> Result<Box<T>, Errno> {
+    let mut place = try_box(MaybeUninit::<T>::uninit()).map_err(|_| Errno::ENOMEM)?;
+    let at = place.as_ptr();
+    match make(&mut place) {
+        // SAFETY: a reference to the place as a `T` says that there is one now.
+        Some(made) if core::ptr::eq(made, at) => Ok(unsafe { place.assume_init() }),
+        _ => Err(Errno::ENOMEM),
+    }
+}
+
+/// What `make` makes for each number below `len`, each in its place, likewise.
+///
+/// # Errors
+/// As for [`boxed_in`].
+#[cfg(feature = "test")]
+pub(crate) fn collected_in<T>(
+    len: usize,
+    mut make: impl for<'p> FnMut(usize, &'p mut MaybeUninit<T>) -> Option<&'p mut T>,
+) -> Result<Vec<T>, Errno> {
+    let mut vec: Vec<T> = Vec::new();
+    vec.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    for n in 0..len {
+        let place = vec.spare_capacity_mut().first_mut().ok_or(Errno::ENOMEM)?;
+        let at = place.as_ptr();
+        match make(n, place) {
+            // SAFETY: as above; one more is there, for which there was room.
+            Some(made) if core::ptr::eq(made, at) => unsafe { vec.set_len(n + 1) },
+            _ => return Err(Errno::ENOMEM),
+        }
+    }
+    Ok(vec)
+}
+
+/// What `make` returns for each number below `len`, in memory of its own. Does not
+/// sleep by itself.
+///
+/// # Errors
+/// `ENOMEM`, or the first that `make` returned.
+#[cfg(feature = "test")]
+#[inline(always)]
+pub(crate) fn collected<T>(
+    len: usize,
+    mut make: impl FnMut(usize) -> Result<T, Errno>,
+) -> Result<Vec<T>, Errno> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    for n in 0..len {
+        if let Some(slot) = vec.spare_capacity_mut().first_mut() {
+            slot.write(make(n)?);
+            // SAFETY: one more was written, for which there was room.
+            unsafe { vec.set_len(n + 1) };
+        }
+    }
+    Ok(vec)
 }
 
 /// `len` times the value, in memory of its own.
