@@ -194,7 +194,62 @@ fn exercises(context: &mut Context<'_>) -> Result<()> {
     context
         .report
         .pass("the kernel's functions leave our packets' content as it is");
-    no_packets_out(context, "after the exercises")
+    no_packets_out(context, "after the exercises")?;
+    given_back(context)?;
+    limited(context)
+}
+
+/// Free buffers go back when the system says that it is short of memory.
+fn given_back(context: &mut Context<'_>) -> Result<()> {
+    let figure = |context: &mut Context<'_>, name: &str| {
+        let command = format!("sysctl get net.weft.packet.{name}");
+        context.guest.number(&command)
+    };
+    let before = [
+        figure(context, "bytes")?,
+        figure(context, "reclaims")?,
+        figure(context, "reclaimed_bytes")?,
+    ];
+    context.guest.set_sysctl("debug.vm_lowmem", 1)?;
+    let after = [
+        figure(context, "bytes")?,
+        figure(context, "reclaims")?,
+        figure(context, "reclaimed_bytes")?,
+    ];
+    let all_back = after[0] < before[0] && after[2] - before[2] == before[0] - after[0];
+    context.report.check(
+        all_back && after[1] > before[1],
+        "free buffers are given back when memory is short",
+        format_args!("bytes, times, bytes given back: {before:?}, then {after:?}"),
+    );
+    Ok(())
+}
+
+/// Limits are taken if they can be kept, and keep packets from being made.
+fn limited(context: &mut Context<'_>) -> Result<()> {
+    let limit = "net.weft.packet.bytes_limit";
+    let why = context.guest.refused(&format!("sysctl set {limit} 1"))?;
+    context.report.check(
+        why.starts_with("EINVAL"),
+        "a limit below the least is refused",
+        &why,
+    );
+    // The exercises need more than one packet of the smallest size at a time.
+    let of_size = "net.weft.packet.size.512.limit";
+    context.guest.set_sysctl(of_size, 1)?;
+    let exercise = "sysctl set net.weft.test.exercise 1";
+    let why = context.guest.refused(exercise)?;
+    let failures = context
+        .guest
+        .number("sysctl get net.weft.packet.class_limit")?;
+    context.report.check(
+        why.starts_with("EIO") && failures > 0,
+        "a limit on a size's buffers is kept, and counted",
+        format_args!("{why}, {failures} failures"),
+    );
+    context.guest.set_sysctl(of_size, 0)?;
+    context.guest.set_sysctl("net.weft.test.exercise", 1)?;
+    no_packets_out(context, "after exercises with a limit")
 }
 
 /// left 10.1.0.1 -- 10.1.0.2 host 10.2.0.2 -- 10.2.0.1 right, and likewise fd00:1::/64
