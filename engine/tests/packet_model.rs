@@ -165,6 +165,9 @@ mod slab {
         pub(super) unsafe fn push(&mut self, _: Buffer) -> Option<NonNull<Slab>> {
             None
         }
+        pub(super) unsafe fn take_whole(&mut self) -> Option<NonNull<Slab>> {
+            None
+        }
     }
 
     pub(super) fn slab_buffers(_: usize) -> usize {

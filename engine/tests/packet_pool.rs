@@ -381,10 +381,13 @@ fn each_allocation_may_fail() {
     close(pool, &heap);
 }
 
+/// What happens meanwhile.
+type Meddle = Box<dyn FnOnce() + Send>;
+
 /// Memory that does something else before it gives a block.
 struct Meddling {
     heap: Heap,
-    meddle: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    meddle: Arc<Mutex<Option<Meddle>>>,
 }
 
 // SAFETY: the heap's own blocks.
@@ -406,7 +409,7 @@ unsafe impl Memory for Meddling {
 #[test]
 fn a_slab_that_was_never_used_is_given_back() {
     let heap = Heap::default();
-    let meddle = Arc::new(Mutex::new(None));
+    let meddle: Arc<Mutex<Option<Meddle>>> = Arc::default();
     let memory = Meddling {
         heap: heap.clone(),
         meddle: meddle.clone(),

@@ -27,9 +27,9 @@ pub(crate) enum Peer {
     Tag,
 }
 
-/// A ring or a list, for packets' addresses.
+/// What takes packets' addresses from one thread to another: a ring or a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ring {
+pub(crate) enum Channel {
     /// buf_ring(9): enqueued, then dequeued by a single consumer, one by one.
     BufRing,
     /// A list behind a mutex that is taken for each packet, as in if_epair(4).
@@ -56,9 +56,9 @@ pub(crate) fn measure(
 }
 
 /// Has the packets go through the peer, all of them in each round. `None` as above.
-pub(crate) fn measure_ring(
+pub(crate) fn measure_channel(
     _sleepable: &mut Sleepable,
-    ring: Ring,
+    channel: Channel,
     rounds: u32,
     packets: &[Packet<Writable>],
 ) -> Option<u64> {
@@ -71,10 +71,10 @@ pub(crate) fn measure_ring(
     // SAFETY: as above. The peers look at the items' first bytes only, which are the
     // embedded mbufs' and nobody else's meanwhile.
     let ticks = bound(|| unsafe {
-        match ring {
-            Ring::BufRing => c::weft_test_buf_ring(rounds, count, items),
-            Ring::Mbufq => c::weft_test_mbufq(rounds, count, items),
-            Ring::MpRing => c::weft_test_mp_ring(rounds, count, items),
+        match channel {
+            Channel::BufRing => c::weft_test_buf_ring(rounds, count, items),
+            Channel::Mbufq => c::weft_test_mbufq(rounds, count, items),
+            Channel::MpRing => c::weft_test_mp_ring(rounds, count, items),
         }
     });
     (ticks > 0).then_some(ticks)

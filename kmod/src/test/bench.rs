@@ -32,7 +32,7 @@ use crate::kpi::errno::Errno;
 use crate::kpi::kernel;
 use crate::kpi::log;
 use crate::kpi::memory::{self, StateMemory};
-use crate::kpi::peers::{self, Held, Loan, Peer, Ring};
+use crate::kpi::peers::{self, Channel, Held, Loan, Peer};
 use crate::kpi::slept::Slept;
 use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
 use crate::packet::{POOL, Pool};
@@ -57,7 +57,7 @@ enum Work {
     Passed,
     Ringed,
     Theirs(Peer),
-    TheirRing(Ring),
+    TheirChannel(Channel),
 }
 
 const WORKS: [(Work, &CStr); 9] = [
@@ -67,9 +67,9 @@ const WORKS: [(Work, &CStr); 9] = [
     (Work::Ringed, c"ringed"),
     (Work::Theirs(Peer::Mbuf { size: 0 }), c"mbuf"),
     (Work::Theirs(Peer::Tag), c"m_tag"),
-    (Work::TheirRing(Ring::BufRing), c"buf_ring"),
-    (Work::TheirRing(Ring::Mbufq), c"mbufq"),
-    (Work::TheirRing(Ring::MpRing), c"mp_ring"),
+    (Work::TheirChannel(Channel::BufRing), c"buf_ring"),
+    (Work::TheirChannel(Channel::Mbufq), c"mbufq"),
+    (Work::TheirChannel(Channel::MpRing), c"mp_ring"),
 ];
 
 /// Ticks of the last measurement of each; 0: there was none, or it failed.
@@ -172,7 +172,7 @@ fn measure(sleepable: &mut Sleepable, work: Work, rounds: u64) -> Option<u64> {
     );
     POOL.with(sleepable, |sleepable, pool| {
         let mut lent = Vec::new();
-        if matches!(work, Work::Passed | Work::Ringed | Work::TheirRing(_)) {
+        if matches!(work, Work::Passed | Work::Ringed | Work::TheirChannel(_)) {
             lent = memory::collected(batch, |_| packet_of(pool, size)).ok()?;
         }
         match work {
@@ -187,7 +187,9 @@ fn measure(sleepable: &mut Sleepable, work: Work, rounds: u64) -> Option<u64> {
                 };
                 peers::measure(sleepable, peer, rounds as u32, batch as u32)
             }
-            Work::TheirRing(ring) => peers::measure_ring(sleepable, ring, rounds as u32, &lent),
+            Work::TheirChannel(channel) => {
+                peers::measure_channel(sleepable, channel, rounds as u32, &lent)
+            }
         }
     })
     .flatten()

@@ -171,10 +171,15 @@ fn held(context: &mut Context<'_>, contest: &mut Contest, size: u64) -> Result<(
 }
 
 /// With what is rounded up, kept in caches, and kept about each: slabs and pages are
-/// counted whole.
+/// counted whole. `mbuf_packet` is a zone without memory of its own: it shows the pages
+/// of `mbuf`.
 fn bytes(context: &mut Context<'_>, whose: &str) -> Result<u64> {
     match whose {
         "weft" => context.column("malloc weft_packet", 1),
-        _ => Ok(context.column("zones mbuf", 2)? * PAGE),
+        _ => {
+            let all = context.column("zones mbuf", 2)?;
+            let twice = context.column("zones mbuf_packet", 2)?;
+            Ok((all - twice) * PAGE)
+        }
     }
 }
