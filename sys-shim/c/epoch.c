@@ -16,6 +16,14 @@ weft_shim_net_epoch_exit(struct epoch_tracker *tracker)
 	epoch_exit_preempt(net_epoch_preempt, tracker);
 }
 
+/* Sleeps until all sections that exist now have ended. */
+void
+weft_shim_net_epoch_wait(void)
+{
+
+	NET_EPOCH_WAIT();
+}
+
 void
 weft_shim_net_epoch_drain(void)
 {

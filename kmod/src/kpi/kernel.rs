@@ -76,6 +76,34 @@ impl Moment {
     }
 }
 
+/// The CPU's own clock in nanoseconds: a read of a register and a multiplication. It
+/// counts from some time before the module was loaded. Between CPUs it may go back by
+/// as much as their clocks differ.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock {
+    /// Nanoseconds a tick, times 2^32.
+    scale: u64,
+}
+
+impl Clock {
+    /// The clock, by its rate of now.
+    pub(crate) fn new() -> Self {
+        const SECOND: u64 = 1_000_000_000 << 32;
+        // SAFETY: any context.
+        let rate = unsafe { c::cpu_tickrate() };
+        Self {
+            scale: SECOND.checked_div(rate).unwrap_or(0),
+        }
+    }
+
+    /// The time. Any context.
+    #[inline]
+    pub(crate) fn now(self) -> u64 {
+        let product = u128::from(Moment::now().0).wrapping_mul(u128::from(self.scale));
+        (product >> 32) as u64
+    }
+}
+
 /// Bytes of the machine's memory.
 pub(crate) fn physical_bytes() -> u64 {
     // SAFETY: reads a number.

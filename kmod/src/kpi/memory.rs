@@ -187,6 +187,23 @@ unsafe impl Memory for PacketMemory {
     }
 }
 
+/// The memory of the module's state for the engine: type `weft`, never sleeps.
+#[derive(Clone, Copy)]
+pub(crate) struct StateMemory;
+
+// SAFETY: as for `FibMemory`.
+unsafe impl Memory for StateMemory {
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: as for `FibMemory`.
+        unsafe { allocate_block(layout, (&raw mut c::M_WEFT).cast()) }
+    }
+
+    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the block came from `allocate` with this layout.
+        unsafe { free_block(block, layout, (&raw mut c::M_WEFT).cast()) }
+    }
+}
+
 /// Puts a value into memory of its own; gives it back when there is none. Never
 /// sleeps.
 pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
@@ -212,6 +229,28 @@ pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
 pub(crate) fn try_box_made<T>(make: impl FnOnce() -> Result<T, Errno>) -> Result<Box<T>, Errno> {
     let place = try_box(MaybeUninit::<T>::uninit()).map_err(|_| Errno::ENOMEM)?;
     Ok(Box::write(place, make()?))
+}
+
+/// What `make` returns for each number below `len`, in memory of its own. Does not
+/// sleep by itself.
+///
+/// # Errors
+/// `ENOMEM`, or the first that `make` returned.
+#[inline(always)]
+pub(crate) fn collected<T>(
+    len: usize,
+    mut make: impl FnMut(usize) -> Result<T, Errno>,
+) -> Result<Vec<T>, Errno> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    for n in 0..len {
+        if let Some(slot) = vec.spare_capacity_mut().first_mut() {
+            slot.write(make(n)?);
+            // SAFETY: one more was written, for which there was room.
+            unsafe { vec.set_len(n + 1) };
+        }
+    }
+    Ok(vec)
 }
 
 /// `len` times the value, in memory of its own.
