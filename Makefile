@@ -31,7 +31,15 @@ vm:
 bench-fib:
 	$(XTASK) bench-fib
 
+# Race the packet pools likewise.
+bench-packet:
+	$(XTASK) bench-packet
+
+# Race the transmit queues likewise.
+bench-queue:
+	$(XTASK) bench-queue
+
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm bench-fib clean
+.PHONY: all setup build run test vm bench-fib bench-packet bench-queue clean

@@ -24,6 +24,8 @@ fn dpdk() -> Result<String, String> {
 #[cfg(feature = "dpdk")]
 fn dpdk() -> Result<String, String> {
     println!("cargo::rerun-if-changed=dpdk/glue.c");
+    println!("cargo::rerun-if-changed=dpdk/pool.c");
+    println!("cargo::rerun-if-changed=dpdk/ring.c");
     println!("cargo::rerun-if-changed=peer.h");
     let found = pkg_config::Config::new()
         .cargo_metadata(false)
@@ -31,6 +33,8 @@ fn dpdk() -> Result<String, String> {
         .map_err(|_| String::from("pkg-config finds no libdpdk"))?;
     let mut glue = cc::Build::new();
     glue.file("dpdk/glue.c")
+        .file("dpdk/pool.c")
+        .file("dpdk/ring.c")
         .include(".")
         .includes(&found.include_paths)
         .opt_level(2)
@@ -51,7 +55,14 @@ fn dpdk() -> Result<String, String> {
     for folder in &found.link_paths {
         println!("cargo::rustc-link-search=native={}", folder.display());
     }
-    for library in ["rte_fib", "rte_lpm", "rte_eal"] {
+    for library in [
+        "rte_fib",
+        "rte_lpm",
+        "rte_mbuf",
+        "rte_mempool",
+        "rte_ring",
+        "rte_eal",
+    ] {
         println!("cargo::rustc-link-lib={library}");
     }
     Ok(found.version)

@@ -10,7 +10,9 @@ use anyhow::Context;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use std::fs;
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Duration;
 
 /// Processor time from its start on.
@@ -39,6 +41,21 @@ fn now() -> Duration {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
     time.expect("POSIX has a clock for the time of a thread")
         .into()
+}
+
+/// The processor and how many of it there are.
+pub fn machine() -> String {
+    let name =
+        processor(Path::new("/proc/cpuinfo")).unwrap_or_else(|_| std::env::consts::ARCH.to_owned());
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{name}, {count} processors")
+}
+
+fn processor(path: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(path)?;
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(": "));
+    Ok(name.context("no model name")?.1.to_owned())
 }
 
 /// Addresses that are looked up before a round is timed, to have the caches as

@@ -11,8 +11,8 @@ unsafe extern "C" {
     fn weft_dpdk_peer(index: usize) -> *const RawPeer;
 }
 
-/// DPDK's peers, with DPDK started if it is not. The error says why not.
-pub(crate) fn peers() -> Result<CPeers, String> {
+/// Starts DPDK if it is not. The error says why not.
+pub(crate) fn start() -> Result<(), String> {
     static STARTED: OnceLock<c_int> = OnceLock::new();
     // SAFETY: called once.
     let error = *STARTED.get_or_init(|| unsafe { weft_dpdk_start() });
@@ -23,6 +23,12 @@ pub(crate) fn peers() -> Result<CPeers, String> {
             env!("WEFT_DPDK_VERSION")
         ));
     }
+    Ok(())
+}
+
+/// DPDK's route tables. The error says why there are none.
+pub(crate) fn peers() -> Result<CPeers, String> {
+    start()?;
     // SAFETY: the glue keeps to `peer.h`.
     unsafe { c_peer::peers(weft_dpdk_peer) }.map_err(|error| format!("{error:#}"))
 }

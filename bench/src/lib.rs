@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Side-by-side benchmarks of the engine against named peers, on the host, where
-//! caches are real. `weft-bench` races longest-prefix match; see
-//! `docs/benchmarks.md` for how a figure comes to be.
+//! caches are real. `weft-bench` races longest-prefix match,
+//! `weft-bench-packet` packet pools; see `docs/benchmarks.md` for how a figure comes to be.
 //!
 //! [`contender`] says what can be raced, [`race`] how, [`record`] what is kept of
 //! it; [`report`] and [`plot`] know the kept records only.
@@ -16,7 +16,9 @@ mod epoch;
 pub mod family;
 pub mod held;
 pub mod keys;
+pub mod packet;
 pub mod plot;
+pub mod queue;
 pub mod race;
 pub mod record;
 pub mod report;
@@ -30,4 +32,9 @@ pub fn dpdk() -> Result<c_peer::CPeers, String> {
     return dpdk::peers();
     #[cfg(not(weft_dpdk))]
     Err(String::from(env!("WEFT_DPDK_ABSENT")))
+}
+
+/// Why there is nothing from DPDK, if so.
+pub fn dpdk_absent() -> Option<&'static str> {
+    option_env!("WEFT_DPDK_ABSENT")
 }

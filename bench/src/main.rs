@@ -4,8 +4,7 @@
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use weft_bench::c_peer::{self, CPeers};
 use weft_bench::contender::Contender;
 use weft_bench::family::Family;
@@ -109,7 +108,7 @@ impl<'c> Race<'c> {
     /// Keeps this thread on the last processor it may run on, for the first ones tend
     /// to serve interrupts. The one before it is for writers.
     fn new(cli: &'c Cli) -> anyhow::Result<Self> {
-        let machine = machine();
+        let machine = clock::machine();
         let mut processors = clock::processors()?;
         let cpu = processors.pop().context("no processor may be used")?;
         clock::stay(cpu)?;
@@ -195,19 +194,4 @@ fn foreign(cli: &Cli) -> anyhow::Result<CPeers> {
         Err(reason) => eprintln!("bench-fib: skipped: DPDK, {reason}"),
     }
     Ok(peers)
-}
-
-/// The processor and how many of it there are.
-fn machine() -> String {
-    let name =
-        processor(Path::new("/proc/cpuinfo")).unwrap_or_else(|_| std::env::consts::ARCH.to_owned());
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{name}, {count} processors")
-}
-
-fn processor(path: &Path) -> anyhow::Result<String> {
-    let text = fs::read_to_string(path)?;
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    let name = line.and_then(|line| line.split_once(": "));
-    Ok(name.context("no model name")?.1.to_owned())
 }

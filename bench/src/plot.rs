@@ -61,6 +61,47 @@ pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(drawn)
 }
 
+/// Draws one plot of ratios: a panel for each metric, a group of bars for each work.
+/// Returns its path.
+pub fn draw_ratios(records: &[Record], title: &str, path: &Path) -> anyhow::Result<PathBuf> {
+    let all: Vec<&Record> = records.iter().collect();
+    let panel = |metric: String| {
+        let of: Vec<&Record> = all.iter().copied().filter(|r| r.metric == metric).collect();
+        let groups = distinct(&of, |record| record.work.clone());
+        let bars = of.iter().filter_map(|record| {
+            let spread = record.spread.ratio?;
+            Some(Bar {
+                group: groups.iter().position(|group| *group == record.work)?,
+                name: record.peer.clone(),
+                value: record.ratio?,
+                low: spread.min,
+                high: spread.max,
+            })
+        });
+        Panel {
+            title: metric,
+            x: "",
+            y: "theirs / ours",
+            content: Content::Bars {
+                bars: bars.collect(),
+                groups: groups.clone(),
+            },
+        }
+    };
+    let figure = Figure {
+        title: title.into(),
+        names: peers(&all),
+        panels: distinct(&all, |record| record.metric.clone())
+            .into_iter()
+            .map(panel)
+            .collect(),
+    };
+    figure
+        .draw(path, &Palette::of(records))
+        .with_context(|| format!("cannot draw {}", path.display()))?;
+    Ok(path.to_owned())
+}
+
 /// All figures of a family, some perhaps empty, and their names.
 fn figures(records: &[&Record]) -> Vec<(String, Figure)> {
     let mut figures = Vec::new();
@@ -76,22 +117,22 @@ fn figures(records: &[&Record]) -> Vec<(String, Figure)> {
 }
 
 /// Panels that share a title and a legend.
-struct Figure {
-    title: String,
+pub(crate) struct Figure {
+    pub(crate) title: String,
     /// The names of the legend.
-    names: Vec<String>,
-    panels: Vec<Panel>,
+    pub(crate) names: Vec<String>,
+    pub(crate) panels: Vec<Panel>,
 }
 
 /// One plot with both axes.
-struct Panel {
-    title: String,
-    x: &'static str,
-    y: &'static str,
-    content: Content,
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) x: &'static str,
+    pub(crate) y: &'static str,
+    pub(crate) content: Content,
 }
 
-enum Content {
+pub(crate) enum Content {
     /// Ratios around 1: for each group one bar a name, with its spread.
     Bars { groups: Vec<String>, bars: Vec<Bar> },
     /// Lines over a logarithmic axis of numbers, or over named steps.
@@ -101,16 +142,19 @@ enum Content {
     },
 }
 
-struct Bar {
-    group: usize,
-    name: String,
-    value: f64,
-    low: f64,
-    high: f64,
+pub(crate) struct Bar {
+    pub(crate) group: usize,
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 /// The values of `of`, in their order, each once.
-fn distinct<'r>(records: &[&'r Record], of: impl Fn(&'r Record) -> String) -> Vec<String> {
+pub(crate) fn distinct<'r>(
+    records: &[&'r Record],
+    of: impl Fn(&'r Record) -> String,
+) -> Vec<String> {
     let mut values = Vec::new();
     for record in records {
         let value = of(record);
@@ -200,7 +244,7 @@ fn lines(
     lines
 }
 
-fn with_ours(peers: Vec<String>) -> Vec<String> {
+pub(crate) fn with_ours(peers: Vec<String>) -> Vec<String> {
     std::iter::once(OURS.to_owned()).chain(peers).collect()
 }
 
@@ -334,7 +378,7 @@ fn quantiles(
 }
 
 impl Figure {
-    fn draw(&self, path: &Path, palette: &Palette) -> anyhow::Result<()> {
+    pub(crate) fn draw(&self, path: &Path, palette: &Palette) -> anyhow::Result<()> {
         let height = HEAD + HEIGHT * self.panels.len() as u32;
         let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
@@ -432,12 +476,12 @@ fn words_below(area: &Area<'_>, words: &[String], axis: Range<i32>) -> anyhow::R
 }
 
 /// The colour of each name: the same in all plots.
-struct Palette {
+pub(crate) struct Palette {
     peers: Vec<String>,
 }
 
 impl Palette {
-    fn of(records: &[Record]) -> Self {
+    pub(crate) fn of(records: &[Record]) -> Self {
         let records: Vec<&Record> = records.iter().collect();
         Self {
             peers: peers(&records),

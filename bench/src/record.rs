@@ -63,8 +63,10 @@ pub struct Spreads {
 #[serde(default)]
 pub struct At {
     /// `ipv4` or `ipv6`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub family: String,
-    /// The experiment: `lookup`, `table`, `size`, `fibs`, `change` or `beside`.
+    /// The experiment: `lookup`, `table`, `size`, `fibs`, `change` or `beside`; of
+    /// queues `throughput` or `delay`.
     pub experiment: String,
     /// `clustered` or `random`.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -76,6 +78,7 @@ pub struct At {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub calls: String,
     /// Routes in the table.
+    #[serde(skip_serializing_if = "is_zero")]
     pub prefixes: usize,
     /// FIBs in the table.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +95,20 @@ pub struct At {
     /// Of 100 changes, how many took no longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile: Option<f64>,
+    /// Threads that send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producers: Option<usize>,
+    /// Packets a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// Of what the slower side can do, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
+}
+
+/// Whether something is left out.
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// The values of both sides, in the order of the rounds.

@@ -28,6 +28,30 @@ pub fn text(records: &[Record]) -> String {
             }
         }
     }
+    text + &tail(records)
+}
+
+/// The text of the report on queues.
+pub fn of_queues(records: &[Record]) -> String {
+    let mut text = String::new();
+    for (experiment, title) in [("throughput", "Throughput"), ("delay", "Delays")] {
+        let of = records
+            .iter()
+            .filter(|record| record.at.experiment == experiment);
+        let _ = writeln!(text, "{title}\n{}\n", table(&of.collect::<Vec<_>>()));
+    }
+    text + &tail(records)
+}
+
+/// The text of the report on packets.
+pub fn of_packets(records: &[Record]) -> String {
+    let all: Vec<&Record> = records.iter().collect();
+    format!("Packets\n{}\n\n{}", table(&all), tail(records))
+}
+
+/// Machine, versions, and how to read it.
+fn tail(records: &[Record]) -> String {
+    let mut text = String::new();
     if let Some(record) = records.first() {
         let _ = writeln!(text, "machine   {} ({})", record.machine, record.place);
     }

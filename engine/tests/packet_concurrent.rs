@@ -16,7 +16,7 @@ use weft_engine::sim::cpus::HostCpus;
 use weft_engine::sim::random::Random;
 
 const CPUS: usize = 3;
-const ROUNDS: usize = if cfg!(miri) { 12 } else { 3_000 };
+const ROUNDS: usize = if cfg!(miri) { 3 } else { 3_000 };
 
 /// Packets on their way to a CPU.
 #[derive(Default)]

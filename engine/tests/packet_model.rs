@@ -426,13 +426,9 @@ impl World {
     /// `Pool::class_figures`.
     fn out(&self) -> usize {
         let issued = || self.depot.lock().unwrap().issued();
-        // SAFETY: atomics, which stay as long as the world.
-        let cached = || {
-            self.views
-                .iter()
-                .map(|&view| unsafe { (*view).len() })
-                .sum::<usize>()
-        };
+        // SAFETY: an atomic, which stays as long as the world.
+        let len = |&view: &*const cache::Cache| unsafe { (*view).len() };
+        let cached = || self.views.iter().map(len).sum::<usize>();
         if is(Fault::CachesFirst) {
             let cached = cached();
             issued().saturating_sub(cached)

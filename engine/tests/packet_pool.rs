@@ -22,8 +22,8 @@ fn each_length_has_the_smallest_buffer_that_fits() {
         (129, 1024),
         (576 + 18, 1024),
         (1500 + 18, 2048),
-        (4000, 10_240),
-        (9000 + 18, 10_240),
+        (4000, 9472),
+        (9000 + 18, 9472),
         (16_384 + 18, 17_408),
         (LONGEST, 17_408),
     ] {
@@ -52,7 +52,8 @@ fn each_length_has_the_smallest_buffer_that_fits() {
 fn data_crosses_no_more_pages_than_it_must() {
     let heap = Heap::default();
     let pool = pool(&heap, 1);
-    for len in [64, 594, 1518, 3600, 9018, 16_402] {
+    let lens = [64, 594, 1518, 3600, 9018, 16_402];
+    for len in lens.into_iter().take(if cfg!(miri) { 2 } else { 6 }) {
         let packets: Vec<_> = (0..70)
             .map(|_| {
                 let mut packet = pool.packet(len).unwrap();

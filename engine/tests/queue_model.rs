@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The ring and the passing on of its role in all interleavings, over a model of the C11
-//! memory order.
+//! Queues, and the passing on of the role of their consumer, in all interleavings, over a
+//! model of the C11 memory order.
 //!
 //! What is compiled here are the engine's own files, with loom's atomics for the
 //! processor's. An item has bytes that are written plainly and read plainly: if nothing
 //! orders the two, or two threads have the role at a time, that is a fault. At the end of
-//! each run nothing may be left in the ring while nobody is obliged to take it out.
+//! each run nothing may be left in a queue while nobody is obliged to take it out.
 
 use loom::sync::Arc;
-use loom::sync::atomic::AtomicUsize;
 use loom::thread;
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
 /// What the engine's files need of the crate around them.
 mod fib {
-    pub(crate) use weft_engine::fib::Memory;
+    pub(crate) use weft_engine::fib::{Lock, Memory};
 }
 
 /// The atomics of the engine's files below.
 mod sync {
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+    pub(crate) const LOOKS: usize = 1;
 }
 
 #[allow(dead_code, unreachable_pub)]
@@ -40,11 +40,31 @@ mod role;
 #[path = "../src/queue/word.rs"]
 mod word;
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "../src/queue/codel.rs"]
+mod codel;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../src/queue/figures.rs"]
+mod figures;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../src/queue/reason.rs"]
+mod reason;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../src/queue/set.rs"]
+mod set;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../src/queue/settings.rs"]
+mod settings;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../src/queue/tx.rs"]
+mod tx;
+
 use batch::Batch;
 use item::{Item, Ticks};
-use ring::{Berth, Bounds, Enqueued, Refused, Ring};
-use role::{Left, Role};
+use set::{Choice, Moved, QueueSet, Sections};
+use settings::{Service, Settings};
 use sync::Ordering;
+use tx::{Platform, Sink, TxQueue, Verdict};
 
 /// The system's memory.
 struct Heap;
@@ -103,72 +123,119 @@ fn packet(sender: usize, number: usize) -> Owner {
     Owner(Box::new(empty))
 }
 
-/// What has come out, which belongs to the role.
-#[derive(Default)]
-struct Out {
-    last: [usize; 3],
-    count: usize,
-    parked: bool,
+/// A backend that looks at each packet, and is full when told to be.
+struct Checker {
+    last: std::sync::Arc<[std::sync::atomic::AtomicUsize; 2]>,
+    /// How many packets it takes before it says that it is full, once.
+    room: Option<usize>,
+    device: Arc<Device>,
 }
 
-type TestRing = Ring<Owner, Out, Heap>;
-
-fn new_ring(places: usize) -> TestRing {
-    Ring::new(places, Out::default(), Heap).unwrap()
+/// What an interrupt tells a driver: that there is room again.
+struct Device {
+    has_room: sync::AtomicBool,
 }
 
-const BOUNDS: Bounds = Bounds {
-    items: 1 << 20,
-    cells: 1 << 20,
-    high: 1 << 20,
-    direct: false,
-};
-
-/// Takes out what there is until the role is somebody else's.
-fn drain(mut role: Role<'_, Owner, Out, Heap>) {
-    loop {
-        role.take();
-        let (out, rest) = role.parts();
-        deliver(out, rest);
-        role.settle(0);
-        match role.leave() {
-            Left::Empty(_) | Left::Held => return,
-            Left::Work(again) => role = again,
+impl Sink<Owner> for Checker {
+    fn take(&mut self, burst: &mut Batch<Owner>) -> Verdict {
+        if self.room == Some(0) {
+            if !self.device.has_room.load(Ordering::Relaxed) {
+                return Verdict::Full;
+            }
+            self.room = None;
         }
-    }
-}
-
-/// Each sender's packets come in its order.
-fn deliver(out: &mut Out, batch: &mut Batch<Owner>) {
-    while let Some(Owner(packet)) = batch.pop() {
+        let Some(Owner(packet)) = burst.pop() else {
+            return Verdict::GoOn;
+        };
+        self.room = self.room.map(|room| room - 1);
         // SAFETY: loom finds an access beside this one that nothing orders.
         let (sender, number) = packet.0.with(|place| unsafe { *place });
-        assert_eq!(number, out.last[sender] + 1, "of sender {sender}");
-        out.last[sender] = number;
-        out.count += 1;
+        let last = &self.last[sender];
+        let before = last.swap(number, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(number, before + 1, "of sender {sender}");
+        Verdict::GoOn
     }
 }
 
-/// Sends so many packets at once.
-fn send(
-    ring: &TestRing,
-    sender: usize,
-    numbers: std::ops::RangeInclusive<usize>,
-    direct: bool,
-) -> usize {
+/// A platform whose worker comes when it is called, at the end of the run.
+#[derive(Default)]
+struct Host {
+    wakes: std::sync::atomic::AtomicUsize,
+}
+
+impl Platform for Host {
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn wake(&self) {
+        self.wakes
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Host {
+    fn woken(&self) -> bool {
+        self.wakes.swap(0, std::sync::atomic::Ordering::Relaxed) > 0
+    }
+}
+
+type Queue = TxQueue<Owner, Checker, Host, Heap>;
+
+/// A queue of so many places, and the last numbers that came out.
+struct World {
+    queue: Queue,
+    device: Arc<Device>,
+    last: std::sync::Arc<[std::sync::atomic::AtomicUsize; 2]>,
+}
+
+fn world(places: usize, room: Option<usize>, settings: Settings) -> Arc<World> {
+    let last = std::sync::Arc::default();
+    let device = Arc::new(Device {
+        has_room: sync::AtomicBool::new(false),
+    });
+    let checker = Checker {
+        last: std::sync::Arc::clone(&last),
+        room,
+        device: device.clone(),
+    };
+    let queue = TxQueue::new(places, &settings, checker, Host::default(), Heap);
+    Arc::new(World {
+        queue: queue.unwrap(),
+        device,
+        last,
+    })
+}
+
+impl World {
+    /// How many packets of each sender came out.
+    fn out(&self) -> [usize; 2] {
+        let get =
+            |last: &std::sync::atomic::AtomicUsize| last.load(std::sync::atomic::Ordering::Relaxed);
+        [get(&self.last[0]), get(&self.last[1])]
+    }
+
+    /// Nothing was left, and nobody has the role.
+    fn assert_drained(&self, out: [usize; 2]) {
+        assert_eq!(
+            self.queue.level().items,
+            0,
+            "something was left in the queue"
+        );
+        assert_eq!(self.out(), out);
+        assert_eq!(self.queue.close(|_| panic!("something was left")), Ok(()));
+    }
+}
+
+/// Submits packets of these numbers at once, and returns how many were taken.
+fn send(queue: &Queue, sender: usize, numbers: std::ops::RangeInclusive<usize>) -> usize {
     let mut batch = Batch::new();
     for number in numbers {
         assert!(batch.push(packet(sender, number)).is_ok());
     }
     let sent = batch.len();
-    let bounds = Bounds { direct, ..BOUNDS };
-    let Enqueued { role, refused, .. } = ring.enqueue(&mut batch, &bounds);
-    if let Some(mut role) = role {
-        if refused.is_none() && !batch.is_empty() {
-            deliver(role.parts().0, &mut batch);
-        }
-        drain(role);
-    }
+    let result = queue.submit(&mut batch);
+    assert_eq!(result.is_ok(), batch.is_empty());
     sent - batch.len()
 }
 
@@ -180,61 +247,201 @@ fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     model.check(run);
 }
 
-/// What is out when all is over: the role is free, and nothing was left.
-fn assert_drained(ring: &TestRing, count: usize) {
-    assert_eq!(ring.level().items, 0, "something was left in the ring");
-    let mut role = ring.enter().expect("somebody has the role still");
-    assert_eq!(role.parts().0.count, count);
-}
-
+/// Two submitters at a time: directly, and by way of the ring, whose producers may be
+/// stopped between their claim and their stores.
 #[test]
-fn two_producers_drain_for_one_another() {
-    for direct in [false, true] {
-        explore(3, move || {
-            let ring = Arc::new(new_ring(4));
-            let other = ring.clone();
-            let beside = thread::spawn(move || send(&other, 1, 1..=2, direct));
-            let sent = send(&ring, 0, 1..=1, direct) + send(&ring, 0, 2..=2, direct);
-            assert_eq!(beside.join().unwrap() + sent, 4);
-            assert_drained(&ring, 4);
-        });
-    }
-}
-
-#[test]
-fn three_producers_drain_for_one_another() {
-    explore(2, || {
-        let ring = Arc::new(new_ring(4));
-        let others: Vec<_> = (1..3)
-            .map(|sender| {
-                let ring = ring.clone();
-                thread::spawn(move || send(&ring, sender, 1..=1, false))
-            })
-            .collect();
-        let mut sent = send(&ring, 0, 1..=2, false);
-        for other in others {
-            sent += other.join().unwrap();
-        }
-        assert_eq!(sent, 4);
-        assert_drained(&ring, 4);
+fn submitters_drain_for_one_another() {
+    explore(3, || {
+        let world = world(4, None, Settings::of(4));
+        let other = world.clone();
+        let beside = thread::spawn(move || send(&other.queue, 1, 1..=2));
+        assert_eq!(send(&world.queue, 0, 1..=1), 1);
+        assert_eq!(send(&world.queue, 0, 2..=2), 1);
+        assert_eq!(beside.join().unwrap(), 2);
+        world.assert_drained([2, 2]);
     });
 }
 
-/// More laps than one, and a ring that is full at times.
+/// A drainer whose turn is over after each packet: somebody goes on.
+#[test]
+fn turns_end_while_work_is_left() {
+    explore(2, || {
+        let settings = Settings {
+            turn_packets: 1,
+            ..Settings::of(4)
+        };
+        let world = world(4, None, settings);
+        let other = world.clone();
+        let beside = thread::spawn(move || send(&other.queue, 1, 1..=2));
+        assert_eq!(send(&world.queue, 0, 1..=2), 2);
+        assert_eq!(beside.join().unwrap(), 2);
+        world.assert_drained([2, 2]);
+    });
+}
+
+/// More laps than one, of a ring that is full at times.
 #[test]
 fn places_are_used_again() {
-    explore(3, || {
-        let ring = Arc::new(new_ring(2));
-        let other = ring.clone();
-        let beside = thread::spawn(move || {
-            (1..=3).map(|_| 1).sum::<usize>() * 0 + send(&other, 1, 1..=1, false)
-        });
+    explore(2, || {
+        let world = world(2, None, Settings::of(2));
+        let other = world.clone();
+        let beside = thread::spawn(move || send(&other.queue, 1, 1..=2));
         let mut sent = 0;
-        for number in 1..=3 {
-            sent += send(&ring, 0, sent + 1..=sent + 1, false);
-            let _ = number;
+        for _ in 0..3 {
+            sent += send(&world.queue, 0, sent + 1..=sent + 1);
         }
-        sent += beside.join().unwrap();
-        assert_drained(&ring, sent);
+        let beside = beside.join().unwrap();
+        world.assert_drained([sent, beside]);
+    });
+}
+
+/// The backend is full, and has room again at any moment, also just before it is known
+/// that it was full.
+#[test]
+fn a_backend_that_has_room_is_not_forgotten() {
+    explore(3, || {
+        let world = world(4, Some(1), Settings::of(4));
+        let other = world.clone();
+        let interrupt = thread::spawn(move || {
+            other.device.has_room.store(true, Ordering::Relaxed);
+            other.queue.resume();
+        });
+        assert_eq!(send(&world.queue, 0, 1..=2), 2);
+        assert_eq!(send(&world.queue, 0, 3..=3), 1);
+        interrupt.join().unwrap();
+        world.assert_drained([3, 0]);
+    });
+}
+
+/// What is left to the worker is done by it, by whichever of its calls.
+#[test]
+fn work_is_left_to_the_worker() {
+    explore(3, || {
+        let settings = Settings {
+            service: Service::Worker,
+            ..Settings::of(4)
+        };
+        let world = world(4, None, settings);
+        let other = world.clone();
+        let worker = thread::spawn(move || {
+            // Once too often at any rate.
+            other.queue.work();
+            other.queue.work();
+        });
+        assert_eq!(send(&world.queue, 0, 1..=1), 1);
+        assert_eq!(send(&world.queue, 0, 2..=2), 1);
+        worker.join().unwrap();
+        while world.queue.platform().woken() {
+            world.queue.work();
+        }
+        world.assert_drained([2, 0]);
+    });
+}
+
+/// A queue that is closed beside a submitter gives back what it does not send.
+#[test]
+fn closing_gives_back_what_is_left() {
+    explore(3, || {
+        let world = world(4, Some(1), Settings::of(4));
+        let other = world.clone();
+        let beside = thread::spawn(move || send(&other.queue, 0, 1..=2));
+        let mut last = 0;
+        let mut back = 0;
+        let mut take = |Owner(packet): Owner| {
+            // SAFETY: as in `Checker`.
+            let (_, number) = packet.0.with(|place| unsafe { *place });
+            assert!(number > last);
+            (last, back) = (number, back + 1);
+        };
+        let _in_use = world.queue.close(&mut take);
+        let sent = beside.join().unwrap();
+        assert_eq!(world.queue.close(&mut take), Ok(()));
+        let [out, _] = world.out();
+        assert_eq!(out + back, sent);
+        assert!(back == 0 || last == sent);
+    });
+}
+
+/// Producers are told to stop and to go on, and not left with "stop".
+#[test]
+fn the_watermark_falls_in_the_end() {
+    explore(3, || {
+        let settings = Settings {
+            high: 1,
+            low: 0,
+            ..Settings::of(4)
+        };
+        let world = world(4, None, settings);
+        let other = world.clone();
+        let beside = thread::spawn(move || send(&other.queue, 1, 1..=1));
+        assert_eq!(send(&world.queue, 0, 1..=1), 1);
+        beside.join().unwrap();
+        assert!(!world.queue.is_high());
+        world.assert_drained([1, 1]);
+    });
+}
+
+/// A lock of the model.
+struct ModelLock(loom::sync::Mutex<()>);
+
+// SAFETY: a mutex.
+unsafe impl fib::Lock for ModelLock {
+    fn with<R>(&self, inside: impl FnOnce() -> R) -> R {
+        let _held = self.0.lock().unwrap();
+        inside()
+    }
+}
+
+/// Sections by a lock, as weak as they may be: what is waited for is no more than asked.
+#[derive(Default)]
+struct ModelSections(loom::sync::RwLock<()>);
+
+impl Sections for ModelSections {
+    type Section<'s> = loom::sync::RwLockReadGuard<'s, ()>;
+
+    fn wait(&self) {
+        drop(self.0.write().unwrap());
+    }
+
+    fn relax(&self) {
+        thread::yield_now();
+    }
+}
+
+/// Packets of one flow, submitted one after the other while its bucket moves: no order
+/// but theirs comes out of the two queues.
+#[test]
+fn a_flow_stays_in_order_while_its_bucket_moves() {
+    explore(2, || {
+        let last = std::sync::Arc::default();
+        let device = Arc::new(Device {
+            has_room: sync::AtomicBool::new(false),
+        });
+        let queues: Box<[Queue]> = (0..2)
+            .map(|_| {
+                let checker = Checker {
+                    last: std::sync::Arc::clone(&last),
+                    room: None,
+                    device: device.clone(),
+                };
+                TxQueue::new(2, &Settings::of(2), checker, Host::default(), Heap).unwrap()
+            })
+            .collect();
+        let lock = ModelLock(loom::sync::Mutex::new(()));
+        let sections = ModelSections::default();
+        let set = Arc::new(QueueSet::new(queues, 2, 4, sections, lock, Heap).unwrap());
+        let other = set.clone();
+        let beside = thread::spawn(move || {
+            for number in 1..=3 {
+                let mut batch = Batch::new();
+                assert!(batch.push(packet(0, number)).is_ok());
+                let section = other.sections().0.read().unwrap();
+                assert_eq!(other.submit(&section, Choice::Flow, &mut batch), Ok(()));
+            }
+        });
+        assert_eq!(set.move_bucket(0, 1, 9), Ok(Moved::InOrder));
+        beside.join().unwrap();
+        let [last, _]: &[std::sync::atomic::AtomicUsize; 2] = &last;
+        assert_eq!(last.load(std::sync::atomic::Ordering::Relaxed), 3);
     });
 }

@@ -78,6 +78,7 @@ fn world(full_percent: usize) -> World {
     let set = QueueSet::new(
         queues,
         2,
+        1024,
         Guarded::default(),
         Mutex::new(()),
         HostMemory::default(),

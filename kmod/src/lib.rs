@@ -25,6 +25,8 @@ mod fib_figures;
 mod kpi;
 mod packet;
 mod pair;
+#[cfg(feature = "test")]
+mod queue;
 mod sysctl;
 #[cfg(feature = "test")]
 mod test;

@@ -27,6 +27,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use weft_engine::link::{self, Capabilities, Offer};
@@ -92,6 +93,9 @@ static ROOM: AtomicU64 = AtomicU64::new(4096);
 /// The least and the most of it.
 const LEAST_ROOM: u64 = 64;
 const MOST_ROOM: u64 = 1 << 16;
+
+/// Frames that could be kept while a bucket moves from queue to queue; none does yet.
+const LIMBO: usize = 64;
 
 /// Pairs that there are, and whether there can be none any more.
 static PAIRS: AtomicU32 = AtomicU32::new(SHUT);
@@ -178,7 +182,7 @@ type Queues = QueueSet<Mbuf, Receiver, Kernel, StateMemory, NetEpochs, Mtx, Vec<
 pub(crate) struct End {
     own: Port,
     peer: Port,
-    queues: Queues,
+    queues: Box<Queues>,
 }
 
 /// Held while ends come to terms.
@@ -265,16 +269,19 @@ impl End {
             0 => (workers.count() as u64).min(QUEUES_UNASKED),
             asked => asked,
         } as usize;
-        let queues = memory::collected(count, |number| queue(workers, own, peer, number))?;
-        memory::try_box_made(|| {
-            let lock = Mtx::new(c"weft pair")?;
-            let queues = Queues::new(queues, count, NetEpochs, lock, StateMemory);
-            Ok(Self {
-                own: own.port(),
-                peer: peer.port(),
-                queues: queues.ok_or(Errno::ENOMEM)?,
-            })
+        let queues = memory::collected_in(count, |number, place| {
+            queue(place, workers, own, peer, number)
+        })?;
+        let lock = Mtx::new(c"weft pair")?;
+        let queues = memory::boxed_in(|place| {
+            QueueSet::new_in(place, queues, count, LIMBO, NetEpochs, lock, StateMemory)
+        })?;
+        memory::try_box(Self {
+            own: own.port(),
+            peer: peer.port(),
+            queues,
         })
+        .map_err(|_| Errno::ENOMEM)
     }
 
     /// Empties the queues, to which nobody submits any more.
@@ -288,13 +295,13 @@ impl End {
 }
 
 /// The queue of that number from an end to its peer.
-#[inline(never)]
-fn queue(
+fn queue<'p>(
+    place: &'p mut MaybeUninit<Queue>,
     workers: &Shared<Workers>,
     own: &Unattached<End>,
     peer: &Unattached<End>,
     number: usize,
-) -> Result<Queue, Errno> {
+) -> Option<&'p mut Queue> {
     let room = ROOM.load(Ordering::Relaxed);
     let settings = Settings {
         service: Service::Worker,
@@ -302,11 +309,11 @@ fn queue(
     };
     let platform = Kernel {
         clock: Clock::new(),
-        job: own.job(workers, number)?,
+        job: own.job(workers, number).ok()?,
     };
     let sink = Receiver { port: peer.port() };
-    let queue = TxQueue::new(room as usize, &settings, sink, platform, StateMemory);
-    queue.ok_or(Errno::ENOMEM)
+    let room = room as usize;
+    TxQueue::new_in(place, room, &settings, sink, platform, StateMemory)
 }
 
 /// What wpair's cloner does.

@@ -51,7 +51,7 @@ pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<(Figures, Sysctls), Errn
         c"The running kernel as weft.ko sees it: version, the version it was built for, options",
     )?;
     #[cfg(feature = "test")]
-    crate::test::add_sysctls(&mut tree, weft)?;
+    crate::test::add_sysctls(sleepable, &mut tree, weft)?;
     packet::add_sysctls(&mut tree, weft)?;
     pair::add_sysctls(&mut tree, weft)?;
     let node = tree.node(weft, c"fib", c"Route lookup by weft's algorithms")?;

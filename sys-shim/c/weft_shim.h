@@ -108,6 +108,13 @@ bool	weft_shim_cpu_present(u_int);
 void	weft_shim_bind(u_int);
 void	weft_shim_unbind(void);
 
+/* thread.c */
+int	weft_shim_thread_start(void (*)(void *), void *, const char *,
+	    struct thread **);
+void	weft_shim_thread_exit(void) __dead2;
+void	weft_shim_sleep(const void *, struct mtx *);
+void	weft_shim_wakeup(const void *);
+
 /* event.c */
 struct eventhandler_entry *weft_shim_lowmem_register(void (*)(void *, int),
 	    void *);
@@ -172,6 +179,9 @@ uint64_t weft_test_mbuf(u_int, u_int, u_int);
 uint64_t weft_test_tag(u_int, uint32_t, u_int);
 uint64_t weft_test_buf_ring(u_int, u_int, void **);
 uint64_t weft_test_mbufq(u_int, u_int, void **);
+uint64_t weft_test_mp_ring(u_int, u_int, void **);
+struct mbuf *weft_test_hold(u_int, u_int);
+void	weft_test_release(struct mbuf *);
 #endif
 
 /* mbuf.c, for packets in queues and on their way between interfaces */

@@ -65,11 +65,14 @@ pub struct Spreads {
 /// The circumstances of a figure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct At {
-    /// The experiment: `lookup` or `change`.
+    /// The experiment: `lookup`, `table` or `change`; of packets `packet`, `tag`, `throughput`
+    /// or `held`.
     pub experiment: &'static str,
     /// `ipv4` or `ipv6`.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub family: &'static str,
     /// How next hops lie.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub next_hops: &'static str,
     /// The pattern of the keys; empty if there are none.
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -82,6 +85,9 @@ pub struct At {
     /// Of 100 changes, how many took no longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile: Option<f64>,
+    /// Packets a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
 }
 
 /// The values of both sides, in the order of the rounds.

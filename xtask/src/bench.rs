@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `cargo xtask bench-fib`: compiles `weft-bench` as it should be raced, and runs
-//! it. What it takes besides is printed by `cargo xtask bench-fib --help`.
+//! `cargo xtask bench-fib`, `bench-packet`, `bench-queue`: compile the races of `weft-bench`
+//! as they should be raced, and run them. What they take besides is printed with `--help`.
 
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -10,19 +10,20 @@ use anyhow::Context;
 /// Command line, which is the race's own.
 #[derive(clap::Args, Debug)]
 #[command(disable_help_flag = true)]
-pub(crate) struct BenchFibArgs {
+pub(crate) struct BenchArgs {
     /// Options of the race
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<String>,
 }
 
-/// Runs the race. Paths in its options are relative to the workspace's folder.
-pub(crate) fn fib(root: &Path, arguments: &BenchFibArgs) -> anyhow::Result<ExitStatus> {
+/// Runs the race of this program. Paths in its options are relative to the workspace's
+/// folder.
+pub(crate) fn run(root: &Path, program: &str, arguments: &BenchArgs) -> anyhow::Result<ExitStatus> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root)
         .args(["run", "--release", "--package", "weft-bench"])
-        .args(["--features", "dpdk", "--"])
+        .args(["--bin", program, "--features", "dpdk", "--"])
         .args(&arguments.options);
     // Peers count bits too, and unlike our side they do not choose how at run time.
     if cfg!(target_arch = "x86_64") {

@@ -41,7 +41,11 @@ enum Task {
     /// Run the engine as a router on this host
     Simulate(simulate::SimulateArgs),
     /// Race the route tables against their peers, natively (see docs/benchmarks.md)
-    BenchFib(bench::BenchFibArgs),
+    BenchFib(bench::BenchArgs),
+    /// Race packet pools against their peers, natively (see docs/benchmarks.md)
+    BenchPacket(bench::BenchArgs),
+    /// Race transmit queues against their peers, natively (see docs/benchmarks.md)
+    BenchQueue(bench::BenchArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Test the module in virtual machines
@@ -81,11 +85,9 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
-        Task::BenchFib(arguments) => {
-            if !bench::fib(&root, &arguments)?.success() {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
+        Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
+        Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),
+        Task::BenchQueue(arguments) => return race(&root, "weft-bench-queue", &arguments),
         Task::Test => return test::run(&root),
         Task::Vm(arguments) => {
             let counts = vm::run(&build::Build::prepare(&root)?, &arguments)?;
@@ -100,6 +102,15 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::CheckKo(arguments) => return check_ko::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn race(root: &Path, program: &str, arguments: &bench::BenchArgs) -> anyhow::Result<ExitCode> {
+    let status = bench::run(root, program, arguments)?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The folder of the workspace: that above this package's.

@@ -74,6 +74,7 @@ impl Cache {
     }
 
     /// How many there are, were nobody at work.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
@@ -90,6 +91,25 @@ impl Cache {
         let buffer = unsafe { (*self.slots.get()).get(last)?.assume_init() };
         self.set_len(last);
         Some(buffer)
+    }
+
+    /// Puts a buffer in; false if there is no room.
+    ///
+    /// # Safety
+    ///
+    /// As for [`pop`](Cache::pop). The buffer is the caller's, and free.
+    #[inline]
+    pub(super) unsafe fn push(&self, buffer: Buffer) -> bool {
+        let len = self.len();
+        // SAFETY: the cache is the caller's.
+        match unsafe { &mut *self.slots.get() }.get_mut(len) {
+            Some(slot) => {
+                slot.write(buffer);
+                self.set_len(len.wrapping_add(1));
+                true
+            }
+            None => false,
+        }
     }
 
     /// Takes buffers out until `into` is full or none is left. How many.

@@ -28,6 +28,7 @@ const STUCK: u32 = 3 << 30;
 
 impl Refs {
     /// So many.
+    #[inline]
     pub(super) fn of(count: u32) -> Self {
         Self(AtomicU32::new(count))
     }
@@ -66,6 +67,7 @@ const DATA: u32 = 1 << 31;
 
 impl Holds {
     /// The data only.
+    #[inline]
     pub(super) fn data() -> Self {
         Self(AtomicU32::new(DATA))
     }

@@ -23,6 +23,7 @@ use super::meta::Meta;
 use super::pool::Owner;
 use super::slab::Slab;
 use super::tag::Entry;
+use crate::queue::Ticks;
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr::NonNull;
 
@@ -47,7 +48,10 @@ pub const HEADROOM: usize = 64;
 
 /// Bytes of a buffer, class by class. How they were chosen is told in
 /// docs/decisions/0005.
-pub const STRIDES: [usize; CLASSES] = [512, 1024, 2048, 4096, 10_240, 17_408];
+pub const STRIDES: [usize; CLASSES] = [512, 1024, 2048, 4096, 9472, 17_408];
+/// How many buffers of each class a slab has: some 64 KB of them, in whole pages of which
+/// little is left over.
+pub(super) const PER_SLAB: [usize; CLASSES] = [128, 64, 32, 16, 6, 4];
 /// How many size classes there are.
 pub const CLASSES: usize = 6;
 /// The longest data for which there is a buffer, in bytes.
@@ -112,7 +116,9 @@ pub(super) struct Header {
     pub(super) class: u8,
     /// While the buffer is free and the first of a bundle: how many others that has.
     pub(super) others: u8,
-    unused: [MaybeUninit<u8>; 6],
+    unused: [MaybeUninit<u8>; 2],
+    /// When a queue got the packet, if the queue drops what waits for too long.
+    pub(super) queued_at: Ticks,
     rest: [MaybeUninit<u8>; EMBEDDED - ENGINE_TO],
 }
 

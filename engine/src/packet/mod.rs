@@ -44,6 +44,8 @@ mod batch;
 mod body;
 #[allow(unsafe_code)]
 mod cache;
+#[allow(unsafe_code)]
+mod copy;
 mod count;
 #[allow(unsafe_code)]
 mod cpus;
@@ -59,6 +61,8 @@ mod packet;
 #[allow(unsafe_code)]
 mod pool;
 #[allow(unsafe_code)]
+mod queued;
+#[allow(unsafe_code)]
 mod raw;
 #[allow(unsafe_code)]
 mod slab;
@@ -73,11 +77,12 @@ mod sync {
 pub use batch::{Batch, Drain};
 pub use body::ChainOps;
 pub use cache::BUNDLE;
+pub use copy::CopyError;
 pub use cpus::Cpus;
 pub use figures::{ClassFigures, PoolFigures};
 pub use layout::{CLASSES, EMBEDDED, ENGINE_FROM, ENGINE_TO, HEADROOM, LINE, LONGEST, STRIDES};
 pub use meta::{Flags, HashKind, Meta, Segmentation};
-pub use packet::{CopyError, Packet, Shared, State, Writable};
+pub use packet::{Packet, Shared, State, Writable};
 pub use pool::{Pool, StillOut};
 pub use raw::{end_of_data, free_tags};
 pub use tag::{Entry, Tag, TagsFull};

@@ -178,10 +178,17 @@ impl<M: Memory, L: Lock, C: Cpus> Core<M, L, C> {
     /// Puts buffers into this CPU's cache; how many it has room for.
     #[inline]
     fn put(&self, class: usize, buffers: &[Buffer]) -> usize {
-        self.cpus.here(|cpu| match self.cache(cpu, class) {
+        self.cpus.here(|cpu| {
+            let Some(cache) = self.cache(cpu, class) else {
+                return 0;
+            };
             // SAFETY: `here` has this CPU's caches to itself; free, the caller says.
-            Some(cache) => unsafe { cache.put(buffers) },
-            None => 0,
+            unsafe {
+                match buffers {
+                    &[one] => usize::from(cache.push(one)),
+                    _ => cache.put(buffers),
+                }
+            }
         })
     }
 

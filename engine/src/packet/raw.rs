@@ -20,6 +20,7 @@ use core::ptr::{self, NonNull};
 impl<S: State> Packet<S> {
     /// The start of the buffer, where [`EMBEDDED`](super::EMBEDDED) bytes are the
     /// platform's. The packet's reference to the data is the caller's now.
+    #[inline]
     pub fn into_raw(self) -> NonNull<u8> {
         ManuallyDrop::new(self).buffer().cast()
     }
@@ -31,6 +32,7 @@ impl<S: State> Packet<S> {
     /// `buffer` came from [`into_raw`](Packet::into_raw), perhaps of another state; a
     /// reference to its data is the caller's, and the packet's from now on. If it is to be
     /// `Writable`, there is no other. Nobody else has the metadata and the list of tags.
+    #[inline]
     pub unsafe fn from_raw(buffer: NonNull<u8>) -> Self {
         // SAFETY: the caller's promises.
         unsafe { Self::of(buffer.cast()) }

@@ -6,7 +6,7 @@
 //! Slabs are touched with the depot's lock held.
 
 use super::count::{Holds, Refs};
-use super::layout::{Buffer, EMBEDDED, Extent, Header, Hot, STRIDES};
+use super::layout::{Buffer, CLASSES, EMBEDDED, Extent, Header, Hot, PER_SLAB, STRIDES};
 use super::meta::Meta;
 use super::pool::Owner;
 use crate::fib::Memory;
@@ -15,20 +15,6 @@ use core::ptr::{self, NonNull};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
-/// Bytes that a slab has at least: so that slabs are few, and a system with little
-/// traffic does not hold much.
-const LEAST: usize = 64 << 10;
-
-/// How many buffers of this stride a slab has: the least that fill whole pages,
-/// [`LEAST`] bytes at least.
-pub(super) const fn per_slab(stride: usize) -> usize {
-    let mut count = LEAST.div_ceil(stride);
-    while !(count * stride).is_multiple_of(PAGE) {
-        count += 1;
-    }
-    count
-}
-
 /// The account of a slab.
 pub(super) struct Slab {
     start: NonNull<u8>,
@@ -42,13 +28,13 @@ pub(super) struct Slab {
     pub(super) next: Option<NonNull<Slab>>,
 }
 
-/// The bytes of a slab of this class.
+/// The bytes of a slab of this class: whole pages.
 fn slab_bytes(class: usize) -> usize {
-    const BYTES: [usize; STRIDES.len()] = {
+    const BYTES: [usize; CLASSES] = {
         let mut bytes = STRIDES;
         let mut class = 0;
-        while class < STRIDES.len() {
-            bytes[class] *= per_slab(STRIDES[class]);
+        while class < CLASSES {
+            bytes[class] = (STRIDES[class] * PER_SLAB[class]).next_multiple_of(PAGE);
             class += 1;
         }
         bytes
@@ -58,8 +44,7 @@ fn slab_bytes(class: usize) -> usize {
 
 /// How many buffers a slab of this class has.
 pub(super) fn slab_buffers(class: usize) -> usize {
-    let stride = STRIDES.get(class).copied().unwrap_or(usize::MAX);
-    slab_bytes(class).checked_div(stride).unwrap_or(0)
+    PER_SLAB.get(class).copied().unwrap_or(0)
 }
 
 /// Bytes that a slab of this class costs, its account included.

@@ -5,8 +5,9 @@ use super::item::Item;
 use super::word::Amount;
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
-use core::ptr::{self, NonNull};
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ptr::NonNull;
+use core::slice;
 
 /// Items that a [`Batch`] holds at most.
 pub const BATCH: usize = 32;
@@ -17,13 +18,11 @@ pub const BATCH: usize = 32;
 /// # Invariants
 ///
 /// `raws[first..first + len]` are pointers from [`Item::into_raw`], owned by the batch;
-/// `first + len <= BATCH`. `cells` and `bytes` are the sums of theirs.
+/// `first + len <= BATCH`.
 pub struct Batch<T: Item> {
-    raws: [*mut (); BATCH],
-    first: usize,
-    len: usize,
-    cells: u64,
-    bytes: u64,
+    raws: [MaybeUninit<NonNull<()>>; BATCH],
+    first: u32,
+    len: u32,
     items: PhantomData<T>,
 }
 
@@ -40,18 +39,16 @@ impl<T: Item> Batch<T> {
     /// No items.
     pub const fn new() -> Self {
         Self {
-            raws: [ptr::null_mut(); BATCH],
+            raws: [const { MaybeUninit::uninit() }; BATCH],
             first: 0,
             len: 0,
-            cells: 0,
-            bytes: 0,
             items: PhantomData,
         }
     }
 
     /// How many items there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether there is none.
@@ -61,35 +58,41 @@ impl<T: Item> Batch<T> {
 
     /// How many more can be put behind.
     pub fn room(&self) -> usize {
-        BATCH.saturating_sub(self.len)
+        BATCH.saturating_sub(self.len())
     }
 
     /// Puts an item behind the others, or gives it back if there are [`BATCH`].
     #[inline]
     pub fn push(&mut self, item: T) -> Result<(), T> {
-        let amount = Amount::of(&item);
         let raw = item.into_raw();
-        if self.push_raw(raw.as_ptr(), amount) {
+        if self.push_raw(raw) {
             return Ok(());
         }
         // SAFETY: from `into_raw` above, and put nowhere.
         Err(unsafe { T::from_raw(raw) })
     }
 
+    /// Puts items behind the others, as many as there are and there is room for.
+    #[inline]
+    pub fn fill(&mut self, items: impl IntoIterator<Item = T>) {
+        for item in items.into_iter().take(self.room()) {
+            // There is room.
+            self.push_raw(item.into_raw());
+        }
+    }
+
     /// The foremost item, taken out.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
-        let raw = NonNull::new(*self.raws().first()?)?;
-        // SAFETY: by the invariant it is owned; it is not counted from here on.
-        let item = unsafe { T::from_raw(raw) };
-        self.forget(Amount::of(&item));
-        Some(item)
+        let &raw = self.raws().first()?;
+        self.forget(1);
+        // SAFETY: it was owned by the invariant, and is not the batch's any more.
+        Some(unsafe { T::from_raw(raw) })
     }
 
     /// Notes in all items that they were queued now.
     pub fn set_queued_at(&mut self, now: super::Ticks) {
         for &raw in self.raws() {
-            let Some(raw) = NonNull::new(raw) else { return };
             // SAFETY: owned by the batch, which is borrowed mutably; what is made of it is
             // turned into the same pointer again.
             let mut item = ManuallyDrop::new(unsafe { T::from_raw(raw) });
@@ -100,14 +103,17 @@ impl<T: Item> Batch<T> {
     /// How many of the foremost items are alike.
     #[inline]
     pub(super) fn leading(&self, mut is_alike: impl FnMut(&T) -> bool) -> usize {
-        let is_alike = |&&raw: &&*mut ()| {
-            NonNull::new(raw).is_some_and(|raw| {
-                // SAFETY: owned by the batch; looked at only.
-                let item = ManuallyDrop::new(unsafe { T::from_raw(raw) });
-                is_alike(&*item)
-            })
-        };
-        self.raws().iter().take_while(is_alike).count()
+        self.items().take_while(|item| is_alike(item)).count()
+    }
+
+    /// The items, to look at.
+    #[inline]
+    fn items(&self) -> impl Iterator<Item = ManuallyDrop<T>> {
+        self.raws().iter().map(|&raw| {
+            // SAFETY: owned by the batch, which is borrowed; what is made of it here is looked
+            // at and forgotten.
+            ManuallyDrop::new(unsafe { T::from_raw(raw) })
+        })
     }
 
     /// Moves the foremost items behind those of another batch, as many as asked for and
@@ -123,25 +129,22 @@ impl<T: Item> Batch<T> {
     /// What there is.
     #[inline]
     pub(super) fn amount(&self) -> Amount {
-        Amount {
-            items: self.len as u64,
-            cells: self.cells,
-            bytes: self.bytes,
-        }
+        let amounts = self.items().map(|item| Amount::of(&*item));
+        amounts.fold(Amount::default(), Amount::plus)
+    }
+
+    /// Bytes of the items.
+    #[inline]
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = self.items().map(|item| u64::from(item.bytes()));
+        bytes.fold(0, u64::wrapping_add)
     }
 
     /// The foremost of the items that are no more than so many, and so many cells.
-    #[inline]
+    #[cold]
     pub(super) fn fitting(&self, items: u64, cells: u64) -> Amount {
-        let all = self.amount();
-        if all.items <= items && all.cells <= cells {
-            return all;
-        }
         let mut fits = Amount::default();
-        for &raw in self.raws() {
-            let Some(raw) = NonNull::new(raw) else { break };
-            // SAFETY: owned by the batch; looked at only.
-            let item = ManuallyDrop::new(unsafe { T::from_raw(raw) });
+        for item in self.items() {
             let next = fits.plus(Amount::of(&*item));
             if next.items > items || next.cells > cells {
                 break;
@@ -153,39 +156,54 @@ impl<T: Item> Batch<T> {
 
     /// The items' pointers.
     #[inline]
-    pub(super) fn raws(&self) -> &[*mut ()] {
-        let end = self.first.wrapping_add(self.len);
-        self.raws.get(self.first..end).unwrap_or_default()
+    pub(super) fn raws(&self) -> &[NonNull<()>] {
+        // SAFETY: by the invariant these are initialised, and in the array.
+        unsafe {
+            let first = self.raws.as_ptr().add(self.first as usize);
+            slice::from_raw_parts(first.cast(), self.len as usize)
+        }
     }
 
     /// Puts a pointer from [`Item::into_raw`], which the batch then owns, behind the
     /// others. False if there is no room.
     #[inline]
-    pub(super) fn push_raw(&mut self, raw: *mut (), amount: Amount) -> bool {
-        if self.len == 0 {
-            self.first = 0;
-        } else if self.first.wrapping_add(self.len) >= BATCH && self.first > 0 {
-            let end = self.first.wrapping_add(self.len).min(BATCH);
-            self.raws.copy_within(self.first..end, 0);
-            self.first = 0;
+    pub(super) fn push_raw(&mut self, raw: NonNull<()>) -> bool {
+        let mut end = self.first.wrapping_add(self.len) as usize;
+        if end >= BATCH && self.first > 0 {
+            self.close_up();
+            end = self.len as usize;
         }
-        let Some(place) = self.raws.get_mut(self.first.wrapping_add(self.len)) else {
+        let Some(place) = self.raws.get_mut(end) else {
             return false;
         };
-        *place = raw;
+        place.write(raw);
         self.len = self.len.wrapping_add(1);
-        self.cells = self.cells.wrapping_add(amount.cells);
-        self.bytes = self.bytes.wrapping_add(amount.bytes);
         true
     }
 
-    /// Leaves the foremost items, so much of them, to whoever has their pointers now.
+    /// Moves all to the start of the array. The standard's `copy_within` could panic, for
+    /// all that the compiler sees.
+    #[cold]
+    fn close_up(&mut self) {
+        for at in 0..self.len as usize {
+            let from = self.raws.get(at.wrapping_add(self.first as usize)).copied();
+            if let Some((to, raw)) = self.raws.get_mut(at).zip(from) {
+                *to = raw;
+            }
+        }
+        self.first = 0;
+    }
+
+    /// Leaves the foremost items, as many as there are at most, to whoever has their
+    /// pointers now.
     #[inline]
-    pub(super) fn forget(&mut self, amount: Amount) {
-        self.first = self.first.wrapping_add(amount.items as usize);
-        self.len = self.len.saturating_sub(amount.items as usize);
-        self.cells = self.cells.wrapping_sub(amount.cells);
-        self.bytes = self.bytes.wrapping_sub(amount.bytes);
+    pub(super) fn forget(&mut self, items: usize) {
+        let items = items.min(self.len as usize) as u32;
+        self.len = self.len.wrapping_sub(items);
+        self.first = match self.len {
+            0 => 0,
+            _ => self.first.wrapping_add(items),
+        };
     }
 }
 

@@ -28,6 +28,7 @@ impl Codel {
         u64::from(self.target.max(1)) | u64::from(self.interval.max(1)) << 32
     }
 
+    #[inline]
     pub(super) fn from_bits(bits: u64) -> Option<Self> {
         (bits != 0).then_some(Self {
             target: bits as u32,
@@ -144,5 +145,161 @@ impl State {
         self.count = if delta > 1 && is_recent { delta } else { 1 };
         self.drop_next = now.wrapping_add(shortened(codel.interval, self.count));
         self.last_count = self.count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    struct Waited(Ticks);
+
+    // SAFETY: never turned into a pointer.
+    #[allow(unsafe_code)]
+    unsafe impl Item for Waited {
+        fn into_raw(self) -> core::ptr::NonNull<()> {
+            unreachable!("nothing is queued here")
+        }
+
+        unsafe fn from_raw(_: core::ptr::NonNull<()>) -> Self {
+            unreachable!("nothing is queued here")
+        }
+
+        fn bytes(&self) -> u32 {
+            1000
+        }
+
+        fn flow_hash(&self) -> u32 {
+            0
+        }
+
+        fn set_queued_at(&mut self, _: Ticks) {}
+
+        fn queued_at(&self) -> Ticks {
+            self.0
+        }
+    }
+
+    #[test]
+    fn the_interval_is_shortened_by_the_square_root() {
+        for count in (1..100_000).chain([1 << 20, u32::MAX >> 1, u32::MAX]) {
+            let exact = 1e8 / f64::from(count).sqrt();
+            let ours = f64::from(shortened(100_000_000, count));
+            assert!(
+                (ours / exact - 1.0).abs() < 0.01,
+                "{count}: {ours}, not {exact}"
+            );
+        }
+    }
+
+    /// The pseudocode of RFC 8289, section 5, with its names, over a list.
+    #[derive(Default)]
+    struct Rfc {
+        first_above_time: u64,
+        drop_next: u64,
+        count: u32,
+        lastcount: u32,
+        dropping: bool,
+    }
+
+    /// The times at which items were queued, the foremost first.
+    type Queue = std::collections::VecDeque<u64>;
+
+    const CODEL: Codel = Codel {
+        target: 50,
+        interval: 1000,
+    };
+
+    impl Rfc {
+        fn dodequeue(&mut self, queue: &mut Queue, now: u64) -> (Option<u64>, bool) {
+            let Some(queued_at) = queue.pop_front() else {
+                self.first_above_time = 0;
+                return (None, false);
+            };
+            let bytes = 1000 * queue.len() as u64;
+            if now - queued_at < u64::from(CODEL.target) || bytes <= 1000 {
+                self.first_above_time = 0;
+            } else if self.first_above_time == 0 {
+                self.first_above_time = now + u64::from(CODEL.interval);
+            } else if now >= self.first_above_time {
+                return (Some(queued_at), true);
+            }
+            (Some(queued_at), false)
+        }
+
+        fn control_law(time: u64, count: u32) -> u64 {
+            time + u64::from(shortened(CODEL.interval, count))
+        }
+
+        /// What goes out, and what is dropped before.
+        fn dequeue(&mut self, queue: &mut Queue, now: u64) -> (Option<u64>, Vec<u64>) {
+            let mut dropped = Vec::new();
+            let (mut item, mut ok) = self.dodequeue(queue, now);
+            if self.dropping {
+                if !ok {
+                    self.dropping = false;
+                }
+                while now >= self.drop_next && self.dropping {
+                    dropped.extend(item);
+                    self.count += 1;
+                    (item, ok) = self.dodequeue(queue, now);
+                    if ok {
+                        self.drop_next = Self::control_law(self.drop_next, self.count);
+                    } else {
+                        self.dropping = false;
+                    }
+                }
+            } else if ok {
+                dropped.extend(item);
+                (item, _) = self.dodequeue(queue, now);
+                self.dropping = true;
+                let delta = self.count.wrapping_sub(self.lastcount);
+                self.count = 1;
+                let recent = now.wrapping_sub(self.drop_next) < 16 * u64::from(CODEL.interval);
+                if delta > 1 && recent {
+                    self.count = delta;
+                }
+                self.drop_next = Self::control_law(now, self.count);
+                self.lastcount = self.count;
+            }
+            (item, dropped)
+        }
+    }
+
+    proptest! {
+        /// Arrivals in groups, a service that is slow by turns: the same items are dropped
+        /// as by the RFC's words.
+        #[test]
+        fn drops_what_the_rfc_drops(
+            steps in prop::collection::vec((1u64..120, 0usize..4), 200..2000),
+        ) {
+            let mut rfc = Rfc::default();
+            let mut ours = State::default();
+            let (mut queue, mut copy) = (Queue::new(), Queue::new());
+            let mut now = 20_000;
+            for (gap, arrivals) in steps {
+                now += gap;
+                for _ in 0..arrivals {
+                    queue.push_back(now);
+                    copy.push_back(now);
+                }
+                let (item, dropped) = rfc.dequeue(&mut queue, now);
+                let mut ours_dropped = Vec::new();
+                let ours_item = loop {
+                    let Some(queued_at) = copy.pop_front() else {
+                        break None;
+                    };
+                    let behind = 1000 * copy.len() as u64;
+                    let waited = Waited(queued_at as Ticks);
+                    if !ours.judge(&CODEL, now as Ticks, &waited, behind) {
+                        break Some(queued_at);
+                    }
+                    ours_dropped.push(queued_at);
+                };
+                prop_assert_eq!((ours_item, ours_dropped), (item, dropped));
+            }
+        }
     }
 }

@@ -59,6 +59,7 @@ impl Count {
         }
     }
 
+    #[inline]
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -42,6 +42,7 @@ pub unsafe trait Item: Sized + Send {
 pub type Ticks = u32;
 
 /// The time in [`Ticks`] of a clock's nanoseconds.
+#[inline]
 pub fn ticks(nanoseconds: u64) -> Ticks {
     (nanoseconds >> 10) as Ticks
 }

@@ -55,6 +55,7 @@ use super::word::{
 use crate::fib::Memory;
 use core::alloc::Layout;
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 /// The bit of a slot that changes from lap to lap.
@@ -167,7 +168,21 @@ pub(super) enum Refused {
 impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// A ring with room for `items`, rounded up to a power of two, 2^20 at most. `None`
     /// if there is no memory.
+    #[allow(dead_code, reason = "models and tests make rings by themselves")]
     pub(super) fn new(items: usize, data: D, memory: M) -> Option<Self> {
+        let mut place = MaybeUninit::uninit();
+        Self::new_in(&mut place, items, data, memory)?;
+        // SAFETY: `new_in` has made it.
+        Some(unsafe { place.assume_init() })
+    }
+
+    /// The same, made where it is to be.
+    pub(super) fn new_in(
+        place: &mut MaybeUninit<Self>,
+        items: usize,
+        data: D,
+        memory: M,
+    ) -> Option<&mut Self> {
         let len = items.clamp(2, MOST).next_power_of_two();
         let layout = Layout::array::<AtomicPtr<()>>(len).ok()?;
         let slots = memory.allocate(layout)?.cast::<AtomicPtr<()>>();
@@ -175,23 +190,26 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             // SAFETY: within the block, which is nobody else's yet.
             unsafe { slots.add(n).write(AtomicPtr::new(ptr::null_mut())) };
         }
-        Some(Self {
-            claims: Line(Claims {
+        let at = place.as_mut_ptr();
+        // SAFETY: fields of the place, which is borrowed; all are written.
+        unsafe {
+            (&raw mut (*at).claims).write(Line(Claims {
                 word: AtomicU64::new(0),
                 done_seen: AtomicU64::new(0),
-            }),
-            done: Line(AtomicU64::new(0)),
-            owned: UnsafeCell::new(Owned {
+            }));
+            (&raw mut (*at).done).write(Line(AtomicU64::new(0)));
+            (&raw mut (*at).owned).write(UnsafeCell::new(Owned {
                 next: Word(0),
                 rest: Batch::new(),
                 data,
-            }),
-            berths: Line([AtomicU8::new(QUIET), AtomicU8::new(QUIET)]),
-            slots,
-            mask: (len as u64).wrapping_sub(1),
-            memory,
-            items: PhantomData,
-        })
+            }));
+            let berths = [AtomicU8::new(QUIET), AtomicU8::new(QUIET)];
+            (&raw mut (*at).berths).write(Line(berths));
+            (&raw mut (*at).slots).write(slots);
+            (&raw mut (*at).mask).write((len as u64).wrapping_sub(1));
+            (&raw mut (*at).memory).write(memory);
+            Some(place.assume_init_mut())
+        }
     }
 
     /// Items that it has room for.
@@ -255,7 +273,42 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
     /// Puts in as much of `batch` as fits, in one piece. What does not stays in it.
     #[inline]
     pub(super) fn enqueue(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
+        match self.pass_by(bounds) {
+            None => self.claim(batch, bounds),
+            role => Enqueued {
+                role,
+                refused: None,
+                rose: false,
+                is_handed_over: false,
+            },
+        }
+    }
+
+    /// The role, if the ring is empty and without consumer, and need not be used.
+    #[inline]
+    fn pass_by(&self, bounds: &Bounds) -> Option<Role<'_, T, D, M>> {
+        let word = self.word();
+        if word.has(BUSY | STOPPED | CLOSED) || !bounds.direct {
+            return None;
+        }
+        let done = Word(self.done.0.load(Ordering::Acquire));
+        if done.items() != word.items() {
+            return None;
+        }
+        let entered = self.claims.0.word.compare_exchange(
+            word.0,
+            word.with(BUSY).0,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        entered.is_ok().then(|| Role::of(self))
+    }
+
+    /// Claims places for what fits, and fills them.
+    #[inline(never)]
+    fn claim(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
         let claims = &self.claims.0;
+        let all = batch.amount();
         let mut word = self.word();
         loop {
             if word.has(STOPPED | CLOSED) {
@@ -263,24 +316,20 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             }
             let is_free = !word.has(BUSY);
             let mut done = Word(claims.done_seen.load(Ordering::Acquire));
-            let mut fits = self.fits(word.since(done), batch, bounds);
-            if is_free || fits.is_none_or(|fits| fits != batch.amount()) {
+            let mut fits = self.fits(word.since(done), all, batch, bounds);
+            if is_free || fits.is_none_or(|fits| fits.items < all.items) {
                 done = Word(self.done.0.load(Ordering::Acquire));
                 if !is_free {
                     claims.done_seen.store(done.0, Ordering::Release);
                 }
-                fits = self.fits(word.since(done), batch, bounds);
+                fits = self.fits(word.since(done), all, batch, bounds);
             }
-            let Some(mut fits) = fits else {
+            let Some(fits) = fits else {
                 // The consumer is ahead of what was read of the word.
                 word = self.word();
                 continue;
             };
             let level = word.since(done).items;
-            let is_direct = is_free && bounds.direct && level == 0;
-            if is_direct {
-                fits = Amount::default();
-            }
             if fits.items == 0 && !is_free {
                 return Enqueued {
                     role: None,
@@ -304,10 +353,7 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             let got = is_free | self.fill(word.items(), batch, fits);
             return Enqueued {
                 role: got.then(|| Role::of(self)),
-                refused: match is_direct {
-                    true => None,
-                    false => self.why(next.since(done), batch, bounds),
-                },
+                refused: self.why(next.since(done), batch, bounds),
                 rose: is_high && !word.has(HIGH),
                 is_handed_over: !is_free || level > 0,
             };
@@ -330,15 +376,18 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         }
     }
 
-    /// How much of a batch fits beside what is in. `None` if that is more than can be in.
+    /// How much of a batch, which is `all`, fits beside what is in. `None` if that is more than can be in.
     #[inline]
-    fn fits(&self, level: Level, batch: &Batch<T>, bounds: &Bounds) -> Option<Amount> {
+    fn fits(&self, level: Level, all: Amount, batch: &Batch<T>, bounds: &Bounds) -> Option<Amount> {
         let capacity = self.capacity();
         if level.items > capacity {
             return None;
         }
         let items = bounds.items.min(capacity).saturating_sub(level.items);
         let cells = bounds.cells.min(MOST_CELLS).saturating_sub(level.cells);
+        if all.items <= items && all.cells <= cells {
+            return Some(all);
+        }
         let fits = batch.fitting(items, cells);
         if fits.items == 0 && level.items == 0 && items > 0 {
             // However little the limit is: what is larger would never be sent.
@@ -374,14 +423,15 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         }
         let first = self.filled(place, first, FIRST);
         let stale = self.slot(place).swap(first, Ordering::AcqRel);
-        batch.forget(amount);
+        batch.forget(amount.items as usize);
         stale.addr() == HELD
     }
 
     /// What stands for a pointer at a place.
     #[inline]
-    fn filled(&self, place: u64, raw: *mut (), first: usize) -> *mut () {
-        raw.map_addr(|address| address | first | self.lap(place))
+    fn filled(&self, place: u64, raw: NonNull<()>, first: usize) -> *mut () {
+        raw.as_ptr()
+            .map_addr(|address| address | first | self.lap(place))
     }
 
     /// The lap bit of a place that is filled. A slot begins as after a lap with the

@@ -96,7 +96,7 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
             // SAFETY: a filled place holds an item, of which this looks at the size only.
             let item = ManuallyDrop::new(unsafe { T::from_raw(raw) });
             let amount = Amount::of(&*item);
-            owned.rest.push_raw(raw.as_ptr(), amount);
+            owned.rest.push_raw(raw);
             sum = sum.plus(amount);
         }
         owned.next = owned.next.plus(sum);
@@ -147,6 +147,7 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
     }
 
     /// Goes away, unless there is something to take or to pass on.
+    #[inline]
     pub(super) fn leave(mut self) -> Left<'r, T, D, M> {
         if !self.rest().is_empty() {
             return Left::Work(self);

@@ -32,6 +32,7 @@ use super::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use super::tx::{Platform, Sink, TxQueue};
 use crate::fib::{Lock, Memory};
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ops::Deref;
 
 /// Buckets of an indirection table.
@@ -39,9 +40,6 @@ pub const BUCKETS: usize = 128;
 
 /// Queues that a set may have.
 pub const MOST_QUEUES: usize = 128;
-
-/// Packets that are kept while a bucket moves.
-const LIMBO: usize = 1024;
 
 /// The bit of an entry whose bucket is being moved; the others name a queue.
 const MOVING: u8 = 0x80;
@@ -111,7 +109,7 @@ pub struct QueueSet<T: Item, S, P, M: Memory, G, L, B> {
     is_moving: AtomicBool,
     lost: AtomicU64,
     sections: G,
-    of: PhantomData<(S, P)>,
+    of: PhantomData<fn() -> (S, P)>,
 }
 
 impl<T, S, P, M, G, L, B> QueueSet<T, S, P, M, G, L, B>
@@ -124,25 +122,55 @@ where
     L: Lock,
     B: Deref<Target = [TxQueue<T, S, P, M>]>,
 {
-    /// A set of these queues, of which the first `active` are in the table, in turn.
-    /// `None` without memory, with no queue or with more than [`MOST_QUEUES`].
-    pub fn new(queues: B, active: usize, sections: G, lock: L, memory: M) -> Option<Self> {
+    /// A set of these queues, of which the first `active` are in the table, in turn. While
+    /// a bucket moves, up to `limbo` packets are kept. `None` without memory, with no queue
+    /// or with more than [`MOST_QUEUES`].
+    #[allow(unsafe_code)]
+    pub fn new(
+        queues: B,
+        active: usize,
+        limbo: usize,
+        sections: G,
+        lock: L,
+        memory: M,
+    ) -> Option<Self> {
+        let mut place = MaybeUninit::uninit();
+        Self::new_in(&mut place, queues, active, limbo, sections, lock, memory)?;
+        // SAFETY: `new_in` has made it.
+        Some(unsafe { place.assume_init() })
+    }
+
+    /// The same, made where it is to be: a set is too large for a kernel's stack.
+    #[allow(unsafe_code)]
+    pub fn new_in(
+        place: &mut MaybeUninit<Self>,
+        queues: B,
+        active: usize,
+        limbo: usize,
+        sections: G,
+        lock: L,
+        memory: M,
+    ) -> Option<&mut Self> {
         let fits =
             (1..=MOST_QUEUES).contains(&queues.len()) && (1..=queues.len()).contains(&active);
         if !fits {
             return None;
         }
-        Some(Self {
-            queues,
-            entries: core::array::from_fn(|bucket| AtomicU8::new((bucket % active) as u8)),
-            limbo: Ring::new(LIMBO, (), memory)?,
-            lock,
-            phase: AtomicU8::new(SETTLED),
-            is_moving: AtomicBool::new(false),
-            lost: AtomicU64::new(0),
-            sections,
-            of: PhantomData,
-        })
+        let entries = core::array::from_fn(|bucket| AtomicU8::new((bucket % active) as u8));
+        let at = place.as_mut_ptr();
+        // SAFETY: fields of the place, which is borrowed; all are written.
+        unsafe {
+            let ring = &mut *(&raw mut (*at).limbo).cast::<MaybeUninit<_>>();
+            Ring::<T, (), M>::new_in(ring, limbo, (), memory)?;
+            (&raw mut (*at).queues).write(queues);
+            (&raw mut (*at).entries).write(entries);
+            (&raw mut (*at).lock).write(lock);
+            (&raw mut (*at).phase).write(AtomicU8::new(SETTLED));
+            (&raw mut (*at).is_moving).write(AtomicBool::new(false));
+            (&raw mut (*at).lost).write(AtomicU64::new(0));
+            (&raw mut (*at).sections).write(sections);
+            Some(place.assume_init_mut())
+        }
     }
 
     /// The queues.
@@ -218,7 +246,9 @@ where
         self.queues.get(usize::from(entry & !MOVING))
     }
 
-    /// Submits a batch part by part; what each part leaves stays in the batch.
+    /// Submits a batch part by part; what each part leaves stays in the batch. Not part of
+    /// the caller's stack frame, for it is seldom needed and has two batches.
+    #[inline(never)]
     fn in_parts(
         &self,
         batch: &mut Batch<T>,

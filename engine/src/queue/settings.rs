@@ -78,6 +78,7 @@ const SUBMITTERS: u64 = 0;
 const SHARED: u64 = 1;
 const WORKER: u64 = 2;
 
+#[inline]
 fn get(place: &AtomicU64) -> u64 {
     place.load(Ordering::Relaxed)
 }
@@ -143,10 +144,12 @@ impl Tunables {
         }
     }
 
+    #[inline]
     pub(super) fn low(&self) -> u64 {
         get(&self.low)
     }
 
+    #[inline]
     pub(super) fn service(&self) -> Service {
         match get(&self.service) {
             WORKER => Service::Worker,
@@ -155,14 +158,17 @@ impl Tunables {
         }
     }
 
+    #[inline]
     pub(super) fn turn_packets(&self) -> u64 {
         get(&self.turn_packets)
     }
 
+    #[inline]
     pub(super) fn turn_time(&self) -> u64 {
         get(&self.turn_time)
     }
 
+    #[inline]
     pub(super) fn codel(&self) -> Option<Codel> {
         Codel::from_bits(get(&self.codel))
     }

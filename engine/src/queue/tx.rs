@@ -31,13 +31,10 @@ use super::reason::Reason;
 use super::ring::{Berth, Bounds, Enqueued, Refused, Ring};
 use super::role::{Left, Role};
 use super::settings::{Service, Settings, Tunables};
-use super::sync::{AtomicBool, Ordering};
+use super::sync::{AtomicBool, LOOKS, Ordering};
 use super::word::{CELL, CLOSED, Level, STOPPED};
 use crate::fib::Memory;
-
-/// How often a drainer whose turn is over looks whether somebody has taken the role: for
-/// about as long as a submission takes.
-const LOOKS: usize = 32;
+use core::mem::MaybeUninit;
 
 /// Whether a backend takes more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,9 +94,13 @@ pub(super) struct Drain<S> {
 
 pub(super) type RoleOf<'q, T, S, M> = Role<'q, T, Drain<S>, M>;
 
+/// What became of a batch, and the role, if the submitter got it.
+pub(super) type PutIn<'q, T, S, M> = (Result<(), Reason>, Option<RoleOf<'q, T, S, M>>);
+
 impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// A queue with room for so many items, rounded up to a power of two, 2^20 at most.
     /// `None` if there is no memory.
+    #[allow(unsafe_code)]
     pub fn new(
         capacity: usize,
         settings: &Settings,
@@ -107,18 +108,39 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         platform: P,
         memory: M,
     ) -> Option<Self> {
+        let mut place = MaybeUninit::uninit();
+        Self::new_in(&mut place, capacity, settings, sink, platform, memory)?;
+        // SAFETY: `new_in` has made it.
+        Some(unsafe { place.assume_init() })
+    }
+
+    /// The same, made where it is to be: a queue has more than a kilobyte, which is much
+    /// for a kernel's stack.
+    #[allow(unsafe_code)]
+    pub fn new_in<'p>(
+        place: &'p mut MaybeUninit<Self>,
+        capacity: usize,
+        settings: &Settings,
+        sink: S,
+        platform: P,
+        memory: M,
+    ) -> Option<&'p mut Self> {
         let drain = Drain {
             sink,
             codel: codel::State::default(),
         };
-        Some(Self {
-            ring: Ring::new(capacity, drain, memory)?,
-            tunables: Tunables::new(settings),
-            is_paused: AtomicBool::new(false),
-            counts: Counts::new(),
-            refusals: Refusals::new(),
-            platform,
-        })
+        let at = place.as_mut_ptr();
+        // SAFETY: fields of the place, which is borrowed; all are written.
+        unsafe {
+            let ring = &mut *(&raw mut (*at).ring).cast::<MaybeUninit<_>>();
+            Ring::<T, Drain<S>, M>::new_in(ring, capacity, drain, memory)?;
+            (&raw mut (*at).tunables).write(Tunables::new(settings));
+            (&raw mut (*at).is_paused).write(AtomicBool::new(false));
+            (&raw mut (*at).counts).write(Counts::new());
+            (&raw mut (*at).refusals).write(Refusals::new());
+            (&raw mut (*at).platform).write(platform);
+            Some(place.assume_init_mut())
+        }
     }
 
     /// Takes items from the front of a batch, as many as limits allow. What is not taken
@@ -145,10 +167,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
 
     /// Puts in what limits allow, and drains nothing: that is up to the caller, who
     /// [goes on](TxQueue::go_on) with the role.
-    pub(super) fn put_in(
-        &self,
-        batch: &mut Batch<T>,
-    ) -> (Result<(), Reason>, Option<RoleOf<'_, T, S, M>>) {
+    pub(super) fn put_in(&self, batch: &mut Batch<T>) -> PutIn<'_, T, S, M> {
         let bounds = Bounds {
             direct: false,
             ..self.tunables.bounds()
@@ -198,6 +217,17 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         let mut verdict = Verdict::GoOn;
         if refused.is_none() && !batch.is_empty() {
             (refused, verdict) = self.pass(&mut role, batch, bounds);
+            if verdict == Verdict::GoOn {
+                // As a rule there is nothing else.
+                role = match role.leave() {
+                    Left::Work(role) => role,
+                    Left::Held => return (refused, true),
+                    Left::Empty(was_high) => {
+                        self.fell(was_high);
+                        return (refused, true);
+                    }
+                };
+            }
         } else if is_handed_over {
             self.counts.hand_overs.add(1);
         }
@@ -222,6 +252,17 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             self.counts.submits.add(1);
             return (None, verdict);
         }
+        (self.keep(role, batch, bounds), verdict)
+    }
+
+    /// Gives to the ring what the backend left of a batch.
+    #[cold]
+    fn keep(
+        &self,
+        role: &mut RoleOf<'_, T, S, M>,
+        batch: &mut Batch<T>,
+        bounds: &Bounds,
+    ) -> Option<Refused> {
         let left = batch.len();
         let (refused, rose) = role.enqueue(batch, bounds);
         if batch.len() == left {
@@ -230,7 +271,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         if rose {
             self.platform.watermark_crossed();
         }
-        (refused, verdict)
+        refused
     }
 
     /// Lets the backend take from a batch, or from what was taken out of the ring.
@@ -242,18 +283,19 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         }
         let (drain, rest) = role.parts();
         let burst = batch.unwrap_or(rest);
-        let before = burst.amount();
+        let (items, bytes) = (burst.len(), burst.bytes());
         let verdict = drain.sink.take(burst);
-        let sent = before.minus(burst.amount());
-        self.counts.packets.add(sent.items);
-        self.counts.bytes.add(sent.bytes);
-        match sent.items {
+        let sent = items.saturating_sub(burst.len());
+        self.counts.packets.add(sent as u64);
+        self.counts.bytes.add(bytes.saturating_sub(burst.bytes()));
+        match sent {
             0 => Verdict::Full,
             _ => verdict,
         }
     }
 
     /// Drains, until nothing is left, or somebody else goes on.
+    #[inline(never)]
     fn serve<'q>(&'q self, mut role: RoleOf<'q, T, S, M>, mut verdict: Verdict) {
         let mut turn: Option<Turn> = None;
         loop {
@@ -279,12 +321,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             role = match role.leave() {
                 Left::Work(role) => role,
                 Left::Held => return,
-                Left::Empty(was_high) => {
-                    if was_high {
-                        self.platform.watermark_crossed();
-                    }
-                    return;
-                }
+                Left::Empty(was_high) => return self.fell(was_high),
             };
             if self.is_over(turn) {
                 match self.hand_over(role) {
@@ -293,6 +330,14 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
                 }
                 *turn = self.turn();
             }
+        }
+    }
+
+    /// Tells producers that they may go on, if they were told to stop.
+    #[inline]
+    fn fell(&self, was_high: bool) {
+        if was_high {
+            self.platform.watermark_crossed();
         }
     }
 
@@ -307,9 +352,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     }
 
     fn settle(&self, role: &mut RoleOf<'_, T, S, M>) {
-        if role.settle(self.tunables.low()) {
-            self.platform.watermark_crossed();
-        }
+        self.fell(role.settle(self.tunables.low()));
     }
 
     /// Takes out a burst, if none is left of the last. False if there is nothing.
@@ -336,7 +379,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         let (drain, rest) = role.parts();
         let mut taken = core::mem::take(rest);
         while let Some(item) = taken.pop() {
-            let behind = behind.wrapping_add(taken.amount().bytes);
+            let behind = behind.wrapping_add(taken.bytes());
             if drain.codel.judge(parameters, now, &item, behind) {
                 self.counts.late.add(1);
                 drain.sink.dropped(item, Reason::Sojourn);

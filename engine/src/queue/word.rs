@@ -44,18 +44,15 @@ pub(super) const MOST_CELLS: u64 = CELLS_MASK >> 1;
 pub(super) struct Amount {
     pub(super) items: u64,
     pub(super) cells: u64,
-    pub(super) bytes: u64,
 }
 
 impl Amount {
     /// One item.
     #[inline]
     pub(super) fn of<T: Item>(item: &T) -> Self {
-        let bytes = u64::from(item.bytes());
         Self {
             items: 1,
-            cells: bytes.max(1).div_ceil(u64::from(CELL)),
-            bytes,
+            cells: u64::from(item.bytes()).max(1).div_ceil(u64::from(CELL)),
         }
     }
 
@@ -65,17 +62,6 @@ impl Amount {
         Self {
             items: self.items.wrapping_add(more.items),
             cells: self.cells.wrapping_add(more.cells),
-            bytes: self.bytes.wrapping_add(more.bytes),
-        }
-    }
-
-    /// These without those, which are among them.
-    #[inline]
-    pub(super) fn minus(self, less: Self) -> Self {
-        Self {
-            items: self.items.wrapping_sub(less.items),
-            cells: self.cells.wrapping_sub(less.cells),
-            bytes: self.bytes.wrapping_sub(less.bytes),
         }
     }
 }

@@ -22,6 +22,24 @@ fn critical<R>(inside: impl FnOnce(usize) -> R) -> R {
     }
 }
 
+/// Runs `inside`, which may sleep, with the thread bound to the CPU where it is. It is
+/// bound to none before.
+#[cfg(feature = "test")]
+pub(crate) fn bound<R>(inside: impl FnOnce() -> R) -> R {
+    // SAFETY: a thread is bound to the CPU that it runs on, or ran on a moment ago.
+    unsafe { c::weft_shim_bind(c::weft_shim_curcpu()) };
+    let result = inside();
+    // SAFETY: bound above.
+    unsafe { c::weft_shim_unbind() };
+    result
+}
+
+/// CPUs of the machine, one of which is where the `n`th thread of many may go.
+#[cfg(feature = "test")]
+pub(crate) fn of_nth(n: usize) -> usize {
+    n.checked_rem(CriticalSections.count()).unwrap_or(0)
+}
+
 // SAFETY: in a critical section the thread neither leaves its CPU nor is preempted, and
 // interrupt filters do not use packets. One that begins later on the same CPU sees what
 // was stored.

@@ -76,6 +76,13 @@ impl Moment {
     }
 }
 
+/// Ticks of the CPU's own clock. Any context.
+#[cfg(feature = "test")]
+#[inline]
+pub(crate) fn ticks() -> u64 {
+    Moment::now().0
+}
+
 /// The CPU's own clock in nanoseconds: a read of a register and a multiplication. It
 /// counts from some time before the module was loaded. Between CPUs it may go back by
 /// as much as their clocks differ.

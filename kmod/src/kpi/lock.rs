@@ -38,7 +38,8 @@ impl Mtx {
         Ok(mtx)
     }
 
-    fn raw(&self) -> *mut c::mtx {
+    /// For sleep(9), which lets go of it meanwhile.
+    pub(super) fn raw(&self) -> *mut c::mtx {
         self.mtx.get().cast()
     }
 }

@@ -231,11 +231,51 @@ pub(crate) fn try_box_made<T>(make: impl FnOnce() -> Result<T, Errno>) -> Result
     Ok(Box::write(place, make()?))
 }
 
+/// What `make` makes in a place of its own, for what is too large for a stack. Does not
+/// sleep by itself.
+///
+/// # Errors
+/// `ENOMEM`, also if there was none for `make`.
+pub(crate) fn boxed_in<T>(
+    make: impl for<'p> FnOnce(&'p mut MaybeUninit<T>) -> Option<&'p mut T>,
+) -> Result<Box<T>, Errno> {
+    let mut place = try_box(MaybeUninit::<T>::uninit()).map_err(|_| Errno::ENOMEM)?;
+    let at = place.as_ptr();
+    match make(&mut place) {
+        // SAFETY: a reference to the place as a `T` says that there is one now.
+        Some(made) if core::ptr::eq(made, at) => Ok(unsafe { place.assume_init() }),
+        _ => Err(Errno::ENOMEM),
+    }
+}
+
+/// What `make` makes for each number below `len`, each in its place, likewise.
+///
+/// # Errors
+/// As for [`boxed_in`].
+pub(crate) fn collected_in<T>(
+    len: usize,
+    mut make: impl for<'p> FnMut(usize, &'p mut MaybeUninit<T>) -> Option<&'p mut T>,
+) -> Result<Vec<T>, Errno> {
+    let mut vec: Vec<T> = Vec::new();
+    vec.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    for n in 0..len {
+        let place = vec.spare_capacity_mut().first_mut().ok_or(Errno::ENOMEM)?;
+        let at = place.as_ptr();
+        match make(n, place) {
+            // SAFETY: as above; one more is there, for which there was room.
+            Some(made) if core::ptr::eq(made, at) => unsafe { vec.set_len(n + 1) },
+            _ => return Err(Errno::ENOMEM),
+        }
+    }
+    Ok(vec)
+}
+
 /// What `make` returns for each number below `len`, in memory of its own. Does not
 /// sleep by itself.
 ///
 /// # Errors
 /// `ENOMEM`, or the first that `make` returned.
+#[cfg(feature = "test")]
 #[inline(always)]
 pub(crate) fn collected<T>(
     len: usize,

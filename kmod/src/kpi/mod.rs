@@ -26,6 +26,8 @@ pub(crate) mod memory;
 pub(crate) mod module;
 mod panic;
 #[cfg(feature = "test")]
+pub(crate) mod peers;
+#[cfg(feature = "test")]
 pub(crate) mod pfil;
 pub(crate) mod published;
 pub(crate) mod rib;
@@ -34,5 +36,7 @@ pub(crate) mod slept;
 pub(crate) mod sysctl;
 pub(crate) mod task;
 pub(crate) mod text;
+#[cfg(feature = "test")]
+pub(crate) mod thread;
 pub(crate) mod vnet;
 pub(crate) mod worker;

@@ -48,6 +48,12 @@ impl<T> Shared<T> {
         })
     }
 
+    /// Where the value is, as long as there is an owner.
+    #[cfg(feature = "test")]
+    pub(super) fn address(&self) -> NonNull<T> {
+        NonNull::from(&**self)
+    }
+
     fn counted(&self) -> &Counted<T> {
         // SAFETY: there until its last owner goes, of whom this is one.
         unsafe { self.counted.as_ref() }

@@ -13,6 +13,8 @@ use super::context::{Sleepable, Vnet, with_current_vnet};
 use super::errno::{Errno, returned};
 use super::log;
 use super::memory::try_box;
+#[cfg(feature = "test")]
+use super::shared::Shared;
 use super::text::Text;
 
 bitflags! {
@@ -237,6 +239,21 @@ impl Sysctls {
         handler: c::weft_sysctl_handler,
         format: &'static CStr,
     ) -> Result<*mut c::sysctl_oid, Errno> {
+        // SAFETY: the handler asks for no subject.
+        unsafe { self.add_about(ptr::null_mut(), parent, oid, kind, handler, format) }
+    }
+
+    /// # Safety
+    /// The subject is what the handler takes it for, as long as the tree is there.
+    unsafe fn add_about(
+        &mut self,
+        subject: *mut c_void,
+        parent: Parent,
+        oid: &Oid<'_>,
+        kind: u32,
+        handler: c::weft_sysctl_handler,
+        format: &'static CStr,
+    ) -> Result<*mut c::sysctl_oid, Errno> {
         // SAFETY: the context was initialised; the parent is static or was added
         // to this very tree, which loses all its OIDs at once, or to one that is
         // dropped later; the kernel copies name, label and description.
@@ -249,7 +266,7 @@ impl Sysctls {
                 kind as c_int,
                 // With CTLFLAG_VNET the kernel adds the network stack's base to a
                 // pointer here, but leaves null alone.
-                ptr::null_mut(),
+                subject,
                 i64::from(oid.index),
                 handler,
                 format.as_ptr(),
@@ -261,6 +278,92 @@ impl Sysctls {
             return Err(Errno::ENOMEM);
         }
         Ok(oid)
+    }
+}
+
+/// Something with numbers that come and go with it.
+#[cfg(feature = "test")]
+pub(crate) trait Subject: Send + Sync + 'static {
+    /// The number of the OID that was added with that index.
+    fn read(&self, index: u32, sleepable: &mut Sleepable) -> u64;
+
+    /// Takes a new value. Never called but for an OID that was added as a setting.
+    ///
+    /// # Errors
+    /// `EINVAL` for a value out of range, which has been logged with the range.
+    fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno>;
+}
+
+/// The OIDs of one subject. Dropping it removes them, waits for handlers that run, and
+/// then is no owner of the subject any more.
+#[cfg(feature = "test")]
+pub(crate) struct Branch<T: Subject> {
+    tree: Sysctls,
+    subject: Shared<T>,
+}
+
+#[cfg(feature = "test")]
+impl<T: Subject> Branch<T> {
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn new(sleepable: &mut Sleepable, subject: Shared<T>) -> Result<Self, Errno> {
+        let tree = Sysctls::new(sleepable)?;
+        Ok(Self { tree, subject })
+    }
+
+    /// The tree, for nodes.
+    pub(crate) fn tree(&mut self) -> &mut Sysctls {
+        &mut self.tree
+    }
+
+    /// Adds a figure, with a label if its name is one of many.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn figure(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        label: Option<&'static CStr>,
+        index: u32,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            label,
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add(parent, &oid, Access::READ | Access::STATS)
+    }
+
+    /// Adds a setting that root of the host may write.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn setting(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add(parent, &oid, Access::READ | Access::WRITE)
+    }
+
+    fn add(&mut self, parent: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
+        let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
+        let handler: c::weft_sysctl_handler = Some(handle_subject::<T>);
+        let subject = self.subject.address().as_ptr().cast();
+        // SAFETY: the subject is a `T`, and this value, an owner, drops the tree first.
+        let added = unsafe {
+            self.tree
+                .add_about(subject, parent, oid, kind, handler, c"QU")
+        };
+        added.map(drop)
     }
 }
 
@@ -351,4 +454,25 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
         Ok(())
     });
     returned(outcome.unwrap_or(Err(Errno::EINVAL)))
+}
+
+/// The handler of a number of some subject's.
+#[cfg(feature = "test")]
+unsafe extern "C" fn handle_subject<T: Subject>(
+    oid: *mut c::sysctl_oid,
+    subject: *mut c_void,
+    index: i64,
+    request: *mut c::sysctl_req,
+) -> c_int {
+    // SAFETY: as in `handle_line`; a `Branch` added it with its subject.
+    let (mut sleepable, subject) = unsafe { (Sleepable::assume(), &*subject.cast::<T>()) };
+    let sleepable = &mut sleepable;
+    let mut value = subject.read(index as u32, sleepable);
+    // SAFETY: the kernel's own arguments; the value is a u64 on this stack.
+    let error = unsafe { c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request) };
+    // SAFETY: the kernel's request, valid during the call.
+    if error == 0 && unsafe { c::weft_shim_sysctl_is_write(request) } {
+        return returned(subject.write(index as u32, sleepable, value));
+    }
+    error
 }

@@ -2,7 +2,9 @@
 //! What tests in the kernel work with, `net.weft.test`. Not in the module that is
 //! shipped.
 
+mod bench;
 mod exercise;
+mod queues;
 mod repack;
 
 use crate::kpi::context::Sleepable;
@@ -21,6 +23,8 @@ impl Tests {
     /// Takes everything back.
     pub(crate) fn stop(&mut self, sleepable: &mut Sleepable) {
         repack::stop(sleepable);
+        queues::stop(sleepable);
+        bench::stop(sleepable);
     }
 }
 
@@ -28,13 +32,19 @@ impl Tests {
 ///
 /// # Errors
 /// `ENOMEM`.
-pub(crate) fn add_sysctls(tree: &mut Sysctls, weft: Parent) -> Result<(), Errno> {
+pub(crate) fn add_sysctls(
+    sleepable: &mut Sleepable,
+    tree: &mut Sysctls,
+    weft: Parent,
+) -> Result<(), Errno> {
     let node = tree.node(
         weft,
         c"test",
         c"For tests of this module: not in what is shipped",
     )?;
 
+    bench::add_sysctls(tree, node)?;
+    queues::add_sysctls(sleepable, tree, node)?;
     exercise::add_sysctls(tree, node)?;
     repack::add_sysctls(tree, node)
 }

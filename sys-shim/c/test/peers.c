@@ -4,12 +4,14 @@
  * module's.  In the build for tests only.
  *
  * Each function does its work so many times and returns the ticks of the CPU's
- * clock that it took; 0 if there was no memory.  The caller is in a critical
- * section, so nothing else runs on this CPU.
+ * clock that it took; 0 if there was no memory.  The caller is bound to a CPU.
+ * It is in no critical section: uma(9) and mutexes are not for those.
  */
 #include "weft_shim.h"
 
 #include <sys/buf_ring.h>
+
+#include <net/mp_ring.h>
 
 #define	BATCH_MAX	64
 #define	RING_SIZE	1024
@@ -122,4 +124,78 @@ weft_test_mbufq(u_int rounds, u_int batch, void **items)
 	start = cpu_ticks() - start;
 	mtx_destroy(&mtx);
 	return (start);
+}
+
+/* iflib's ring, which is there in a kernel with iflib; else these are NULL. */
+#pragma weak ifmp_ring_alloc
+#pragma weak ifmp_ring_enqueue
+#pragma weak ifmp_ring_free
+
+/* Takes all that there is, as iflib's does with a device that has room. */
+static u_int
+mp_ring_drain(struct ifmp_ring *ring, u_int from, u_int to)
+{
+	void **items = ring->cookie;
+	u_int n;
+
+	for (n = 0; from != to; n++) {
+		items[n] = ring->items[from];
+		if (++from == (u_int)ring->size)
+			from = 0;
+	}
+	return (n);
+}
+
+static u_int
+mp_ring_can_drain(struct ifmp_ring *ring)
+{
+
+	return (1);
+}
+
+uint64_t
+weft_test_mp_ring(u_int rounds, u_int batch, void **items)
+{
+	struct ifmp_ring *ring;
+	void *out[BATCH_MAX];
+	uint64_t start;
+
+	if (ifmp_ring_alloc == NULL || ifmp_ring_alloc(&ring, RING_SIZE, out,
+	    mp_ring_drain, mp_ring_can_drain, M_WEFT, M_NOWAIT) != 0)
+		return (0);
+	start = cpu_ticks();
+	while (rounds-- > 0)
+		(void)ifmp_ring_enqueue(ring, items, batch, batch, 0);
+	start = cpu_ticks() - start;
+	ifmp_ring_free(ring);
+	return (start);
+}
+
+/* So many packets of mbufs with room for size bytes, in a list. */
+struct mbuf *
+weft_test_hold(u_int count, u_int size)
+{
+	struct mbuf *first, *m;
+
+	for (first = NULL; count > 0; count--) {
+		if ((m = get(size)) == NULL) {
+			weft_test_release(first);
+			return (NULL);
+		}
+		m->m_nextpkt = first;
+		first = m;
+	}
+	return (first);
+}
+
+void
+weft_test_release(struct mbuf *m)
+{
+	struct mbuf *next;
+
+	for (; m != NULL; m = next) {
+		next = m->m_nextpkt;
+		m->m_nextpkt = NULL;
+		m_freem(m);
+	}
 }

@@ -5,6 +5,7 @@
 
 mod checker;
 mod churn;
+mod contest;
 mod family;
 mod fib;
 mod fibs;
@@ -13,7 +14,9 @@ mod load;
 mod memory;
 mod numbering;
 mod packets;
+mod queues;
 mod race;
+mod race_packet;
 mod refuse;
 mod sharing;
 mod show;
@@ -85,7 +88,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 14] = [
+pub const ALL: [Scenario; 16] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -99,7 +102,9 @@ pub const ALL: [Scenario; 14] = [
     forward::SCENARIO,
     sharing::SCENARIO,
     packets::SCENARIO,
+    queues::SCENARIO,
     race::SCENARIO,
+    race_packet::SCENARIO,
 ];
 
 /// What `cargo xtask run` shows.

@@ -36,7 +36,7 @@ const EVERYWHERE: u32 = INET | INET6 | ETHERNET;
 
 /// Bytes of a TCP stream.
 const STREAM: u64 = 300_000;
-const STREAM_FULL: u64 = 20_000_000;
+const STREAM_FULL: u64 = 5_000_000;
 /// Datagrams, how many of them in a second, and their bytes: several fragments each.
 const DATAGRAMS: u64 = 20;
 const DATAGRAMS_FULL: u64 = 1_000;

@@ -12,14 +12,12 @@
 //! order where the kernel wants network order, so on amd64 its bytes are turned round,
 //! and what is looked up is not announced. `run_inet` does what they mean to.
 
-use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
+use super::contest::{Contest, INSTRUCTIONS, Values, What};
 use super::{Context, Family, Scenario, V4, V6};
 use crate::guest::{Error, Result};
-use crate::qemu;
-use crate::record::{self, At, Record, Rounds};
+use crate::record::At;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "race",
@@ -148,10 +146,10 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         for peer in PEERS {
             context.load_kld(peer)?;
         }
-        let mut race = Race::new(context)?;
+        let mut race = Race(Contest::new(context)?);
         for field in &FIELDS {
             race.run(context, field)?;
-            race.write(context);
+            race.0.write(context, "fib-vm.json");
         }
         for peer in PEERS {
             let unload = format!("kld unload {peer}.ko");
@@ -168,59 +166,10 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What was measured, the same for all peers.
-struct What {
-    target: &'static str,
-    work: String,
-    metric: &'static str,
-    unit: &'static str,
-    at: At,
-}
-
-/// The unit of times: the guest's clock counts them.
-const INSTRUCTIONS: &str = "guest instructions";
-
-/// Each algorithm's values, in the order of the rounds.
-#[derive(Default)]
-struct Values(BTreeMap<String, Vec<f64>>);
-
-impl Values {
-    fn add(&mut self, algorithm: &str, value: f64) {
-        self.0.entry(algorithm.into()).or_default().push(value);
-    }
-
-    fn rounds(&self, ours: &str, peer: &str) -> Rounds {
-        let of = |name| self.0.get(name).cloned().unwrap_or_default();
-        Rounds {
-            ours: of(ours),
-            theirs: of(peer),
-        }
-    }
-}
-
-/// The records so far, and what is the same in all of them.
-struct Race {
-    records: Vec<Record>,
-    machine: String,
-    versions: BTreeMap<String, String>,
-}
+/// The race, and the records so far.
+struct Race(Contest);
 
 impl Race {
-    fn new(context: &mut Context<'_>) -> Result<Self> {
-        let mut versions = BTreeMap::new();
-        for name in ["version", "build", "kernel"] {
-            let value = context.guest.sysctl(&format!("net.weft.{name}"))?;
-            versions.insert(format!("weft {name}"), value);
-        }
-        let emulator = Command::new(qemu::PROGRAM).arg("--version").output();
-        let emulator = emulator.map_or_else(|_| String::new(), |out| first_line(&out.stdout));
-        Ok(Self {
-            records: Vec::new(),
-            machine: format!("{emulator}, -icount, kernel {}", context.kernel.name),
-            versions,
-        })
-    }
-
     fn run(&mut self, context: &mut Context<'_>, field: &Field) -> Result<()> {
         let family = field.family;
         if !context.full {
@@ -285,7 +234,7 @@ impl Race {
                 unit: INSTRUCTIONS,
                 at,
             };
-            self.note(context, family, peers, &what, values);
+            self.0.note(context, family.ours, peers, &what, values);
         }
         Ok(())
     }
@@ -319,7 +268,7 @@ impl Race {
             .copied()
             .filter(|&peer| peer != family.plain)
             .collect();
-        self.note(context, family, &peers, &what, &values);
+        self.0.note(context, family.ours, &peers, &what, &values);
         Ok(())
     }
 
@@ -361,63 +310,9 @@ impl Race {
                 unit: INSTRUCTIONS,
                 at,
             };
-            self.note(context, family, peers, &what, values);
+            self.0.note(context, family.ours, peers, &what, values);
         }
         Ok(())
-    }
-
-    /// Keeps a record for each peer.
-    fn note(
-        &mut self,
-        context: &mut Context<'_>,
-        family: &Family,
-        peers: &[&str],
-        what: &What,
-        values: &Values,
-    ) {
-        for &peer in peers {
-            let rounds = values.rounds(family.ours, peer);
-            let (ours, theirs, ratio, spread) = rounds.result();
-            let percentile = what
-                .at
-                .percentile
-                .map(|percentile| format!(", p{percentile}"));
-            let line = format!(
-                "{}, {}{}, {} routes: {ours:.0} beside {peer}'s {theirs:.0}, {ratio:.2} times better",
-                what.work,
-                what.metric,
-                percentile.unwrap_or_default(),
-                what.at.prefixes
-            );
-            println!("    {line}");
-            context.report.note(&line);
-            self.records.push(Record {
-                target: what.target.into(),
-                work: what.work.clone(),
-                peer: peer.into(),
-                metric: what.metric.into(),
-                unit: what.unit.into(),
-                ours,
-                theirs,
-                ratio,
-                rounds: rounds.ours.len(),
-                spread,
-                place: "vm",
-                machine: self.machine.clone(),
-                versions: self.versions.clone(),
-                at: what.at.clone(),
-            });
-        }
-    }
-
-    fn write(&self, context: &mut Context<'_>) {
-        let path = context.artifacts.bench.join("fib-vm.json");
-        let outcome = record::write(&path, &self.records);
-        context.report.check(
-            outcome.is_ok(),
-            &format!("{} records are written", self.records.len()),
-            format_args!("{outcome:?}"),
-        );
     }
 }
 
@@ -427,11 +322,6 @@ fn at(family: &Family) -> At {
         next_hops: "clustered",
         ..At::default()
     }
-}
-
-fn first_line(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.lines().next().unwrap_or_default().into()
 }
 
 /// A few prefixes, some inside others.

@@ -39,8 +39,8 @@ pub(super) fn pf(words: &[&str]) -> Outcome {
     Ok(vec![])
 }
 
-/// `ipfw_cfg_lheader` of `netinet/ip_fw.h`, and what follows when there is only the
-/// rule that is always there: the list's header, the rule's, its counters, itself.
+/// `ipfw_cfg_lheader` of `netinet/ip_fw.h`, the header of the list of rules
+/// (`ipfw_obj_ctlv`), and room for the rules.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Configuration {
@@ -51,27 +51,38 @@ struct Configuration {
     spare: u32,
     flags: u32,
     size: u32,
-    rules: [u32; 2],
-    list: [u16; 8],
-    rule: [u16; 4],
+    range: [u32; 2],
+    list: [u32; 2],
+    count: u32,
+    sizes: u32,
+    rules: [u8; 4096],
+}
+
+/// `ipfw_obj_tlv` and `struct ip_fw_bcounter`, with which each rule begins.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Rule {
+    kind: u16,
+    flags: u16,
+    length: u32,
     counter: [u32; 2],
     packets: u64,
     bytes: u64,
-    rest: [u64; 64],
 }
 
 // SAFETY: integers and arrays of integers, without padding.
 unsafe impl Plain for Configuration {}
+// SAFETY: integers and arrays of integers, without padding.
+unsafe impl Plain for Rule {}
 
 // Of `netinet/in.h` and `netinet/ip_fw.h`.
 const IP_FW3: c_int = 48;
 const IP_FW_XGET: u16 = 97;
 const IP_FW3_OPVER: u16 = 1;
 const GET_STATIC_AND_COUNTERS: u32 = 1 | 4;
-const TLV_RULE_LIST: u16 = 3;
 const TLV_RULE_ENT: u16 = 7;
 
-/// `ipfw packets`: how many packets the rule that is always there has let pass.
+/// `ipfw packets`: how many packets the rules of ipfw(4) have decided about.
 pub(super) fn ipfw(words: &[&str]) -> Outcome {
     if words != ["packets"] {
         return Err(Failure::usage("ipfw packets"));
@@ -82,10 +93,15 @@ pub(super) fn ipfw(words: &[&str]) -> Outcome {
     asked.flags = GET_STATIC_AND_COUNTERS;
     let socket = Fd::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_RAW)?;
     socket.ask_option(libc::IPPROTO_IP, IP_FW3, &mut asked)?;
-    if [asked.list[0], asked.rule[0]] != [TLV_RULE_LIST, TLV_RULE_ENT] {
-        return Err(Failure::new("there are other rules than the default"));
+    let mut rules = &asked.rules[..];
+    let mut packets = 0;
+    for _ in 0..asked.count {
+        let rule = sys::read_plain::<Rule>(rules).filter(|rule| rule.kind == TLV_RULE_ENT);
+        let rule = rule.ok_or(Failure::new("what ipfw says is not a list of rules"))?;
+        packets += rule.packets;
+        rules = rules.get(rule.length as usize..).unwrap_or(&[]);
     }
-    Ok(vec![format!("{}", asked.packets)])
+    Ok(vec![format!("{packets}")])
 }
 
 /// `struct pfilioc_link` of `net/pfil.h`.

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the kernel has for packets, tags and queues, measured for a comparison, and
+//! packets as they are lent to a queue for that. The C is in `sys-shim/c/test/peers.c`.
+//!
+//! Figures are ticks of the CPU's clock for all rounds together.
+
+use alloc::boxed::Box;
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ptr::{self, NonNull};
+
+use weft_bindings::kernel as c;
+use weft_engine::packet::{Packet, Writable};
+use weft_engine::queue::{Item, Platform, Settings, Sink, Ticks, TxQueue};
+
+use super::context::Sleepable;
+use super::cpu::bound;
+use super::memory::{StateMemory, try_box};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// `m_getcl` or its like, then `m_freem`; so many packets are held at a time.
+    Mbuf { size: u32 },
+    /// `m_tag_alloc`, `m_tag_prepend`, `m_tag_locate`, `m_tag_delete` of 8 bytes.
+    Tag,
+}
+
+/// A ring or a list, for packets' addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ring {
+    /// buf_ring(9): enqueued, then dequeued by a single consumer, one by one.
+    BufRing,
+    /// A list behind a mutex that is taken for each packet, as in if_epair(4).
+    Mbufq,
+    /// iflib's `mp_ring`: enqueued in one call, drained by the same.
+    MpRing,
+}
+
+/// Measures. `None` if the kernel lacks the peer, or memory.
+pub(crate) fn measure(
+    _sleepable: &mut Sleepable,
+    peer: Peer,
+    rounds: u32,
+    batch: u32,
+) -> Option<u64> {
+    // SAFETY: bound to a CPU, with no lock held.
+    let ticks = bound(|| unsafe {
+        match peer {
+            Peer::Mbuf { size } => c::weft_test_mbuf(rounds, batch, size),
+            Peer::Tag => c::weft_test_tag(rounds, 1_795_000_000, 8),
+        }
+    });
+    (ticks > 0).then_some(ticks)
+}
+
+/// Has the packets go through the peer, all of them in each round. `None` as above.
+pub(crate) fn measure_ring(
+    _sleepable: &mut Sleepable,
+    ring: Ring,
+    rounds: u32,
+    packets: &[Packet<Writable>],
+) -> Option<u64> {
+    let mut items = [ptr::null_mut::<c_void>(); 32];
+    for (item, packet) in items.iter_mut().zip(packets.iter()) {
+        *item = packet.embedded().as_ptr().cast();
+    }
+    let count = packets.len().min(items.len()) as u32;
+    let items = items.as_mut_ptr();
+    // SAFETY: as above. The peers look at the items' first bytes only, which are the
+    // embedded mbufs' and nobody else's meanwhile.
+    let ticks = bound(|| unsafe {
+        match ring {
+            Ring::BufRing => c::weft_test_buf_ring(rounds, count, items),
+            Ring::Mbufq => c::weft_test_mbufq(rounds, count, items),
+            Ring::MpRing => c::weft_test_mp_ring(rounds, count, items),
+        }
+    });
+    (ticks > 0).then_some(ticks)
+}
+
+/// Packets of mbufs that are held.
+pub(crate) struct Held(NonNull<c::mbuf>);
+
+// SAFETY: a list of mbufs, which are bound to no thread.
+unsafe impl Send for Held {}
+
+impl Held {
+    /// So many packets with room for so many bytes each. `None` without memory.
+    pub(crate) fn new(_sleepable: &mut Sleepable, count: u32, size: u32) -> Option<Self> {
+        // SAFETY: the caller may sleep; the list is this value's own.
+        NonNull::new(unsafe { c::weft_test_hold(count, size) }).map(Self)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: the list is this value's own.
+        unsafe { c::weft_test_release(self.0.as_ptr()) }
+    }
+}
+
+/// A packet that is lent to a queue: its address. Dropping it is nothing, so that the
+/// queue's work is measured and not the pool's.
+pub(crate) struct Loan<'p> {
+    raw: NonNull<()>,
+    of: PhantomData<&'p Packet<Writable>>,
+}
+
+impl<'p> Loan<'p> {
+    /// The packet, as long as it is borrowed.
+    pub(crate) fn of(packet: &'p Packet<Writable>) -> Self {
+        Self {
+            raw: packet.embedded().cast(),
+            of: PhantomData,
+        }
+    }
+
+    /// The packet's address.
+    pub(crate) fn address(&self) -> usize {
+        self.raw.addr().get()
+    }
+
+    /// The packet, which stays its owner's: nothing of it is changed but the time at which
+    /// it was queued, and that is looked at by queues only.
+    #[inline]
+    fn packet(&self) -> ManuallyDrop<Packet<Writable>> {
+        // SAFETY: the owner lent it, so it is there; it is not dropped.
+        ManuallyDrop::new(unsafe { Packet::from_raw(self.raw.cast()) })
+    }
+}
+
+/// A queue of packets that are lent to it. `None` without memory.
+pub(crate) fn queue_of_loans<'p, S: Sink<Loan<'p>>, P: Platform>(
+    capacity: usize,
+    settings: &Settings,
+    sink: S,
+    platform: P,
+) -> Option<Box<TxQueue<Loan<'p>, S, P, StateMemory>>> {
+    let mut place = try_box(MaybeUninit::uninit()).ok()?;
+    TxQueue::new_in(&mut place, capacity, settings, sink, platform, StateMemory)?;
+    // SAFETY: `new_in` has made it there.
+    Some(unsafe { place.assume_init() })
+}
+
+// SAFETY: as a packet, which may be sent.
+unsafe impl Send for Loan<'_> {}
+
+// SAFETY: a packet's address, as in its own `Item`.
+unsafe impl Item for Loan<'_> {
+    #[inline]
+    fn into_raw(self) -> NonNull<()> {
+        self.raw
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        Self {
+            raw,
+            of: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> u32 {
+        self.packet().bytes()
+    }
+
+    #[inline]
+    fn flow_hash(&self) -> u32 {
+        self.packet().flow_hash()
+    }
+
+    #[inline]
+    fn set_queued_at(&mut self, now: Ticks) {
+        self.packet().set_queued_at(now);
+    }
+
+    #[inline]
+    fn queued_at(&self) -> Ticks {
+        self.packet().queued_at()
+    }
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! `net.weft.test.bench`: packets, tags and queues of this module's and of the kernel's,
+//! measured alike, by who reads the figures.
+//!
+//! Each measurement is on a thread that is bound to a CPU, which interrupts may take for
+//! a moment: let the rounds be few, and repeat. What a round does:
+//!
+//! | node       | ours                                      | node       | theirs                  |
+//! | ---------- | ----------------------------------------- | ---------- | ----------------------- |
+//! | `packet`   | `batch` packets allocated by one call, then freed by one | `mbuf` | allocated one by one, then freed so: there is no call for several |
+//! | `tag`      | a tag of 8 bytes inserted, found, removed | `m_tag`    | the same; a malloc(9) each |
+//! | `passed`   | `batch` packets submitted by one call to an idle queue, which passes them to the sink | `mp_ring` | enqueued and drained by one call |
+//! | `ringed`   | submitted by one call, kept in the ring, drained by another | `buf_ring` | enqueued one by one, dequeued so |
+//! |            |                                           | `mbufq`    | likewise, a mutex taken for each |
+//!
+//! The queues get packets' addresses, the same for all. Ours reads each one's length
+//! when it is submitted, for it counts bytes and limits them, and counts what it passes
+//! on; the kernel's do neither.
+
+use core::ffi::CStr;
+use core::hint::black_box;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use alloc::vec::Vec;
+
+use weft_engine::packet::{self, Packet, Tag, Writable};
+use weft_engine::queue::{BATCH, Batch, Service, Settings, Sink, TxQueue, Verdict};
+
+use crate::kpi::context::{Sleepable, Vnet};
+use crate::kpi::cpu::bound;
+use crate::kpi::errno::Errno;
+use crate::kpi::kernel;
+use crate::kpi::log;
+use crate::kpi::memory::{self, StateMemory};
+use crate::kpi::peers::{self, Held, Loan, Peer, Ring};
+use crate::kpi::slept::Slept;
+use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
+use crate::packet::{POOL, Pool};
+use crate::queue::Kernel;
+
+/// The most rounds, so that a measurement takes seconds at most.
+const MOST_ROUNDS: u64 = 1_000_000;
+/// The most packets that are held.
+const MOST_HELD: u64 = 100_000;
+/// Packets that a queue has room for, as many as the peers' have.
+const CAPACITY: usize = 1024;
+
+/// `net.weft.test.bench.batch` and `.size`.
+static BATCHED: AtomicU64 = AtomicU64::new(1);
+static SIZE: AtomicU64 = AtomicU64::new(256);
+
+/// What can be measured.
+#[derive(Clone, Copy)]
+enum Work {
+    Packet,
+    Tag,
+    Passed,
+    Ringed,
+    Theirs(Peer),
+    TheirRing(Ring),
+}
+
+const WORKS: [(Work, &CStr); 9] = [
+    (Work::Packet, c"packet"),
+    (Work::Tag, c"tag"),
+    (Work::Passed, c"passed"),
+    (Work::Ringed, c"ringed"),
+    (Work::Theirs(Peer::Mbuf { size: 0 }), c"mbuf"),
+    (Work::Theirs(Peer::Tag), c"m_tag"),
+    (Work::TheirRing(Ring::BufRing), c"buf_ring"),
+    (Work::TheirRing(Ring::Mbufq), c"mbufq"),
+    (Work::TheirRing(Ring::MpRing), c"mp_ring"),
+];
+
+/// Ticks of the last measurement of each; 0: there was none, or it failed.
+static TICKS: [AtomicU64; WORKS.len()] = [const { AtomicU64::new(0) }; WORKS.len()];
+
+/// A tag to be measured, as long as `Peer::Tag`'s.
+struct Mark;
+
+impl Tag for Mark {
+    const COOKIE: u32 = 1_795_000_000;
+    const ID: u16 = 1;
+    type Data = u64;
+}
+
+/// Takes everything, and looks at the addresses, as a device would.
+struct Swallow;
+
+impl<'p> Sink<Loan<'p>> for Swallow {
+    fn take(&mut self, burst: &mut Batch<Loan<'p>>) -> Verdict {
+        while let Some(loan) = burst.pop() {
+            black_box(loan.address());
+        }
+        Verdict::GoOn
+    }
+}
+
+fn ticks_of(work: impl FnOnce() -> Option<()>) -> Option<u64> {
+    bound(|| {
+        let start = kernel::ticks();
+        work()?;
+        Some(kernel::ticks().wrapping_sub(start).max(1))
+    })
+}
+
+#[inline(never)]
+fn packets(pool: &Pool, rounds: u64, batch: usize, size: usize) -> Option<u64> {
+    ticks_of(|| {
+        for _ in 0..rounds {
+            if batch == 1 {
+                drop(black_box(pool.packet(size).ok()?));
+                continue;
+            }
+            let mut held = packet::Batch::<Writable>::new();
+            pool.packets(size, batch, &mut held).ok()?;
+            drop(black_box(&mut held).drain());
+        }
+        Some(())
+    })
+}
+
+#[inline(never)]
+fn tags(pool: &Pool, rounds: u64) -> Option<u64> {
+    let mut packet = pool.packet(64).ok()?;
+    ticks_of(|| {
+        for _ in 0..rounds {
+            let packet = black_box(&mut packet);
+            packet.insert_tag::<Mark>(1).ok()?;
+            black_box(packet.tag::<Mark>()?);
+            packet.remove_tag::<Mark>()?;
+        }
+        Some(())
+    })
+}
+
+type Queue<'p> = TxQueue<Loan<'p>, Swallow, Kernel, StateMemory>;
+
+/// Has the packets go through a queue, by the ring or past it.
+#[inline(never)]
+fn queue(lent: &[Packet<Writable>], rounds: u64, service: Service) -> Option<u64> {
+    let settings = Settings {
+        service,
+        ..Settings::of(CAPACITY as u64)
+    };
+    let kernel = Kernel::without_worker();
+    let queue = peers::queue_of_loans(CAPACITY, &settings, Swallow, kernel)?;
+    ticks_of(|| {
+        for _ in 0..rounds {
+            submit(&queue, lent)?;
+            if service == Service::Worker {
+                queue.work();
+            }
+        }
+        Some(())
+    })
+}
+
+#[inline]
+fn submit<'p>(queue: &Queue<'p>, lent: &'p [Packet<Writable>]) -> Option<()> {
+    let mut batch = Batch::new();
+    for packet in lent {
+        batch.push(Loan::of(packet)).ok()?;
+    }
+    queue.submit(&mut batch).ok()
+}
+
+fn measure(sleepable: &mut Sleepable, work: Work, rounds: u64) -> Option<u64> {
+    let (batch, size) = (
+        BATCHED.load(Ordering::Relaxed) as usize,
+        SIZE.load(Ordering::Relaxed) as usize,
+    );
+    POOL.with(sleepable, |sleepable, pool| {
+        let mut lent = Vec::new();
+        if matches!(work, Work::Passed | Work::Ringed | Work::TheirRing(_)) {
+            lent = memory::collected(batch, |_| packet_of(pool, size)).ok()?;
+        }
+        match work {
+            Work::Packet => packets(pool, rounds, batch, size),
+            Work::Tag => tags(pool, rounds),
+            Work::Passed => queue(&lent, rounds, Service::Submitters),
+            Work::Ringed => queue(&lent, rounds, Service::Worker),
+            Work::Theirs(peer) => {
+                let peer = match peer {
+                    Peer::Mbuf { .. } => Peer::Mbuf { size: size as u32 },
+                    other => other,
+                };
+                peers::measure(sleepable, peer, rounds as u32, batch as u32)
+            }
+            Work::TheirRing(ring) => peers::measure_ring(sleepable, ring, rounds as u32, &lent),
+        }
+    })
+    .flatten()
+}
+
+fn packet_of(pool: &Pool, size: usize) -> Result<Packet<Writable>, Errno> {
+    let mut packet = pool.packet(size).map_err(|_| Errno::ENOMEM)?;
+    packet.extend(size).map_err(|_| Errno::EINVAL)?;
+    Ok(packet)
+}
+
+/// Refuses a number that is not in the range, and says so.
+fn allow(name: &CStr, value: u64, least: u64, most: u64) -> Result<(), Errno> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let name = name.to_str().unwrap_or_default();
+    log::warning(format_args!(
+        "net.weft.test.bench.{name}={value}: refused, allowed are {least} to {most}"
+    ));
+    Err(Errno::EINVAL)
+}
+
+struct Measured;
+
+impl Indexed for Measured {
+    fn read(index: u32, _sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        let ticks = TICKS.get(index as usize);
+        ticks.map_or(0, |ticks| ticks.load(Ordering::Relaxed))
+    }
+
+    fn write(index: u32, sleepable: &mut Sleepable, rounds: u64) -> Result<(), Errno> {
+        let found = WORKS.get(index as usize).zip(TICKS.get(index as usize));
+        let (&(work, name), place) = found.ok_or(Errno::EINVAL)?;
+        allow(name, rounds, 1, MOST_ROUNDS)?;
+        let ticks = measure(sleepable, work, rounds);
+        place.store(ticks.unwrap_or(0), Ordering::Relaxed);
+        ticks.map(drop).ok_or(Errno::ENOMEM)
+    }
+}
+
+/// Settings of measurements, by their index.
+struct Setting;
+
+const SETTINGS: [(&AtomicU64, &CStr, &CStr, u64); 2] = [
+    (&BATCHED, c"batch", c"Packets in a round", BATCH as u64),
+    (&SIZE, c"size", c"Bytes of each packet", 9_000),
+];
+
+impl Indexed for Setting {
+    fn read(index: u32, _sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        let setting = SETTINGS.get(index as usize);
+        setting.map_or(0, |(place, ..)| place.load(Ordering::Relaxed))
+    }
+
+    fn write(index: u32, _sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
+        let (place, name, _, most) = SETTINGS.get(index as usize).ok_or(Errno::EINVAL)?;
+        allow(name, value, 1, *most)?;
+        place.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Packets that are held so that the memory they take can be read.
+#[derive(Default)]
+struct Holding {
+    ours: Vec<Packet<Writable>>,
+    theirs: Option<Held>,
+}
+
+static HOLDING: Slept<Holding> = Slept::new(Holding {
+    ours: Vec::new(),
+    theirs: None,
+});
+
+/// Gives back what is held.
+pub(super) fn stop(sleepable: &mut Sleepable) {
+    HOLDING.with(sleepable, |_, holding| *holding = Holding::default());
+}
+
+struct Hold;
+
+const HOLDS: [(&CStr, &CStr); 2] = [
+    (
+        c"hold",
+        c"Write N to hold N packets of ours with `size` bytes; 0: none",
+    ),
+    (
+        c"hold_mbufs",
+        c"Likewise of mbufs, and clusters as drivers get them",
+    ),
+];
+
+impl Indexed for Hold {
+    fn read(_index: u32, _sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        0
+    }
+
+    fn write(index: u32, sleepable: &mut Sleepable, held: u64) -> Result<(), Errno> {
+        let (name, _) = HOLDS.get(index as usize).ok_or(Errno::EINVAL)?;
+        allow(name, held, 0, MOST_HELD)?;
+        let size = SIZE.load(Ordering::Relaxed);
+        HOLDING.with(sleepable, |sleepable, holding| {
+            if index == 0 {
+                holding.ours = Vec::new();
+                let made = POOL.with(sleepable, |_, pool| {
+                    memory::collected(held as usize, |_| packet_of(pool, size as usize))
+                });
+                holding.ours = made.ok_or(Errno::ENOENT)??;
+                return Ok(());
+            }
+            holding.theirs = None;
+            if held > 0 {
+                let theirs = Held::new(sleepable, held as u32, size as u32);
+                holding.theirs = Some(theirs.ok_or(Errno::ENOMEM)?);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Adds this file's part of `net.weft.test`.
+pub(super) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno> {
+    let node = tree.node(node, c"bench", c"What packets and queues take")?;
+    for (index, (name, about)) in HOLDS.iter().enumerate().rev() {
+        tree.setting_of::<Hold>(node, name, index as u32, about)?;
+    }
+    for (index, (_, name)) in WORKS.iter().enumerate().rev() {
+        let about = c"Write N to do N rounds of it; reads the ticks of the CPU's clock that they took together";
+        tree.setting_of::<Measured>(node, name, index as u32, about)?;
+    }
+    for (index, (_, name, about, _)) in SETTINGS.iter().enumerate().rev() {
+        tree.setting_of::<Setting>(node, name, index as u32, about)?;
+    }
+    Ok(())
+}
