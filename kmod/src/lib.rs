@@ -96,7 +96,7 @@ impl Life for Weft {
             .close(sleepable)
             .and_then(|()| self.algorithms.withdraw(sleepable));
         if gone.is_err() {
-            self.pairs = pair::Gate::open(sleepable)?;
+            self.pairs = pair::Gate::reopen(sleepable)?;
         }
         if gone.is_err() && self.packets.are_closed() {
             self.packets = packet::Packets::open(sleepable)?;

@@ -406,8 +406,18 @@ impl Gate {
         refuse(PAIRS.load(Ordering::Acquire) & !SHUT)
     }
 
-    /// Lets no pair be made any more, and stops the workers. After success a second call
-    /// does nothing.
+    /// Opens it again after [`close`](Gate::close).
+    ///
+    /// # Errors
+    /// As for [`open`](Gate::open).
+    pub(crate) fn reopen(sleepable: &mut Sleepable) -> Result<Self, Errno> {
+        let gate = Self::open(sleepable)?;
+        cloner::set_attached(sleepable, true);
+        Ok(gate)
+    }
+
+    /// Lets no pair be made any more, takes the cloners away and stops the workers. After
+    /// success a second call does nothing.
     ///
     /// # Errors
     /// `EBUSY` while there are pairs; nothing has changed.
@@ -415,6 +425,7 @@ impl Gate {
         let shut = PAIRS.compare_exchange(0, SHUT, Ordering::AcqRel, Ordering::Acquire);
         match shut {
             Ok(_) | Err(SHUT) => {
+                cloner::set_attached(sleepable, false);
                 drop(WORKERS.withdraw(sleepable));
                 Ok(())
             }

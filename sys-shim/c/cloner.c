@@ -7,8 +7,9 @@
  */
 #include "weft_shim.h"
 
-/* Not static, so that the linker can be told to take this file. */
-VNET_DEFINE(struct if_clone *, weft_pair_cloner);
+#include <sys/sx.h>
+
+VNET_DEFINE_STATIC(struct if_clone *, weft_pair_cloner);
 
 static void
 weft_pair_cloner_attach(const void *unused __unused)
@@ -19,7 +20,9 @@ weft_pair_cloner_attach(const void *unused __unused)
 		.destroy_f = weft_pair_destroy,
 	};
 
-	VNET(weft_pair_cloner) = ifc_attach_cloner(WEFT_PAIR, &request);
+	if (VNET(weft_pair_cloner) == NULL)
+		VNET(weft_pair_cloner) = ifc_attach_cloner(WEFT_PAIR,
+		    &request);
 }
 VNET_SYSINIT(weft_pair_cloner_attach, SI_SUB_PROTO_IF, SI_ORDER_ANY,
     weft_pair_cloner_attach, NULL);
@@ -28,7 +31,34 @@ static void
 weft_pair_cloner_detach(const void *unused __unused)
 {
 
-	ifc_detach_cloner(VNET(weft_pair_cloner));
+	if (VNET(weft_pair_cloner) != NULL)
+		ifc_detach_cloner(VNET(weft_pair_cloner));
+	VNET(weft_pair_cloner) = NULL;
 }
 VNET_SYSUNINIT(weft_pair_cloner_detach, SI_SUB_INIT_IF, SI_ORDER_ANY,
     weft_pair_cloner_detach, NULL);
+
+/*
+ * Attaches or detaches the cloner in each network stack that is there.  Before the
+ * module goes its cloners are detached by this, and not by VNET_SYSUNINIT, which
+ * has the list of network stacks locked before ifnet_detach_sxlock, in the other
+ * order than a network stack that goes.
+ */
+void
+weft_shim_pair_cloners(bool attached)
+{
+	VNET_ITERATOR_DECL(vnet);
+
+	sx_xlock(&ifnet_detach_sxlock);
+	VNET_LIST_RLOCK();
+	VNET_FOREACH(vnet) {
+		CURVNET_SET_QUIET(vnet);
+		if (attached)
+			weft_pair_cloner_attach(NULL);
+		else
+			weft_pair_cloner_detach(NULL);
+		CURVNET_RESTORE();
+	}
+	VNET_LIST_RUNLOCK();
+	sx_xunlock(&ifnet_detach_sxlock);
+}

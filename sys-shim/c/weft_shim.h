@@ -236,6 +236,7 @@ void	weft_shim_ifmedia_init(struct ifmedia *);
 ifc_match_f	weft_pair_match;
 ifc_create_f	weft_pair_create;
 ifc_destroy_f	weft_pair_destroy;
+void	weft_shim_pair_cloners(bool);
 
 /* worker.c */
 int	weft_shim_worker_start(struct taskqueue **, u_int);

@@ -270,8 +270,6 @@ fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
             .arg(&full)
             .arg("--undefined=weft_module_event")
             .arg("--undefined=weft_shim_moduledata")
-            // Reached by linker sets only, and in an archive.
-            .arg("--undefined=vnet_entry_weft_pair_cloner")
             .args(first)
             .arg(without_compiler_builtins(build, &archive)?),
     )

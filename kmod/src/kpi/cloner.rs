@@ -56,6 +56,13 @@ pub(crate) const NAME: &CStr = match CStr::from_bytes_with_nul(c::WEFT_PAIR) {
 /// Bytes of an interface's name, its NUL included.
 const NAME_SIZE: usize = c::IFNAMSIZ as usize;
 
+/// Puts the cloner into all network stacks that are there, or takes it out of them; who
+/// makes one later gets it in any case. None of its interfaces is left.
+pub(crate) fn set_attached(_sleepable: &mut Sleepable, attached: bool) {
+    // SAFETY: the caller may sleep, and holds no lock.
+    unsafe { c::weft_shim_pair_cloners(attached) };
+}
+
 /// Whether a name is that of the cloner, perhaps with a unit's number; those of ends are
 /// not.
 #[unsafe(no_mangle)]

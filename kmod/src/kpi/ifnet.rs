@@ -275,11 +275,7 @@ impl<I: Interface> Unattached<I> {
 
     /// Puts it into the system, with an address of its own that is the same each time for
     /// this host, jail and name.
-    pub(super) fn attach(
-        self,
-        _sleepable: &mut Sleepable,
-        interface: Box<I>,
-    ) -> NonNull<c::ifnet> {
+    pub(super) fn attach(self, _sleepable: &mut Sleepable, interface: Box<I>) -> NonNull<c::ifnet> {
         let ifp = self.port.ifp;
         mem::forget(self);
         let mut address = MaybeUninit::<c::ether_addr>::zeroed();
@@ -383,9 +379,7 @@ unsafe extern "C" fn control<I: Interface>(
                 CONTROLS.fetch_sub(1, Ordering::SeqCst);
                 returned(result.ok_or(Errno::ENXIO))
             }
-            c::WEFT_SIFMEDIA | c::WEFT_GIFMEDIA | c::WEFT_GIFXMEDIA => {
-                media(ifp, request, data)
-            }
+            c::WEFT_SIFMEDIA | c::WEFT_GIFMEDIA | c::WEFT_GIFXMEDIA => media(ifp, request, data),
             _ => c::ether_ioctl(ifp, request, data),
         }
     }

@@ -11,7 +11,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "pair",
     group: "pair",
     about: "two jails over wpair: traffic, MTU, bridge, VLAN, moves and deaths under load; nothing is left",
-    klds: &["bridgestp", "if_bridge"],
+    klds: &["bridgestp", "if_bridge", "if_vlan"],
     limit: Duration::from_secs(300),
     run,
     ..Scenario::ORDINARY
@@ -48,6 +48,9 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     traffic(context, "over the pair")?;
     counted(context)?;
     refused_unload(context)?;
+    jumbo(context)?;
+    renamed(context)?;
+    tagged(context)?;
     let turns = if context.full { TURNS_FULL } else { TURNS };
     moved(context, &pair, turns)?;
     let command = format!("in left if destroy {pair}");
@@ -171,9 +174,8 @@ fn traffic(context: &mut Context<'_>, what: &str) -> Result<()> {
     for (family, to) in ADDRESSES[1].into_iter().enumerate() {
         let receive = format!("in right udp recv 400{family} {DATAGRAMS} 10000");
         listen(context, "receive", &receive)?;
-        let send = format!(
-            "in left udp send {to} 400{family} {DATAGRAMS} {DATAGRAM_RATE} 1 {DATAGRAM}"
-        );
+        let send =
+            format!("in left udp send {to} 400{family} {DATAGRAMS} {DATAGRAM_RATE} 1 {DATAGRAM}");
         context.guest.call_within(&send, LIMIT)?;
         let received = context.guest.finish("receive", LIMIT)?;
         context.report.equal(
@@ -209,9 +211,7 @@ fn traffic(context: &mut Context<'_>, what: &str) -> Result<()> {
 
 /// What an interface has counted: packets and bytes in, packets and bytes out.
 fn counts(context: &mut Context<'_>, place: &str, interface: &str) -> Result<[u64; 4]> {
-    let line = context
-        .guest
-        .line(&format!("{place}if stat {interface}"))?;
+    let line = context.guest.line(&format!("{place}if stat {interface}"))?;
     let fields: Vec<u64> = line.split(' ').filter_map(|f| f.parse().ok()).collect();
     Ok([fields[0], fields[1], fields[4], fields[5]])
 }
@@ -243,6 +243,68 @@ fn refused_unload(context: &mut Context<'_>) -> Result<()> {
         "unload is refused while there is a pair, and the console says why",
         format_args!("{why}: {}", messages.join("\n")),
     );
+    Ok(())
+}
+
+/// With a larger MTU a long echo is one packet, and with a small one several.
+fn jumbo(context: &mut Context<'_>) -> Result<()> {
+    let to = ADDRESSES[1][0];
+    for (mtu, packets) in [(9_000, 3), (16_000, 3), (1_500, 9)] {
+        context.guest.each(&[
+            format!("in left if mtu wpair0a {mtu}"),
+            format!("in right if mtu wpair0b {mtu}"),
+        ])?;
+        let before = counts(context, "in left ", "wpair0a")?;
+        let bytes = if mtu == 16_000 { 15_900 } else { 4_400 };
+        let command = format!("in left ping {to} 3 5000 {bytes}");
+        let echoed = context.guest.call_within(&command, LIMIT)?;
+        let after = counts(context, "in left ", "wpair0a")?;
+        context.report.equal(
+            &echoed,
+            &vec!["3 of 3".to_owned()],
+            &format!("mtu {mtu}: echoes of {bytes} bytes are answered"),
+        );
+        let sent = after[2] - before[2];
+        // Something of IPv6's own may come between.
+        context.report.check(
+            (packets..packets + 3).contains(&sent),
+            &format!("mtu {mtu}: in {packets} packets"),
+            sent,
+        );
+    }
+    Ok(())
+}
+
+/// An end goes by another name.
+fn renamed(context: &mut Context<'_>) -> Result<()> {
+    let guest = &mut context.guest;
+    guest.call("in left if rename wpair0a uplink0")?;
+    guest.call("in left if up uplink0")?;
+    traffic(context, "renamed")?;
+    context
+        .guest
+        .call("in left if rename uplink0 wpair0a")
+        .map(drop)
+}
+
+/// vlan(4) on both ends.
+fn tagged(context: &mut Context<'_>) -> Result<()> {
+    for (jail, end, last) in [("left", "wpair0a", 1), ("right", "wpair0b", 2)] {
+        context.guest.call(&format!(
+            "in {jail} each if create {end}.5 -- if addr {end}.5 10.6.0.{last}/24 -- if up {end}.5"
+        ))?;
+    }
+    let command = "in left ping 10.6.0.2 3 5000 4000";
+    let echoed = context.guest.call_within(command, LIMIT)?;
+    context.report.equal(
+        &echoed,
+        &vec!["3 of 3".to_owned()],
+        "a VLAN on both ends answers long echo requests",
+    );
+    for (jail, end) in [("left", "wpair0a"), ("right", "wpair0b")] {
+        let command = format!("in {jail} if destroy {end}.5");
+        context.guest.call_within(&command, LIMIT)?;
+    }
     Ok(())
 }
 
