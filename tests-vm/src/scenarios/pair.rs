@@ -250,10 +250,11 @@ fn refused_unload(context: &mut Context<'_>) -> Result<()> {
 fn jumbo(context: &mut Context<'_>) -> Result<()> {
     let to = ADDRESSES[1][0];
     for (mtu, packets) in [(9_000, 3), (16_000, 3), (1_500, 9)] {
-        context.guest.each(&[
-            format!("in left if mtu wpair0a {mtu}"),
-            format!("in right if mtu wpair0b {mtu}"),
-        ])?;
+        for (jail, end) in [("left", "wpair0a"), ("right", "wpair0b")] {
+            context
+                .guest
+                .call(&format!("in {jail} if mtu {end} {mtu}"))?;
+        }
         let before = counts(context, "in left ", "wpair0a")?;
         let bytes = if mtu == 16_000 { 15_900 } else { 4_400 };
         let command = format!("in left ping {to} 3 5000 {bytes}");
