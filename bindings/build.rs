@@ -8,7 +8,7 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 24] = [
+const FUNCTIONS: [&str; 29] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
@@ -33,8 +33,13 @@ const FUNCTIONS: [&str; 24] = [
     "m_(freem|apply|adj|cat|copydata|copypacket|defrag|dup|length|prepend|pullup|split|unshare)",
     "m_tag_(alloc|copy_chain|delete|locate)",
     "pfil_(add_hook|remove_hook|link)",
+    "taskqueue_(enqueue|drain)",
+    "ether_(ifattach|ifdetach|ioctl|gen_addr)",
+    "if(_alloc|_free|_ref|_rele|_initname|_setname|_name|unit|_(get|set)(softc|mtu|capenable|capabilities|hwassist)|_inc_counter|_getdunit)",
+    "if_(set(flags|drvflagbits|baudrate|hwtsomax|(transmit|qflush|ioctl|init)fn)|link_state_change|vlancap|clone_addif)",
+    "if(c_name2unit|c_alloc_unit|c_free_unit|media_ioctl|media_removeall)",
 ];
-const TYPES: [&str; 13] = [
+const TYPES: [&str; 15] = [
     "mtx",
     "task",
     "sockaddr_in6?",
@@ -47,9 +52,11 @@ const TYPES: [&str; 13] = [
     "rm_priotracker",
     "sysctl_ctx_list",
     "modeventtype_t",
+    "ift_counter",
+    "ifmedia",
     "weft_.*",
 ];
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 23] = [
     "RIB_FLAG_LOCKED",
     "weft_shim_.*",
     "WEFT_NHOP_WORDS",
@@ -68,9 +75,14 @@ const VARIABLES: [&str; 18] = [
     "PFIL_[A-Z0-9]+",
     "WEFT_(EMBEDDED|ENGINE_FROM|ENGINE_TO|HASH_.*)",
     "max_linkhdr",
+    "IFF_[A-Z_]+",
+    "IFNAMSIZ",
+    "LINK_STATE_(UP|DOWN)",
+    "ETHER_(ADDR_LEN|HDR_LEN|VLAN_ENCAP_LEN)",
+    "WEFT_[A-Z0-9_]+",
 ];
 /// Passed by pointer only: their fields are nobody's business here.
-const OPAQUE: [&str; 23] = [
+const OPAQUE: [&str; 28] = [
     "mtx",
     "task",
     "epoch_tracker",
@@ -94,6 +106,11 @@ const OPAQUE: [&str; 23] = [
     "ifnet",
     "inpcb",
     "pfil_h(ook|ead)",
+    "if_clone",
+    "ifc_data",
+    "ifmedia",
+    "ifreq",
+    "taskqueue",
 ];
 
 fn main() {

@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 13] = [
-    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "sysctl", "task", "thread", "fib",
-    "nhop", "vnet",
+const AREAS: [&str; 16] = [
+    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "worker",
+    "sysctl", "task", "thread", "fib", "nhop", "vnet",
 ];
 
-const WARNINGS: [&str; 8] = [
+const WARNINGS: [&str; 9] = [
     "-Wall",
     "-Wextra",
     "-Werror",
     "-Wno-unused-parameter",
+    // The initializers of VNET_SYSINIT leave some out.
+    "-Wno-missing-field-initializers",
     "-Wstrict-prototypes",
     "-Wmissing-prototypes",
     "-Wcast-qual",

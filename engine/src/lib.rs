@@ -9,6 +9,7 @@
 #[allow(unsafe_code)]
 pub mod context;
 pub mod fib;
+pub mod link;
 pub mod packet;
 pub mod queue;
 #[cfg(feature = "std")]

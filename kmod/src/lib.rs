@@ -24,6 +24,7 @@ mod fib_figures;
 #[allow(unsafe_code)]
 mod kpi;
 mod packet;
+mod pair;
 #[cfg(feature = "test")]
 mod queue;
 mod sysctl;
@@ -40,6 +41,7 @@ use kpi::sysctl::Sysctls;
 /// last what those calls read.
 struct Weft {
     algorithms: fib::Algorithms,
+    pairs: pair::Gate,
     #[cfg(feature = "test")]
     tests: test::Tests,
     packets: packet::Packets,
@@ -51,9 +53,17 @@ impl Life for Weft {
         compat::check(sleepable)?;
         let (figures, sysctls) = sysctl::grow(sleepable)?;
         let mut packets = packet::Packets::open(sleepable)?;
-        let algorithms = match fib::Algorithms::register(sleepable, figures) {
+        let mut algorithms = match fib::Algorithms::register(sleepable, figures) {
             Ok(algorithms) => algorithms,
             Err(error) => {
+                packets.close(sleepable)?;
+                return Err(error);
+            }
+        };
+        let pairs = match pair::Gate::open(sleepable) {
+            Ok(pairs) => pairs,
+            Err(error) => {
+                algorithms.withdraw(sleepable)?;
                 packets.close(sleepable)?;
                 return Err(error);
             }
@@ -61,6 +71,7 @@ impl Life for Weft {
         log::info(format_args!("{} loaded", sysctl::VERSION));
         Ok(Self {
             algorithms,
+            pairs,
             #[cfg(feature = "test")]
             tests: test::Tests::open(),
             packets,
@@ -70,6 +81,7 @@ impl Life for Weft {
 
     fn quiesce(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
         fib::refuse_while_used()?;
+        self.pairs.refuse_while_used()?;
         self.packets.refuse_while_out(sleepable)
     }
 
@@ -78,12 +90,18 @@ impl Life for Weft {
         fib::refuse_while_used()?;
         #[cfg(feature = "test")]
         self.tests.stop(sleepable);
-        self.packets.close(sleepable)?;
-        let withdrawn = self.algorithms.withdraw(sleepable);
-        if withdrawn.is_err() {
+        self.pairs.close(sleepable)?;
+        let gone = self
+            .packets
+            .close(sleepable)
+            .and_then(|()| self.algorithms.withdraw(sleepable));
+        if gone.is_err() {
+            self.pairs = pair::Gate::reopen(sleepable)?;
+        }
+        if gone.is_err() && self.packets.are_closed() {
             self.packets = packet::Packets::open(sleepable)?;
         }
-        withdrawn
+        gone
     }
 }
 

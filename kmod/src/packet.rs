@@ -87,6 +87,11 @@ impl Packets {
         refuse(out)
     }
 
+    /// Whether the pool's memory was given back.
+    pub(crate) fn are_closed(&self) -> bool {
+        self.on_low_memory.is_none()
+    }
+
     /// Gives the pool's memory back. After success a second call does nothing.
     ///
     /// # Errors

@@ -171,3 +171,73 @@ weft_shim_mbuf_set_tags(struct mbuf *m, struct m_tag *first)
 
 	SLIST_FIRST(&m->m_pkthdr.tags) = first;
 }
+
+/* Bytes of the packet, by its header. */
+uint32_t
+weft_shim_mbuf_packet_len(const struct mbuf *m)
+{
+
+	return (m->m_pkthdr.len);
+}
+
+/* The first bytes, in one piece, and how many; none if they are not mapped. */
+const void *
+weft_shim_mbuf_head(const struct mbuf *m, u_int *len)
+{
+
+	*len = (m->m_flags & M_EXTPG) != 0 ? 0 : m->m_len;
+	return (m->m_data);
+}
+
+/* Gives the packet a hash of its flow that is not one of the system's own. */
+void
+weft_shim_mbuf_set_hash(struct mbuf *m, uint32_t hash)
+{
+
+	m->m_pkthdr.flowid = hash;
+	M_HASHTYPE_SET(m, M_HASHTYPE_OPAQUE_HASH);
+}
+
+/* A number that stays with a packet for as long as it is in a driver's hands. */
+void
+weft_shim_mbuf_set_note(struct mbuf *m, uint32_t note)
+{
+
+	m->m_pkthdr.PH_loc.thirtytwo[0] = note;
+}
+
+uint32_t
+weft_shim_mbuf_note(const struct mbuf *m)
+{
+
+	return (m->m_pkthdr.PH_loc.thirtytwo[0]);
+}
+
+/* Makes a packet that was sent one that the interface receives. */
+void
+weft_shim_mbuf_hand_over(struct mbuf *m, if_t ifp)
+{
+
+	if ((m->m_pkthdr.csum_flags & CSUM_SND_TAG) != 0) {
+		m_snd_tag_rele(m->m_pkthdr.snd_tag);
+		m->m_pkthdr.snd_tag = NULL;
+		m->m_pkthdr.csum_flags &= ~CSUM_SND_TAG;
+	}
+	m_tag_delete_nonpersistent(m);
+	if_setrcvif(m, ifp);
+}
+
+/* Packets in a row. */
+void
+weft_shim_mbuf_set_next(struct mbuf *m, struct mbuf *next)
+{
+
+	m->m_nextpkt = next;
+}
+
+struct mbuf *
+weft_shim_mbuf_next(const struct mbuf *m)
+{
+
+	return (m->m_nextpkt);
+}

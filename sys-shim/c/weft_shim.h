@@ -27,6 +27,7 @@
 #include <sys/rmlock.h>
 #include <sys/signalvar.h>
 #include <sys/socket.h>
+#include <sys/sockio.h>
 #include <sys/sysctl.h>
 #include <sys/syslog.h>
 #include <sys/taskqueue.h>
@@ -34,7 +35,11 @@
 #include <vm/vm.h>
 #include <vm/vm_extern.h>
 
+#include <net/ethernet.h>
 #include <net/if.h>
+#include <net/if_clone.h>
+#include <net/if_media.h>
+#include <net/if_types.h>
 #include <net/if_var.h>
 #include <net/pfil.h>
 #include <net/route.h>
@@ -178,6 +183,65 @@ uint64_t weft_test_mp_ring(u_int, u_int, void **);
 struct mbuf *weft_test_hold(u_int, u_int);
 void	weft_test_release(struct mbuf *);
 #endif
+
+/* mbuf.c, for packets in queues and on their way between interfaces */
+uint32_t weft_shim_mbuf_packet_len(const struct mbuf *);
+const void *weft_shim_mbuf_head(const struct mbuf *, u_int *);
+void	weft_shim_mbuf_set_hash(struct mbuf *, uint32_t);
+void	weft_shim_mbuf_set_note(struct mbuf *, uint32_t);
+uint32_t weft_shim_mbuf_note(const struct mbuf *);
+void	weft_shim_mbuf_hand_over(struct mbuf *, if_t);
+void	weft_shim_mbuf_set_next(struct mbuf *, struct mbuf *);
+struct mbuf *weft_shim_mbuf_next(const struct mbuf *);
+
+/* ifnet.c */
+enum weft_ioctl {
+	WEFT_SIFFLAGS = SIOCSIFFLAGS,
+	WEFT_ADDMULTI = SIOCADDMULTI,
+	WEFT_DELMULTI = SIOCDELMULTI,
+	WEFT_SIFMTU = SIOCSIFMTU,
+	WEFT_SIFCAP = SIOCSIFCAP,
+	WEFT_SIFMEDIA = SIOCSIFMEDIA,
+	WEFT_GIFMEDIA = SIOCGIFMEDIA,
+	WEFT_GIFXMEDIA = SIOCGIFXMEDIA,
+};
+enum weft_iftype {
+	WEFT_IFT_ETHER = IFT_ETHER,
+};
+/* Bits, or a shift that bindgen does not see as a number. */
+enum weft_ifcap {
+	WEFT_IFCAP_RXCSUM = IFCAP_RXCSUM,
+	WEFT_IFCAP_RXCSUM_IPV6 = IFCAP_RXCSUM_IPV6,
+	WEFT_IFCAP_TXCSUM = IFCAP_TXCSUM,
+	WEFT_IFCAP_TXCSUM_IPV6 = IFCAP_TXCSUM_IPV6,
+	WEFT_IFCAP_TSO4 = IFCAP_TSO4,
+	WEFT_IFCAP_TSO6 = IFCAP_TSO6,
+	WEFT_IFCAP_VLAN_MTU = IFCAP_VLAN_MTU,
+	WEFT_IFCAP_VLAN_HWTAGGING = IFCAP_VLAN_HWTAGGING,
+	WEFT_IFCAP_VLAN_HWCSUM = IFCAP_VLAN_HWCSUM,
+	WEFT_IFCAP_VLAN_HWTSO = IFCAP_VLAN_HWTSO,
+	WEFT_IFCAP_JUMBO_MTU = IFCAP_JUMBO_MTU,
+	WEFT_IFCAP_LINKSTATE = IFCAP_LINKSTATE,
+};
+void	weft_shim_ifnet_input(if_t, struct mbuf *);
+void	weft_shim_ifnet_tap(if_t, struct mbuf *);
+bool	weft_shim_ifnet_is_going(const if_t);
+int	weft_shim_ifnet_unlist(struct if_clone *, if_t);
+int	weft_shim_ifreq_mtu(const void *);
+int	weft_shim_ifreq_reqcap(const void *);
+void	weft_shim_ifmedia_init(struct ifmedia *);
+
+/* cloner.c; Rust: what a cloner does. */
+#define	WEFT_PAIR	"wpair"
+ifc_match_f	weft_pair_match;
+ifc_create_f	weft_pair_create;
+ifc_destroy_f	weft_pair_destroy;
+void	weft_shim_pair_cloners(bool);
+
+/* worker.c */
+int	weft_shim_worker_start(struct taskqueue **, u_int);
+void	weft_shim_worker_stop(struct taskqueue *);
+void	weft_shim_worker_task_init(struct task *, task_fn_t *, void *);
 
 /* sysctl.c */
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);

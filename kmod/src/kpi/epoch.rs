@@ -8,7 +8,6 @@ use core::ptr::NonNull;
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::{Grace, Period};
-#[cfg(feature = "test")]
 use weft_engine::queue::Sections;
 
 use super::context::{NetEpoch, Sleepable};
@@ -35,6 +34,22 @@ pub(crate) fn in_net_epoch<R>(
     }
 }
 
+/// Runs `inside` in the network epoch, in which the thread may be already: for what the
+/// kernel calls by rule, but not always, in the epoch.
+#[inline]
+pub(super) fn surely_in_net_epoch<R>(inside: impl for<'e> FnOnce(&NetEpoch<'e>) -> R) -> R {
+    let mut tracker = MaybeUninit::<c::epoch_tracker>::uninit();
+    let tracker = tracker.as_mut_ptr();
+    // SAFETY: sections nest. The tracker stays where it is between entering and leaving,
+    // and nothing that bears the token's lifetime is carried out.
+    unsafe {
+        c::weft_shim_net_epoch_enter(tracker);
+        let result = inside(&NetEpoch::assume());
+        c::weft_shim_net_epoch_exit(tracker);
+        result
+    }
+}
+
 /// Waits until every callback that was asked for before has run. Sleeps.
 pub(crate) fn drain_net_epoch_callbacks(_sleepable: &mut Sleepable) {
     // SAFETY: the caller may sleep and is in no epoch.
@@ -42,11 +57,9 @@ pub(crate) fn drain_net_epoch_callbacks(_sleepable: &mut Sleepable) {
 }
 
 /// Sections of the network epoch, for what waits until all of now have ended.
-#[cfg(feature = "test")]
 #[derive(Clone, Copy)]
 pub(crate) struct NetEpochs;
 
-#[cfg(feature = "test")]
 impl Sections for NetEpochs {
     type Section<'s> = NetEpoch<'s>;
 

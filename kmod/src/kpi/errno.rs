@@ -21,6 +21,18 @@ const fn errno(value: u32) -> Errno {
 impl Errno {
     /// The device, here the module, is in use.
     pub(crate) const EBUSY: Self = errno(c::EBUSY);
+    /// There is one of that name already.
+    pub(crate) const EEXIST: Self = errno(c::EEXIST);
+    /// A packet is longer than the interface takes.
+    pub(crate) const E2BIG: Self = errno(c::E2BIG);
+    /// The interface is down.
+    pub(crate) const ENETDOWN: Self = errno(c::ENETDOWN);
+    /// The interface's queue is full.
+    pub(crate) const ENOBUFS: Self = errno(c::ENOBUFS);
+    /// A name is too long.
+    pub(crate) const ENOSPC: Self = errno(c::ENOSPC);
+    /// The interface, or the module, is going away.
+    pub(crate) const ENXIO: Self = errno(c::ENXIO);
     /// What was read is wrong.
     pub(crate) const EIO: Self = errno(c::EIO);
     /// An argument is out of its range.

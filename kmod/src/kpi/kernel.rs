@@ -86,14 +86,12 @@ pub(crate) fn ticks() -> u64 {
 /// The CPU's own clock in nanoseconds: a read of a register and a multiplication. It
 /// counts from some time before the module was loaded. Between CPUs it may go back by
 /// as much as their clocks differ.
-#[cfg(feature = "test")]
 #[derive(Clone, Copy)]
 pub(crate) struct Clock {
     /// Nanoseconds a tick, times 2^32.
     scale: u64,
 }
 
-#[cfg(feature = "test")]
 impl Clock {
     /// The clock, by its rate of now.
     pub(crate) fn new() -> Self {

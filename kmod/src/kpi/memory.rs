@@ -188,11 +188,9 @@ unsafe impl Memory for PacketMemory {
 }
 
 /// The memory of the module's state for the engine: type `weft`, never sleeps.
-#[cfg(feature = "test")]
 #[derive(Clone, Copy)]
 pub(crate) struct StateMemory;
 
-#[cfg(feature = "test")]
 // SAFETY: as for `FibMemory`.
 unsafe impl Memory for StateMemory {
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
@@ -238,7 +236,6 @@ pub(crate) fn try_box_made<T>(make: impl FnOnce() -> Result<T, Errno>) -> Result
 ///
 /// # Errors
 /// `ENOMEM`, also if there was none for `make`.
-#[cfg(feature = "test")]
 pub(crate) fn boxed_in<T>(
     make: impl for<'p> FnOnce(&'p mut MaybeUninit<T>) -> Option<&'p mut T>,
 ) -> Result<Box<T>, Errno> {
@@ -255,7 +252,6 @@ pub(crate) fn boxed_in<T>(
 ///
 /// # Errors
 /// As for [`boxed_in`].
-#[cfg(feature = "test")]
 pub(crate) fn collected_in<T>(
     len: usize,
     mut make: impl for<'p> FnMut(usize, &'p mut MaybeUninit<T>) -> Option<&'p mut T>,

@@ -6,19 +6,22 @@
 //! where it may sleep, [`context::NetEpoch`] where it must be inside the network
 //! epoch, [`context::Vnet`] where a network stack must be current.
 
+pub(crate) mod cloner;
 pub(crate) mod context;
 pub(crate) mod cpu;
 pub(crate) mod epoch;
 pub(crate) mod errno;
 pub(crate) mod event;
 pub(crate) mod fib;
+pub(crate) mod ifnet;
 pub(crate) mod kernel;
 pub(crate) mod lock;
 pub(crate) mod log;
-#[cfg(feature = "test")]
 pub(crate) mod mbuf;
 #[cfg(feature = "test")]
 mod mbuf_calls;
+#[cfg(feature = "test")]
+mod mbuf_packet;
 pub(crate) mod memory;
 pub(crate) mod module;
 mod panic;
@@ -28,9 +31,7 @@ pub(crate) mod peers;
 pub(crate) mod pfil;
 pub(crate) mod published;
 pub(crate) mod rib;
-#[cfg(feature = "test")]
 pub(crate) mod shared;
-#[cfg(feature = "test")]
 pub(crate) mod slept;
 pub(crate) mod sysctl;
 pub(crate) mod task;
@@ -38,3 +39,4 @@ pub(crate) mod text;
 #[cfg(feature = "test")]
 pub(crate) mod thread;
 pub(crate) mod vnet;
+pub(crate) mod worker;

@@ -14,6 +14,7 @@ mod load;
 mod memory;
 mod numbering;
 mod packets;
+mod pair;
 mod queues;
 mod race;
 mod race_packet;
@@ -88,7 +89,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 16] = [
+pub const ALL: [Scenario; 17] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -102,6 +103,7 @@ pub const ALL: [Scenario; 16] = [
     forward::SCENARIO,
     sharing::SCENARIO,
     packets::SCENARIO,
+    pair::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,

@@ -23,6 +23,8 @@ const SIOCAIFADDR: c_ulong = 0x8044_692b;
 const SIOCAIFADDR_IN6: c_ulong = 0x8088_691b;
 const SIOCSIFVNET: c_ulong = 0xc020_695a;
 const SIOCSIFFIB: c_ulong = 0x8020_695d;
+const SIOCSIFNAME: c_ulong = 0x8020_6928;
+const SIOCSIFMTU: c_ulong = 0x8020_6934;
 const SIOCIFDESTROY: c_ulong = 0x8020_6979;
 const SIOCIFCREATE2: c_ulong = 0xc020_697c;
 
@@ -35,7 +37,7 @@ const IFDATA_GENERAL: i32 = 1;
 const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
 
 /// `if create NAME`, `destroy NAME`, `vnet NAME JAIL`, `fib NAME N`,
-/// `addr NAME ADDRESS/BITS [COUNT]`, `up NAME`, `down NAME`, `stat NAME`,
+/// `mtu NAME BYTES`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `up NAME`, `down NAME`, `stat NAME`,
 /// `member BRIDGE NAME`.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
@@ -55,6 +57,17 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             request.ifr_ifru.ifru_fib = number(fib, "fib")?;
             silent(control()?.ioctl(SIOCSIFFIB, &mut request))
         }
+        ["mtu", name, bytes] => {
+            let mut request = named(name)?;
+            request.ifr_ifru.ifru_mtu = number(bytes, "mtu")?;
+            silent(control()?.ioctl(SIOCSIFMTU, &mut request))
+        }
+        ["rename", name, new] => {
+            let mut new = name_bytes(new)?;
+            let mut request = named(name)?;
+            request.ifr_ifru.ifru_data = new.as_mut_ptr();
+            silent(control()?.ioctl(SIOCSIFNAME, &mut request))
+        }
         ["addr", name, prefix] => add_addresses(name, prefix, 1),
         ["addr", name, prefix, count] => add_addresses(name, prefix, number(count, "count")?),
         ["up", name] => set_up(name, true),
@@ -62,7 +75,7 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         ["stat", name] => stat(name),
         ["member", bridge, name] => add_member(bridge, name),
         _ => Err(Failure::usage(
-            "if create|destroy|vnet|fib|addr|up|down|stat|member NAME ...",
+            "if create|destroy|vnet|fib|mtu|rename|addr|up|down|stat|member NAME ...",
         )),
     }
 }

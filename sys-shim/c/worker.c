@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Threads that are bound to CPUs and do tasks in the net epoch, taskqueue(9). */
+#include "weft_shim.h"
+
+#include <sys/cpuset.h>
+#include <sys/priority.h>
+
+/* A queue in *place, which stays there, with a thread bound to the CPU. */
+int
+weft_shim_worker_start(struct taskqueue **place, u_int cpu)
+{
+	cpuset_t mask;
+	int error;
+
+	*place = taskqueue_create("weft_worker", M_WAITOK,
+	    taskqueue_thread_enqueue, place);
+	CPU_SETOF(cpu, &mask);
+	error = taskqueue_start_threads_cpuset(place, 1, PI_NET, &mask,
+	    "weft_worker_%u", cpu);
+	if (error != 0)
+		taskqueue_free(*place);
+	return (error);
+}
+
+void
+weft_shim_worker_stop(struct taskqueue *queue)
+{
+
+	taskqueue_free(queue);
+}
+
+/* A task that the thread does in the net epoch. */
+void
+weft_shim_worker_task_init(struct task *task, task_fn_t *func, void *context)
+{
+
+	NET_TASK_INIT(task, 0, func, context);
+}
