@@ -36,7 +36,7 @@ use weft_engine::queue::{
 };
 use weft_engine::wire::toeplitz::Toeplitz;
 
-use crate::kpi::cloner::{self, HasPeer, Pairs};
+use crate::kpi::cloner::{self, HasPeer, Made, Pairs};
 use crate::kpi::context::{NetEpoch, Sleepable, Vnet};
 use crate::kpi::cpu::CriticalSections;
 use crate::kpi::epoch::NetEpochs;
@@ -326,7 +326,7 @@ impl Pairs for Wpair {
         sleepable: &mut Sleepable,
         unit: u32,
         names: [&CStr; 2],
-    ) -> Result<[(Unattached<End>, Box<End>); 2], Errno> {
+    ) -> Result<[Made<End>; 2], Errno> {
         enter()?;
         let made = make(sleepable, unit, names);
         if made.is_err() {
@@ -361,11 +361,7 @@ fn leave() {
     PAIRS.fetch_sub(1, Ordering::AcqRel);
 }
 
-fn make(
-    sleepable: &mut Sleepable,
-    unit: u32,
-    names: [&CStr; 2],
-) -> Result<[(Unattached<End>, Box<End>); 2], Errno> {
+fn make(sleepable: &mut Sleepable, unit: u32, names: [&CStr; 2]) -> Result<[Made<End>; 2], Errno> {
     let plan = Plan {
         cloner: cloner::NAME,
         unit,

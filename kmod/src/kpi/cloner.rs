@@ -18,6 +18,9 @@ use super::errno::{Errno, returned};
 use super::ifnet::{Interface, Port, Unattached, detach, is_bare};
 use super::text::Text;
 
+/// An end that was made and is to be attached.
+pub(crate) type Made<E> = (Unattached<E>, Box<E>);
+
 /// What pairs are made of.
 pub(crate) trait Pairs {
     /// An end.
@@ -32,7 +35,7 @@ pub(crate) trait Pairs {
         sleepable: &mut Sleepable,
         unit: u32,
         names: [&CStr; 2],
-    ) -> Result<[(Unattached<Self::End>, Box<Self::End>); 2], Errno>;
+    ) -> Result<[Made<Self::End>; 2], Errno>;
 
     /// Both ends are in the system.
     fn begin(ends: [&Port; 2]);
