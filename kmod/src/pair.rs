@@ -378,6 +378,11 @@ fn make(sleepable: &mut Sleepable, unit: u32, names: [&CStr; 2]) -> Result<[Made
     Ok([(a, end_a), (b, end_b)])
 }
 
+/// Whether pairs can be made.
+pub(crate) fn is_open() -> bool {
+    PAIRS.load(Ordering::Acquire) & SHUT == 0
+}
+
 /// That pairs can be made, as long as the module is loaded.
 pub(crate) struct Gate;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The cloner of wpair(4), one in each network stack, as those of vlan(4) and
- * epair(4).  It comes after the module's own load, which is at SI_SUB_PSEUDO, and
- * with each network stack that is made later.  It goes with its network stack, when
+ * epair(4).  It comes after the module's own load, which is at SI_SUB_PSEUDO, if
+ * that did not fail, and with each network stack that is made later.  It goes with its network stack, when
  * the protocols have left that, and takes along what was created by it.
  */
 #include "weft_shim.h"
@@ -20,7 +20,7 @@ weft_pair_cloner_attach(const void *unused __unused)
 		.destroy_f = weft_pair_destroy,
 	};
 
-	if (VNET(weft_pair_cloner) == NULL)
+	if (VNET(weft_pair_cloner) == NULL && weft_pair_is_open())
 		VNET(weft_pair_cloner) = ifc_attach_cloner(WEFT_PAIR,
 		    &request);
 }

@@ -233,6 +233,7 @@ void	weft_shim_ifmedia_init(struct ifmedia *);
 
 /* cloner.c; Rust: what a cloner does. */
 #define	WEFT_PAIR	"wpair"
+bool	weft_pair_is_open(void);
 ifc_match_f	weft_pair_match;
 ifc_create_f	weft_pair_create;
 ifc_destroy_f	weft_pair_destroy;

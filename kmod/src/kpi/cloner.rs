@@ -66,6 +66,12 @@ pub(crate) fn set_attached(_sleepable: &mut Sleepable, attached: bool) {
     unsafe { c::weft_shim_pair_cloners(attached) };
 }
 
+/// Whether the module is loaded: a load that fails leaves no cloner to be taken out.
+#[unsafe(no_mangle)]
+extern "C" fn weft_pair_is_open() -> bool {
+    crate::pair::is_open()
+}
+
 /// Whether a name is that of the cloner, perhaps with a unit's number; those of ends are
 /// not.
 #[unsafe(no_mangle)]

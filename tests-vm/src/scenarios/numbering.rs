@@ -10,7 +10,7 @@ use crate::table::GATEWAYS;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "numbering",
-    group: "network",
+    group: "numbering",
     about: "FIBs with the same routes share pages, in whichever order their next hops came",
     klds: &["if_epair"],
     limit: Duration::from_secs(180),
