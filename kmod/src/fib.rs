@@ -11,6 +11,7 @@ use crate::kpi::errno::Errno;
 use crate::kpi::fib::{self, Family, FlatTops, Inet, Inet6, Opened, Policy, Registered};
 use crate::kpi::log;
 use crate::kpi::memory::FibMemory;
+use crate::kpi::module::refuse_while;
 use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
 
 /// A family's algorithm: its name and choices.
@@ -145,17 +146,15 @@ pub(crate) fn refuse_while_used() -> Result<(), Errno> {
 }
 
 fn refuse_family<P: Policy>(name: &str, other: &str) -> Result<(), Errno> {
-    match fib::instances::<P::Family>() {
-        0 => Ok(()),
-        tables => {
-            log::warning(format_args!(
-                "not unloaded: {tables} route table(s) use {name}; choose another algorithm in each: \
-                 sysctl {}={other}",
-                P::Family::CHOICE
-            ));
-            Err(Errno::EBUSY)
-        }
-    }
+    let tables = fib::instances::<P::Family>();
+    refuse_while(
+        tables as usize,
+        format_args!(
+            "{tables} route table(s) use {name}; choose another algorithm in each: \
+             sysctl {}={other}",
+            P::Family::CHOICE
+        ),
+    )
 }
 
 struct Tables;

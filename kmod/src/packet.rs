@@ -15,6 +15,7 @@ use crate::kpi::kernel;
 use crate::kpi::lock::Mtx;
 use crate::kpi::log;
 use crate::kpi::memory::{PacketMemory, try_box};
+use crate::kpi::module::refuse_while;
 use crate::kpi::published::Published;
 use crate::kpi::sysctl::{Access, Indexed, Number, Parent, Sysctls};
 use crate::kpi::text::Text;
@@ -122,15 +123,10 @@ impl Packets {
 const LEAVE_MS: u32 = 50;
 
 fn refuse(out: usize) -> Result<(), Errno> {
-    match out {
-        0 => Ok(()),
-        1.. => {
-            log::warning(format_args!(
-                "not unloaded: {out} packets are in use by sockets, interfaces or filters"
-            ));
-            Err(Errno::EBUSY)
-        }
-    }
+    refuse_while(
+        out,
+        format_args!("{out} packets are in use by sockets, interfaces or filters"),
+    )
 }
 
 /// What is done when the system is short of memory.

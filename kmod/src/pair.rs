@@ -47,6 +47,7 @@ use crate::kpi::lock::Mtx;
 use crate::kpi::log;
 use crate::kpi::mbuf::{Mbuf, Row};
 use crate::kpi::memory::{self, StateMemory, try_box};
+use crate::kpi::module::refuse_while;
 use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
@@ -436,15 +437,10 @@ impl Gate {
 }
 
 fn refuse(pairs: u32) -> Result<(), Errno> {
-    match pairs {
-        0 => Ok(()),
-        1.. => {
-            log::warning(format_args!(
-                "not unloaded: there are {pairs} pairs of interfaces (wpair), in this or other jails"
-            ));
-            Err(Errno::EBUSY)
-        }
-    }
+    refuse_while(
+        pairs as usize,
+        format_args!("there are {pairs} pairs of interfaces (wpair), in this or other jails"),
+    )
 }
 
 /// Puts a setting into its place, if it is in its range.

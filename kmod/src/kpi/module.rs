@@ -4,11 +4,13 @@
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
+use core::fmt;
 
 use weft_bindings::kernel as c;
 
 use super::context::Sleepable;
 use super::errno::{Errno, returned};
+use super::log;
 use super::memory::try_box;
 
 /// What a loaded module is, and how it comes and goes. The kernel sends its
@@ -80,6 +82,18 @@ impl<T: Life> Module<T> {
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
+}
+
+/// Refuses to unload the module while so many things of it are in use.
+///
+/// # Errors
+/// `EBUSY` if there are any; `what` they are has been logged.
+pub(crate) fn refuse_while(count: usize, what: fmt::Arguments<'_>) -> Result<(), Errno> {
+    if count == 0 {
+        return Ok(());
+    }
+    log::warning(format_args!("not unloaded: {what}"));
+    Err(Errno::EBUSY)
 }
 
 /// What the shim's `moduledata_t` names as the event handler.

@@ -412,6 +412,27 @@ unsafe extern "C" fn handle_line<L: Line>(
     unsafe { c::sysctl_handle_string(oid, line.storage().cast(), LINE as i64, request) }
 }
 
+/// Shows a value to who asks, and gives the one that he writes, if he does.
+///
+/// # Safety
+/// The kernel's own arguments of a handler, which has not returned.
+unsafe fn exchange(
+    oid: *mut c::sysctl_oid,
+    request: *mut c::sysctl_req,
+    mut value: u64,
+) -> Result<Option<u64>, Errno> {
+    // SAFETY: the caller's promise; the value is a u64 on this stack.
+    unsafe {
+        Errno::check(c::sysctl_handle_64(
+            oid,
+            (&raw mut value).cast(),
+            0,
+            request,
+        ))?;
+        Ok(c::weft_shim_sysctl_is_write(request).then_some(value))
+    }
+}
+
 /// The handler of a number's OID.
 unsafe extern "C" fn handle_number<N: Number>(
     oid: *mut c::sysctl_oid,
@@ -422,14 +443,12 @@ unsafe extern "C" fn handle_number<N: Number>(
     // SAFETY: as in `handle_line`.
     let mut sleepable = unsafe { Sleepable::assume() };
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
-        let mut value = N::read(sleepable, vnet);
-        // SAFETY: the kernel's own arguments; the value is a u64 on this stack.
-        Errno::check(unsafe { c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request) })?;
-        // SAFETY: the kernel's request, valid during the call.
-        if unsafe { c::weft_shim_sysctl_is_write(request) } {
-            N::write(sleepable, vnet, value)?;
+        let value = N::read(sleepable, vnet);
+        // SAFETY: the kernel's own arguments.
+        match unsafe { exchange(oid, request, value) }? {
+            Some(new) => N::write(sleepable, vnet, new),
+            None => Ok(()),
         }
-        Ok(())
     });
     returned(outcome.unwrap_or(Err(Errno::EINVAL)))
 }
@@ -444,14 +463,12 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
     // SAFETY: as in `handle_line`.
     let mut sleepable = unsafe { Sleepable::assume() };
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
-        let mut value = N::read(index as u32, sleepable, vnet);
-        // SAFETY: the kernel's own arguments; the value is a u64 on this stack.
-        Errno::check(unsafe { c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request) })?;
-        // SAFETY: the kernel's request, valid during the call.
-        if unsafe { c::weft_shim_sysctl_is_write(request) } {
-            N::write(index as u32, sleepable, value)?;
+        let value = N::read(index as u32, sleepable, vnet);
+        // SAFETY: the kernel's own arguments.
+        match unsafe { exchange(oid, request, value) }? {
+            Some(new) => N::write(index as u32, sleepable, new),
+            None => Ok(()),
         }
-        Ok(())
     });
     returned(outcome.unwrap_or(Err(Errno::EINVAL)))
 }
@@ -466,13 +483,11 @@ unsafe extern "C" fn handle_subject<T: Subject>(
 ) -> c_int {
     // SAFETY: as in `handle_line`; a `Branch` added it with its subject.
     let (mut sleepable, subject) = unsafe { (Sleepable::assume(), &*subject.cast::<T>()) };
-    let sleepable = &mut sleepable;
-    let mut value = subject.read(index as u32, sleepable);
-    // SAFETY: the kernel's own arguments; the value is a u64 on this stack.
-    let error = unsafe { c::sysctl_handle_64(oid, (&raw mut value).cast(), 0, request) };
-    // SAFETY: the kernel's request, valid during the call.
-    if error == 0 && unsafe { c::weft_shim_sysctl_is_write(request) } {
-        return returned(subject.write(index as u32, sleepable, value));
-    }
-    error
+    let value = subject.read(index as u32, &mut sleepable);
+    // SAFETY: the kernel's own arguments.
+    let asked = unsafe { exchange(oid, request, value) };
+    returned(asked.and_then(|new| match new {
+        Some(new) => subject.write(index as u32, &mut sleepable, new),
+        None => Ok(()),
+    }))
 }
