@@ -16,7 +16,8 @@
 
 use core::ops::Range;
 
-use super::{checksum, ethernet, flow, long, word};
+use super::checksum::{self, Sum};
+use super::{ethernet, flow, long, word};
 
 /// Bytes of headers that a frame may have in front of its payload.
 pub const MOST_HEADERS: usize =
@@ -210,12 +211,11 @@ fn write_ipv6(header: &mut [u8], tcp_len: usize) -> u16 {
 /// The sum of a pseudo-header, for two addresses: not its complement, for the payload's is
 /// added to it.
 fn pseudo(addresses: Option<&[u8]>, tcp_len: usize) -> u16 {
-    let addresses = !checksum::of(addresses.unwrap_or_default());
-    let sum = u32::from(addresses)
-        .wrapping_add(tcp_len as u32)
-        .wrapping_add(flow::TCP.into());
-    let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-    (sum & 0xffff).wrapping_add(sum >> 16) as u16
+    let mut sum = Sum::new();
+    sum.add(addresses.unwrap_or_default());
+    sum.add_number(tcp_len as u32);
+    sum.add_number(flow::TCP.into());
+    sum.value()
 }
 
 /// Puts bytes in, if they have room.
