@@ -18,6 +18,7 @@ mod pair;
 mod queues;
 mod race;
 mod race_packet;
+mod race_pair;
 mod refuse;
 mod sharing;
 mod show;
@@ -89,7 +90,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 17] = [
+pub const ALL: [Scenario; 19] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -107,6 +108,8 @@ pub const ALL: [Scenario; 17] = [
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
+    race_pair::SCENARIO,
+    race_pair::SCENARIO_TIME,
 ];
 
 /// What `cargo xtask run` shows.
