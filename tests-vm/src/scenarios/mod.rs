@@ -19,6 +19,7 @@ mod pair_long;
 mod queues;
 mod race;
 mod race_packet;
+mod race_pair;
 mod refuse;
 mod sharing;
 mod show;
@@ -90,7 +91,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 18] = [
+pub const ALL: [Scenario; 20] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -109,6 +110,8 @@ pub const ALL: [Scenario; 18] = [
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
+    race_pair::SCENARIO,
+    race_pair::SCENARIO_TIME,
 ];
 
 /// What `cargo xtask run` shows.
