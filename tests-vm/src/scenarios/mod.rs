@@ -15,6 +15,7 @@ mod memory;
 mod numbering;
 mod packets;
 mod pair;
+mod pair_tuning;
 mod queues;
 mod race;
 mod race_packet;
@@ -89,7 +90,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 17] = [
+pub const ALL: [Scenario; 18] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -104,6 +105,7 @@ pub const ALL: [Scenario; 17] = [
     sharing::SCENARIO,
     packets::SCENARIO,
     pair::SCENARIO,
+    pair_tuning::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
