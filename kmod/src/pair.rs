@@ -16,8 +16,9 @@
 //!
 //! Checksums that the sender left out stay left out, for the receiving stack knows such
 //! packets by the same flags as when they were sent, and so does whatever puts them on a
-//! wire later. Long segments of TCP (TSO) pass through whole as well; they are off until
-//! somebody turns them on, since a stack that forwards what it receives does not cut them.
+//! wire later. Long segments of TCP (TSO) go through a queue whole. The receiving stack gets
+//! them whole, too, if it keeps them; else, since a stack that forwards does not cut what is
+//! longer than the next link's MTU, they are cut before.
 //!
 //! # Life
 //!
@@ -59,9 +60,7 @@ const OFFER: Offer = {
         has: Capabilities::all(),
         // What is received may say that its checksum was left out, so this says what is.
         always: check.union(Capabilities::STATE),
-        initial: Capabilities::all()
-            .difference(Capabilities::SEGMENT)
-            .difference(Capabilities::VLAN_SEGMENT),
+        initial: Capabilities::all(),
         // Who receives such frames sends them on; a bridge that turns one of these off at
         // its member means those who send to it.
         shared: Capabilities::FILL_IPV4
@@ -129,7 +128,10 @@ impl Sink<Mbuf> for Receiver {
     fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
         let mut row = Row::new();
         while let Some(frame) = burst.pop() {
-            row.push(frame);
+            match frame.traits().is_segmented {
+                true => self.receive_long(frame, &mut row),
+                false => row.push(frame),
+            }
         }
         if !self.port.is_going() {
             self.port.count(Counter::ReceivedDropped, row.len());
@@ -145,6 +147,22 @@ impl Sink<Mbuf> for Receiver {
         self.port.count(Counter::ReceivedDropped, 1);
         self.lost.count(Loss::of(reason), 1);
         drop(frame);
+    }
+}
+
+impl Receiver {
+    /// Puts a long segment into the row, in one piece if the receiving stack keeps it.
+    #[inline(never)]
+    fn receive_long(&self, frame: Mbuf, row: &mut Row) {
+        match frame.plan() {
+            Some(plan) if !self.port.keeps(&plan) => {
+                if frame.cut(&plan, row).is_err() {
+                    self.port.count(Counter::ReceivedDropped, 1);
+                    self.lost.count(Loss::Uncut, 1);
+                }
+            }
+            _ => row.push(frame),
+        }
     }
 }
 

@@ -73,12 +73,14 @@ pub(crate) enum Loss {
     Late,
     /// The other end was down.
     Down,
+    /// It was a long segment that had to be cut, without memory for that.
+    Uncut,
     /// It was in a queue when its pair was destroyed.
     Destroyed,
 }
 
 /// Each of them, and what it is called.
-const LOSSES: [(Loss, &CStr, &CStr); 4] = [
+const LOSSES: [(Loss, &CStr, &CStr); 5] = [
     (
         Loss::Full,
         c"full",
@@ -93,6 +95,11 @@ const LOSSES: [(Loss, &CStr, &CStr); 4] = [
         Loss::Down,
         c"down",
         c"Frames that were sent to an end that was down",
+    ),
+    (
+        Loss::Uncut,
+        c"uncut",
+        c"Long segments of TCP that had to be cut, wholly or in part, without memory for it",
     ),
     (
         Loss::Destroyed,

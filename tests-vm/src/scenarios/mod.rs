@@ -15,10 +15,12 @@ mod memory;
 mod numbering;
 mod packets;
 mod pair;
+mod pair_long;
 mod pair_tuning;
 mod queues;
 mod race;
 mod race_packet;
+mod race_pair;
 mod refuse;
 mod sharing;
 mod show;
@@ -90,7 +92,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 18] = [
+pub const ALL: [Scenario; 21] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -105,10 +107,13 @@ pub const ALL: [Scenario; 18] = [
     sharing::SCENARIO,
     packets::SCENARIO,
     pair::SCENARIO,
+    pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
+    race_pair::SCENARIO,
+    race_pair::SCENARIO_TIME,
 ];
 
 /// What `cargo xtask run` shows.
