@@ -25,8 +25,10 @@ mod fib_figures;
 mod kpi;
 mod packet;
 mod pair;
+mod pair_nodes;
 #[cfg(feature = "test")]
 mod queue;
+mod queue_nodes;
 mod sysctl;
 #[cfg(feature = "test")]
 mod test;

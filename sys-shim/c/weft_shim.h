@@ -244,6 +244,9 @@ ifc_create_f	weft_pair_create;
 ifc_destroy_f	weft_pair_destroy;
 void	weft_shim_pair_cloners(bool);
 
+/* jail.c */
+int	weft_shim_jail_id(void);
+
 /* worker.c */
 int	weft_shim_worker_start(struct taskqueue **, u_int);
 void	weft_shim_worker_stop(struct taskqueue *);
@@ -253,6 +256,7 @@ void	weft_shim_worker_task_init(struct task *, task_fn_t *, void *);
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);
 struct sysctl_oid_list *weft_shim_sysctl_net(void);
 struct sysctl_oid_list *weft_shim_sysctl_children(struct sysctl_oid *);
+void	*weft_shim_sysctl_subject(const struct sysctl_oid *);
 bool	weft_shim_sysctl_is_write(const struct sysctl_req *);
 
 /* fib.c */

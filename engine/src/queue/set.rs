@@ -333,9 +333,7 @@ where
 
     /// The queue of each bucket.
     pub fn table(&self) -> [u8; BUCKETS] {
-        self.entries
-            .each_ref()
-            .map(|entry| entry.load(Ordering::Relaxed) & !MOVING)
+        core::array::from_fn(|bucket| self.entry(bucket) & !MOVING)
     }
 
     /// Moves a bucket to another queue. May sleep: it waits for submitters, and up to

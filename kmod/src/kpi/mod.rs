@@ -14,6 +14,7 @@ pub(crate) mod errno;
 pub(crate) mod event;
 pub(crate) mod fib;
 pub(crate) mod ifnet;
+pub(crate) mod jail;
 pub(crate) mod kernel;
 pub(crate) mod lock;
 pub(crate) mod log;

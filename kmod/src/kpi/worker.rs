@@ -64,11 +64,6 @@ impl Workers {
         Ok(())
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.places.len()
-    }
-
     /// The queue of tasks of the `n`th thread, or, as there are fewer, of another one.
     fn queue(&self, n: usize) -> Option<*mut c::taskqueue> {
         let n = n.checked_rem(self.places.len())?;

@@ -16,6 +16,7 @@ mod numbering;
 mod packets;
 mod pair;
 mod pair_long;
+mod pair_tuning;
 mod queues;
 mod race;
 mod race_packet;
@@ -91,7 +92,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 20] = [
+pub const ALL: [Scenario; 21] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -107,6 +108,7 @@ pub const ALL: [Scenario; 20] = [
     packets::SCENARIO,
     pair::SCENARIO,
     pair_long::SCENARIO,
+    pair_tuning::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
