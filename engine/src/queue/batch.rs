@@ -80,10 +80,12 @@ impl<T: Item> Batch<T> {
         }
         let room = self.raws.get_mut(self.len as usize..).unwrap_or_default();
         // A place is asked for first: no item is taken for which there is none.
+        let mut len = self.len;
         for (place, item) in room.iter_mut().zip(items) {
             place.write(item.into_raw());
-            self.len = self.len.wrapping_add(1);
+            len = len.wrapping_add(1);
         }
+        self.len = len;
     }
 
     /// The items, taken out from the foremost on. Those that are not asked for stay.

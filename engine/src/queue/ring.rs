@@ -438,6 +438,10 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         bounds: &Bounds,
         fitting: impl Fn(u64, u64) -> Amount,
     ) -> Option<Amount> {
+        if all.items == 1 && level.items == 0 {
+            // However little the limit is: what is larger would never be sent.
+            return Some(all);
+        }
         let capacity = self.capacity();
         if level.items > capacity {
             return None;
@@ -447,13 +451,8 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         if all.items <= items && all.cells <= cells {
             return Some(all);
         }
-        if all.items == 1 {
-            // However little the limit is: what is larger would never be sent.
-            let is_only = level.items == 0 && items > 0;
-            return Some(if is_only { all } else { Amount::default() });
-        }
         let fits = fitting(items, cells);
-        if fits.items == 0 && level.items == 0 && items > 0 {
+        if fits.items == 0 && level.items == 0 {
             return Some(fitting(1, MOST_CELLS));
         }
         Some(fits)

@@ -229,7 +229,8 @@ fn tasked(lent: &[Packet<Writable>], rounds: u64, tasks: Tasks) -> Option<u64> {
     })
 }
 
-#[inline]
+/// Part of each round, as the peers' calls are.
+#[inline(always)]
 fn submit<'p>(queue: &Queue<'p>, lent: &'p [Packet<Writable>]) -> Option<()> {
     if let [alone] = lent {
         return queue.submit_one(Loan::of(alone)).ok();
