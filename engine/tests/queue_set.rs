@@ -107,7 +107,12 @@ fn produce(world: &World, seed: u64) -> u64 {
             .map(|&flow| world.flows[flow].lock().unwrap())
             .collect();
         let mut batch = Batch::new();
-        for _ in 0..1 + random.below(32) {
+        let len = if random.percent(50) {
+            1
+        } else {
+            2 + random.below(31)
+        };
+        for _ in 0..len {
             let which = random.below(chosen.len());
             *held[which] += 1;
             let packet = Owner::new(chosen[which], *held[which], 64, &world.alive);
@@ -116,7 +121,17 @@ fn produce(world: &World, seed: u64) -> u64 {
         let sent = batch.len();
         let section = world.set.sections().0.read().unwrap();
         stall(&mut random);
-        let result = world.set.submit(&section, Choice::Flow, &mut batch);
+        let result = match batch.len() {
+            1 => {
+                let alone = batch.pop().unwrap();
+                let result = world.set.submit_one(&section, Choice::Flow, alone);
+                result.map_err(|(back, reason)| {
+                    batch.fill([back]);
+                    reason
+                })
+            }
+            _ => world.set.submit(&section, Choice::Flow, &mut batch),
+        };
         drop(section);
         assert_eq!(result.is_ok(), batch.is_empty());
         taken += (sent - batch.len()) as u64;

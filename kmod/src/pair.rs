@@ -246,11 +246,8 @@ impl HasPeer for End {
 impl End {
     #[inline(never)]
     fn submit(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
-        let mut batch = Batch::new();
-        // There is room for one.
-        let _room = batch.push(frame);
-        let submitted = self.queues.submit(epoch, Choice::Flow, &mut batch);
-        submitted.map_err(|reason| {
+        let submitted = self.queues.submit_one(epoch, Choice::Flow, frame);
+        submitted.map_err(|(_frame, reason)| {
             self.own.count(Counter::SendDropped, 1);
             self.lost.count(Loss::of(reason), 1);
             Errno::ENOBUFS

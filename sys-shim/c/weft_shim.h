@@ -182,6 +182,17 @@ uint64_t weft_test_tag(u_int, uint32_t, u_int);
 uint64_t weft_test_buf_ring(u_int, u_int, void **);
 uint64_t weft_test_mbufq(u_int, u_int, void **);
 uint64_t weft_test_mp_ring(u_int, u_int, void **);
+uint64_t weft_test_mtx_sent(u_int, u_int, void **);
+uint64_t weft_test_buf_ring_sent(u_int, u_int, void **);
+uint64_t weft_test_mbufq_sent(u_int, u_int, void **);
+uint64_t weft_test_mp_ring_sent(u_int, u_int, void **);
+struct weft_test_tasks;
+struct weft_test_tasks *weft_test_tasks_new(void);
+void	weft_test_tasks_free(struct weft_test_tasks *);
+void	weft_test_tasks_ask(struct weft_test_tasks *);
+bool	weft_test_tasks_run(struct weft_test_tasks *);
+uint64_t weft_test_buf_ring_task(u_int, u_int, void **);
+uint64_t weft_test_mbufq_task(u_int, u_int, void **);
 struct mbuf *weft_test_hold(u_int, u_int);
 void	weft_test_release(struct mbuf *);
 #endif

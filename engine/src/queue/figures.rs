@@ -68,6 +68,9 @@ impl Count {
 /// What the holder of the role counts.
 #[repr(align(128))]
 pub(super) struct Counts {
+    /// Items that came alone and passed by the ring: each a drain and a submission, too.
+    pub(super) singles: Count,
+    /// The others, as below.
     pub(super) packets: Count,
     pub(super) bytes: Count,
     pub(super) submits: Count,
@@ -98,6 +101,7 @@ impl Refusals {
 impl Counts {
     pub(super) fn new() -> Self {
         Self {
+            singles: Count::new(),
             packets: Count::new(),
             bytes: Count::new(),
             submits: Count::new(),
@@ -118,14 +122,15 @@ impl Counts {
         if let Some(late) = lost.get_mut(Reason::Sojourn as usize) {
             *late = self.late.get();
         }
+        let singles = self.singles.get();
         Figures {
-            packets: self.packets.get(),
+            packets: self.packets.get().wrapping_add(singles),
             bytes: self.bytes.get(),
-            submits: self.submits.get(),
-            drains: self.drains.get(),
+            submits: self.submits.get().wrapping_add(singles),
+            drains: self.drains.get().wrapping_add(singles),
             hand_overs: self.hand_overs.get(),
             pauses: self.pauses.get(),
-            most: self.most.get(),
+            most: self.most.get().max(u64::from(singles > 0)),
             lost,
         }
     }

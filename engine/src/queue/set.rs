@@ -216,6 +216,46 @@ where
         })
     }
 
+    /// Submits one packet to its queue, or gives it back with the reason: what
+    /// [`submit`](QueueSet::submit) does, for less.
+    #[inline]
+    pub fn submit_one(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        item: T,
+    ) -> Result<(), (T, Reason)> {
+        let chosen = match choice {
+            Choice::Queue(number) => self.queues.get(number),
+            _ => None,
+        };
+        if let Some(queue) = chosen {
+            return queue.submit_one(item);
+        }
+        let entry = self.entry(self.bucket(choice, &item));
+        match self.queue(entry) {
+            Some(queue) if entry & MOVING == 0 => queue.submit_one(item),
+            _ => self.submit_moving_one(section, choice, item),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn submit_moving_one(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        item: T,
+    ) -> Result<(), (T, Reason)> {
+        let mut batch = Batch::new();
+        batch.fill([item]);
+        let submitted = self.submit(section, choice, &mut batch);
+        match (submitted, batch.pop()) {
+            (Err(reason), Some(item)) => Err((item, reason)),
+            _ => Ok(()),
+        }
+    }
+
     /// The entry of a batch's first packet, and how many packets have the same.
     #[inline]
     fn run(&self, choice: Choice, batch: &Batch<T>) -> (u8, usize) {
@@ -322,7 +362,6 @@ where
             items: u64::MAX,
             cells: u64::MAX,
             high: u64::MAX,
-            direct: false,
         };
         // The mover has the role.
         match self.limbo.enqueue(batch, &bounds).refused {
