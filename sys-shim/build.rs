@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 16] = [
-    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "worker",
-    "sysctl", "task", "thread", "fib", "nhop", "vnet",
+const AREAS: [&str; 18] = [
+    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "counter",
+    "l3", "worker", "sysctl", "task", "thread", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [

@@ -11,11 +11,12 @@
 //! | Neighbor Discovery | also the target of an advertisement, that of a solicitation from ::, and the hardware address in an option (RFC 4861) |
 //!
 //! Extension headers in front of Neighbor Discovery are walked. A packet with so many
-//! that they do not end in the front, or end before they say what is in them, is refused.
+//! that they do not end in the front, or end before they say what is in them, is refused,
+//! and so is Neighbor Discovery that is longer than that.
 //! Fragments bear no Neighbor Discovery that anybody may believe (RFC 6980).
 
 use super::{Arp, Mac, ends, ipv4, ipv6, is_group, mac, untagged};
-use crate::wire::ethernet;
+use crate::wire::{ethernet, word};
 use core::net::IpAddr;
 
 /// Why a frame was refused.
@@ -35,8 +36,9 @@ pub enum Forgery {
     Protocol,
 }
 
-/// Checks a frame of which the first [`FRONT`](super::FRONT) bytes are there, from the
-/// member that has the hardware address `own`, and the addresses of which `holds` says so.
+/// Checks a frame of the member that has the hardware address `own`, and the addresses of
+/// which `holds` says so. `frame` may be the first bytes of it only: what is allowed then
+/// is allowed whatever follows, and [`Forgery::Unreadable`] may mean that more would do.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -91,13 +93,17 @@ const ADVERTISEMENT: u8 = 136;
 const SOURCE_OPTION: u8 = 1;
 const TARGET_OPTION: u8 = 2;
 
-/// The ICMPv6 message of an IPv6 packet, if it bears one.
-fn message(packet: &[u8]) -> Result<Option<&[u8]>, Forgery> {
+/// What there is of the ICMPv6 message of an IPv6 packet, if it bears one, and whether
+/// that is all.
+fn message(packet: &[u8]) -> Result<Option<(&[u8], bool)>, Forgery> {
     let mut next = *packet.get(6).ok_or(Forgery::Unreadable)?;
+    let end = usize::from(word(packet, 4)) + 40;
+    let is_whole = packet.len() >= end;
+    let packet = packet.get(..end).unwrap_or(packet);
     let mut rest = packet.get(40..).ok_or(Forgery::Unreadable)?;
     loop {
         let unit = match next {
-            ICMP => return Ok(Some(rest)),
+            ICMP => return Ok(Some((rest, is_whole))),
             HOP_BY_HOP | ROUTING | DESTINATION => 8,
             AUTHENTICATION => 4,
             _ => return Ok(None),
@@ -112,7 +118,7 @@ fn message(packet: &[u8]) -> Result<Option<&[u8]>, Forgery> {
 }
 
 fn discovery(
-    message: &[u8],
+    (message, is_whole): (&[u8], bool),
     from_nobody: bool,
     own: Mac,
     holds: impl Fn(IpAddr) -> bool,
@@ -121,23 +127,22 @@ fn discovery(
     if !matches!(kind, SOLICITATION | ADVERTISEMENT) {
         return Ok(());
     }
+    allowed(is_whole, Forgery::Unreadable)?;
     let target = ipv6(message, 8).ok_or(Forgery::Unreadable)?;
     let claims_target = kind == ADVERTISEMENT || from_nobody;
     allowed(
         !claims_target || holds(IpAddr::V6(target)),
         Forgery::Neighbor,
     )?;
-    let mut options = message.get(24..).unwrap_or_default();
-    while let &[option, units, ..] = options {
-        let len = usize::from(units) * 8;
-        if len == 0 {
-            // No receiver believes the message.
-            return Err(Forgery::Unreadable);
-        }
+    let mut options = message.get(24..).ok_or(Forgery::Unreadable)?;
+    while let &[option, ref rest @ ..] = options {
+        // No receiver believes a message with an option of no length.
+        let len = rest.first().map_or(0, |&units| usize::from(units) * 8);
+        allowed(len > 0, Forgery::Unreadable)?;
         if matches!(option, SOURCE_OPTION | TARGET_OPTION) {
             allowed(mac(options, 2) == Some(own), Forgery::Neighbor)?;
         }
-        options = options.get(len..).unwrap_or_default();
+        options = options.get(len..).ok_or(Forgery::Unreadable)?;
     }
     Ok(())
 }
@@ -176,6 +181,7 @@ mod tests {
         let mut header = [0u8; 40];
         header[0] = 0x60;
         header[6] = next;
+        header[4..6].copy_from_slice(&(rest.len() as u16).to_be_bytes());
         let source: std::net::Ipv6Addr = source.parse().unwrap();
         header[8..24].copy_from_slice(&source.octets());
         frame(to, OWN, ethernet::IPV6, &[&header, rest].concat())
@@ -295,7 +301,37 @@ mod tests {
         }
     }
 
+    /// Packets of a member that has any address, with Neighbor Discovery in them, some
+    /// forged in an option.
+    fn messages() -> impl Strategy<Value = Vec<u8>> {
+        let option = (1u8..15, 1u8..4, prop::sample::select(vec![OWN, OTHER]));
+        let options = prop::collection::vec(option, 0..12);
+        (135u8..137, options, 0u8..3).prop_map(|(kind, options, headers)| {
+            let mut rest = Vec::new();
+            let mut first = ICMP;
+            for _ in 0..headers {
+                rest.extend([first, 0, 0, 0, 0, 0, 0, 0]);
+                first = DESTINATION;
+            }
+            rest.extend(neighbor(kind, "fd00::7", None));
+            for (kind, units, mac) in options {
+                let at = rest.len();
+                rest.extend([kind, units]);
+                rest.extend(mac);
+                rest.resize(at + usize::from(units) * 8, 0);
+            }
+            packet6(BROADCAST, "fd00::7", first, &rest)
+        })
+    }
+
     proptest! {
+        #[test]
+        fn what_is_allowed_is_so_whatever_follows(frame in messages(), cut in 0usize..400) {
+            if checked(&frame[..frame.len().min(cut)]).is_ok() {
+                prop_assert_eq!(checked(&frame), Ok(()));
+            }
+        }
+
         /// A member without addresses gets nothing through but what nobody may send.
         #[test]
         fn who_has_no_address_speaks_for_none(

@@ -79,14 +79,11 @@ impl<M> Steering<M> {
     /// random, so that nobody can choose addresses that collide. Does not allocate.
     pub fn build(
         parent: &[IpAddr],
-        mut members: Vec<Member<M>>,
+        members: Vec<Member<M>>,
         slots: Vec<Slot>,
         before: Option<&Self>,
         seed: u64,
     ) -> Self {
-        for member in &mut members {
-            member.groups.sort_unstable();
-        }
         let mut table = Self {
             slots,
             seed,
@@ -174,11 +171,15 @@ impl<M> Steering<M> {
     #[inline]
     pub fn listeners(&self, group: Mac) -> impl Iterator<Item = (u32, &M)> {
         let all = group == BROADCAST;
-        let listens = move |member: &&Member<M>| {
-            all || member.takes_all || member.groups.binary_search(&group).is_ok()
-        };
+        let listens =
+            move |member: &&Member<M>| all || member.takes_all || member.groups.contains(&group);
         let listening = self.members.iter().filter(listens);
         listening.map(|member| (member.number, &member.handle))
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
     }
 
     /// Whether there is no member.

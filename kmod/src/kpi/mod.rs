@@ -8,13 +8,16 @@
 
 pub(crate) mod cloner;
 pub(crate) mod context;
+pub(crate) mod counter;
 pub(crate) mod cpu;
+pub(crate) mod derived;
 pub(crate) mod epoch;
 pub(crate) mod errno;
 pub(crate) mod event;
 pub(crate) mod fib;
 pub(crate) mod ifnet;
 pub(crate) mod kernel;
+pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod mbuf;
@@ -27,12 +30,12 @@ pub(crate) mod module;
 mod panic;
 #[cfg(feature = "test")]
 pub(crate) mod peers;
-#[cfg(feature = "test")]
 pub(crate) mod pfil;
 pub(crate) mod published;
 pub(crate) mod rib;
 pub(crate) mod shared;
 pub(crate) mod slept;
+pub(crate) mod swapped;
 pub(crate) mod sysctl;
 pub(crate) mod task;
 pub(crate) mod text;

@@ -49,7 +49,6 @@ impl<T> Shared<T> {
     }
 
     /// Where the value is, as long as there is an owner.
-    #[cfg(feature = "test")]
     pub(super) fn address(&self) -> NonNull<T> {
         NonNull::from(&**self)
     }

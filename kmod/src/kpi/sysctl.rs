@@ -13,7 +13,6 @@ use super::context::{Sleepable, Vnet, with_current_vnet};
 use super::errno::{Errno, returned};
 use super::log;
 use super::memory::try_box;
-#[cfg(feature = "test")]
 use super::shared::Shared;
 use super::text::Text;
 
@@ -88,6 +87,8 @@ pub(crate) struct Sysctls {
 
 // SAFETY: the list is this value's own, and the tree as above.
 unsafe impl Send for Sysctls {}
+// SAFETY: nothing is done to it by a shared reference.
+unsafe impl Sync for Sysctls {}
 
 impl Sysctls {
     /// # Errors
@@ -128,7 +129,7 @@ impl Sysctls {
         parent: Parent,
         name: &CStr,
         label: &'static CStr,
-        description: &'static CStr,
+        description: &CStr,
     ) -> Result<Parent, Errno> {
         let label = Some(label);
         self.node_of(
@@ -282,7 +283,6 @@ impl Sysctls {
 }
 
 /// Something with numbers that come and go with it.
-#[cfg(feature = "test")]
 pub(crate) trait Subject: Send + Sync + 'static {
     /// The number of the OID that was added with that index.
     fn read(&self, index: u32, sleepable: &mut Sleepable) -> u64;
@@ -296,13 +296,11 @@ pub(crate) trait Subject: Send + Sync + 'static {
 
 /// The OIDs of one subject. Dropping it removes them, waits for handlers that run, and
 /// then is no owner of the subject any more.
-#[cfg(feature = "test")]
 pub(crate) struct Branch<T: Subject> {
     tree: Sysctls,
     subject: Shared<T>,
 }
 
-#[cfg(feature = "test")]
 impl<T: Subject> Branch<T> {
     /// # Errors
     /// `ENOMEM`.
@@ -340,6 +338,7 @@ impl<T: Subject> Branch<T> {
     ///
     /// # Errors
     /// `ENOMEM`.
+    #[cfg(feature = "test")]
     pub(crate) fn setting(
         &mut self,
         parent: Parent,
@@ -372,11 +371,11 @@ struct Oid<'n> {
     name: &'n CStr,
     label: Option<&'static CStr>,
     index: u32,
-    description: &'static CStr,
+    description: &'n CStr,
 }
 
 impl<'n> Oid<'n> {
-    fn plain(name: &'n CStr, description: &'static CStr) -> Self {
+    fn plain(name: &'n CStr, description: &'n CStr) -> Self {
         Self {
             name,
             label: None,
@@ -474,7 +473,6 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
 }
 
 /// The handler of a number of some subject's.
-#[cfg(feature = "test")]
 unsafe extern "C" fn handle_subject<T: Subject>(
     oid: *mut c::sysctl_oid,
     subject: *mut c_void,
