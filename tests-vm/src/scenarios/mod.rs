@@ -10,6 +10,7 @@ mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod l3;
 mod load;
 mod memory;
 mod numbering;
@@ -91,7 +92,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 20] = [
+pub const ALL: [Scenario; 21] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -107,6 +108,7 @@ pub const ALL: [Scenario; 20] = [
     packets::SCENARIO,
     pair::SCENARIO,
     pair_long::SCENARIO,
+    l3::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
