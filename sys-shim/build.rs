@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 17] = [
-    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "jail",
-    "worker", "sysctl", "task", "thread", "fib", "nhop", "vnet",
+const AREAS: [&str; 19] = [
+    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "counter",
+    "jail", "l3", "worker", "sysctl", "task", "thread", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [

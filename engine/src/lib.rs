@@ -6,9 +6,12 @@
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(unsafe_code)]
 
+extern crate alloc;
+
 #[allow(unsafe_code)]
 pub mod context;
 pub mod fib;
+pub mod l3;
 pub mod link;
 pub mod packet;
 pub mod queue;

@@ -23,6 +23,7 @@ mod fib_check;
 mod fib_figures;
 #[allow(unsafe_code)]
 mod kpi;
+mod l3;
 mod packet;
 mod pair;
 mod pair_nodes;
@@ -43,6 +44,7 @@ use kpi::sysctl::Sysctls;
 /// last what those calls read.
 struct Weft {
     algorithms: fib::Algorithms,
+    l3: l3::Gate,
     pairs: pair::Gate,
     #[cfg(feature = "test")]
     tests: test::Tests,
@@ -70,9 +72,20 @@ impl Life for Weft {
                 return Err(error);
             }
         };
+        let l3 = match l3::Gate::open(sleepable) {
+            Ok(l3) => l3,
+            Err(error) => {
+                let mut pairs = pairs;
+                pairs.close(sleepable)?;
+                algorithms.withdraw(sleepable)?;
+                packets.close(sleepable)?;
+                return Err(error);
+            }
+        };
         log::info(format_args!("{} loaded", sysctl::VERSION));
         Ok(Self {
             algorithms,
+            l3,
             pairs,
             #[cfg(feature = "test")]
             tests: test::Tests::open(),
@@ -83,6 +96,7 @@ impl Life for Weft {
 
     fn quiesce(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
         fib::refuse_while_used()?;
+        self.l3.refuse_while_used()?;
         self.pairs.refuse_while_used()?;
         self.packets.refuse_while_out(sleepable)
     }
@@ -92,13 +106,18 @@ impl Life for Weft {
         fib::refuse_while_used()?;
         #[cfg(feature = "test")]
         self.tests.stop(sleepable);
-        self.pairs.close(sleepable)?;
+        self.l3.close(sleepable)?;
+        if let Err(error) = self.pairs.close(sleepable) {
+            self.l3.reopen(sleepable)?;
+            return Err(error);
+        }
         let gone = self
             .packets
             .close(sleepable)
             .and_then(|()| self.algorithms.withdraw(sleepable));
         if gone.is_err() {
             self.pairs = pair::Gate::reopen(sleepable)?;
+            self.l3.reopen(sleepable)?;
         }
         if gone.is_err() && self.packets.are_closed() {
             self.packets = packet::Packets::open(sleepable)?;

@@ -89,6 +89,15 @@ const SHUT: u32 = 1 << 31;
 /// The threads that receive.
 static WORKERS: Published<Shared<Workers>> = Published::nothing();
 
+/// The threads, for others who have something for them to do.
+///
+/// # Errors
+/// `ENXIO` while the module is going.
+pub(crate) fn workers(sleepable: &mut Sleepable) -> Result<Shared<Workers>, Errno> {
+    let workers = WORKERS.with(sleepable, |_, workers| workers.clone());
+    workers.ok_or(Errno::ENXIO)
+}
+
 /// The hash by which a queue is selected, with the key that network cards are shipped
 /// with.
 static TOEPLITZ: Toeplitz = Toeplitz::new(&MICROSOFT_KEY);
@@ -375,8 +384,7 @@ fn make(sleepable: &mut Sleepable, unit: u32, names: [&CStr; 2]) -> Result<[Made
         baudrate: BAUDRATE,
         longest_segment: LONGEST_SEGMENT,
     };
-    let workers = WORKERS.with(sleepable, |_, workers| workers.clone());
-    let workers = workers.ok_or(Errno::ENXIO)?;
+    let workers = workers(sleepable)?;
     let [a, b] = names.map(|name| Unattached::new(sleepable, &plan, name));
     let end_a = End::new(sleepable, &workers, &a, &b, names[0])?;
     let end_b = End::new(sleepable, &workers, &b, &a, names[1])?;

@@ -1,51 +1,86 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The cloner of wpair(4), one in each network stack, as those of vlan(4) and
- * epair(4).  It comes after the module's own load, which is at SI_SUB_PSEUDO, if
- * that did not fail, and with each network stack that is made later.  It goes with its network stack, when
- * the protocols have left that, and takes along what was created by it.
+ * The cloners of wpair(4) and wip(4), each in each network stack, as those of
+ * vlan(4) and epair(4).  They come after the module's own load, which is at
+ * SI_SUB_PSEUDO, if that did not fail, and with each network stack that is made
+ * later.  They go with their network stack, when the protocols have left that, and
+ * take along what was created by them.
  */
 #include "weft_shim.h"
 
 #include <sys/sx.h>
 
-VNET_DEFINE_STATIC(struct if_clone *, weft_pair_cloner);
+struct cloners {
+	struct if_clone	*place[WEFT_CLONERS];
+};
+VNET_DEFINE_STATIC(struct cloners, weft_cloners);
+
+static const struct {
+	const char	*name;
+	bool		(*is_open)(void);
+	ifc_match_f	*match;
+	ifc_create_f	*create;
+	ifc_destroy_f	*destroy;
+} kinds[WEFT_CLONERS] = {
+	[WEFT_CLONER_PAIR] = { WEFT_PAIR, weft_pair_is_open, weft_pair_match,
+	    weft_pair_create, weft_pair_destroy },
+	[WEFT_CLONER_L3] = { WEFT_L3, weft_l3_is_open, weft_l3_match,
+	    weft_l3_create, weft_l3_destroy },
+};
 
 static void
-weft_pair_cloner_attach(const void *unused __unused)
+attach(enum weft_cloner kind)
 {
+	struct if_clone **place = &VNET(weft_cloners).place[kind];
 	struct if_clone_addreq request = {
-		.match_f = weft_pair_match,
-		.create_f = weft_pair_create,
-		.destroy_f = weft_pair_destroy,
+		.match_f = kinds[kind].match,
+		.create_f = kinds[kind].create,
+		.destroy_f = kinds[kind].destroy,
 	};
 
-	if (VNET(weft_pair_cloner) == NULL && weft_pair_is_open())
-		VNET(weft_pair_cloner) = ifc_attach_cloner(WEFT_PAIR,
-		    &request);
+	if (*place == NULL && kinds[kind].is_open())
+		*place = ifc_attach_cloner(kinds[kind].name, &request);
 }
-VNET_SYSINIT(weft_pair_cloner_attach, SI_SUB_PROTO_IF, SI_ORDER_ANY,
-    weft_pair_cloner_attach, NULL);
 
 static void
-weft_pair_cloner_detach(const void *unused __unused)
+detach(enum weft_cloner kind)
+{
+	struct if_clone **place = &VNET(weft_cloners).place[kind];
+
+	if (*place != NULL)
+		ifc_detach_cloner(*place);
+	*place = NULL;
+}
+
+static void
+weft_cloners_attach(const void *unused __unused)
 {
 
-	if (VNET(weft_pair_cloner) != NULL)
-		ifc_detach_cloner(VNET(weft_pair_cloner));
-	VNET(weft_pair_cloner) = NULL;
+	for (u_int kind = 0; kind < WEFT_CLONERS; kind++)
+		attach(kind);
 }
-VNET_SYSUNINIT(weft_pair_cloner_detach, SI_SUB_INIT_IF, SI_ORDER_ANY,
-    weft_pair_cloner_detach, NULL);
+VNET_SYSINIT(weft_cloners_attach, SI_SUB_PROTO_IF, SI_ORDER_ANY,
+    weft_cloners_attach, NULL);
+
+static void
+weft_cloners_detach(const void *unused __unused)
+{
+
+	/* What is on top of other interfaces goes before them. */
+	for (u_int kind = WEFT_CLONERS; kind-- > 0;)
+		detach(kind);
+}
+VNET_SYSUNINIT(weft_cloners_detach, SI_SUB_INIT_IF, SI_ORDER_ANY,
+    weft_cloners_detach, NULL);
 
 /*
- * Attaches or detaches the cloner in each network stack that is there.  Before the
+ * Attaches or detaches a cloner in each network stack that is there.  Before the
  * module goes its cloners are detached by this, and not by VNET_SYSUNINIT, which
  * has the list of network stacks locked before ifnet_detach_sxlock, in the other
  * order than a network stack that goes.
  */
 void
-weft_shim_pair_cloners(bool attached)
+weft_shim_cloners(enum weft_cloner kind, bool attached)
 {
 	VNET_ITERATOR_DECL(vnet);
 
@@ -54,9 +89,9 @@ weft_shim_pair_cloners(bool attached)
 	VNET_FOREACH(vnet) {
 		CURVNET_SET_QUIET(vnet);
 		if (attached)
-			weft_pair_cloner_attach(NULL);
+			attach(kind);
 		else
-			weft_pair_cloner_detach(NULL);
+			detach(kind);
 		CURVNET_RESTORE();
 	}
 	VNET_LIST_RUNLOCK();

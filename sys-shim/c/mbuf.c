@@ -4,6 +4,8 @@
 
 #include <sys/mbuf.h>
 
+#include <net/if_vlan_var.h>
+
 /*
  * The engine keeps what is its own where an mbuf with M_EXT, but not M_EXTPG,
  * has nothing.
@@ -240,6 +242,47 @@ weft_shim_mbuf_next(const struct mbuf *m)
 {
 
 	return (m->m_nextpkt);
+}
+
+/*
+ * The packet with its first bytes in one piece that nobody shares.  NULL, and the
+ * packet is gone, if there is no memory or it is shorter.
+ */
+struct mbuf *
+weft_shim_mbuf_own_front(struct mbuf *m, u_int len)
+{
+
+	if (M_WRITABLE(m) && (u_int)m->m_len >= len)
+		return (m);
+	return (m_copyup(m, len, 0));
+}
+
+void *
+weft_shim_mbuf_front(struct mbuf *m)
+{
+
+	return (m->m_data);
+}
+
+/*
+ * Whoever receives the packet need not look at the IPv4 header's checksum, if its
+ * sender has left that to hardware which the packet does not reach.
+ */
+void
+weft_shim_mbuf_trust(struct mbuf *m)
+{
+
+	if ((m->m_pkthdr.csum_flags & CSUM_IP) != 0)
+		m->m_pkthdr.csum_flags |= CSUM_IP_CHECKED | CSUM_IP_VALID;
+}
+
+/* Whether it has a VLAN's tag beside it. */
+bool
+weft_shim_mbuf_is_tagged(const struct mbuf *m)
+{
+
+	return ((m->m_flags & M_VLANTAG) != 0 &&
+	    EVL_VLANOFTAG(m->m_pkthdr.ether_vtag) != 0);
 }
 
 /*

@@ -121,6 +121,24 @@ void	weft_shim_wakeup(const void *);
 struct eventhandler_entry *weft_shim_lowmem_register(void (*)(void *, int),
 	    void *);
 void	weft_shim_lowmem_deregister(struct eventhandler_entry *);
+enum weft_event {
+	WEFT_EVENT_ARRIVED,		/* may sleep */
+	WEFT_EVENT_DEPARTED,		/* may sleep */
+	WEFT_EVENT_ADDRESS,
+	WEFT_EVENT_MAC,
+	WEFT_EVENT_LINK,
+	WEFT_EVENTS,
+};
+/* Rust: what has happened to an interface. */
+void	weft_interface_event(if_t, enum weft_event);
+bool	weft_shim_interfaces_watch(struct eventhandler_entry **);
+void	weft_shim_interfaces_unwatch(struct eventhandler_entry **);
+
+/* counter.c */
+uint64_t *weft_shim_counter_new(void);
+void	weft_shim_counter_free(uint64_t *);
+void	weft_shim_counter_add(uint64_t *, uint64_t);
+uint64_t weft_shim_counter_read(uint64_t *);
 
 /* mbuf.c */
 #define	WEFT_EMBEDDED		256
@@ -206,6 +224,10 @@ uint32_t weft_shim_mbuf_note(const struct mbuf *);
 void	weft_shim_mbuf_hand_over(struct mbuf *, if_t);
 void	weft_shim_mbuf_set_next(struct mbuf *, struct mbuf *);
 struct mbuf *weft_shim_mbuf_next(const struct mbuf *);
+struct mbuf *weft_shim_mbuf_own_front(struct mbuf *, u_int);
+void	*weft_shim_mbuf_front(struct mbuf *);
+void	weft_shim_mbuf_trust(struct mbuf *);
+bool	weft_shim_mbuf_is_tagged(const struct mbuf *);
 struct mbuf *weft_shim_mbuf_part(const struct mbuf *, u_int, u_int, u_int);
 
 /* ifnet.c */
@@ -214,6 +236,7 @@ enum weft_ioctl {
 	WEFT_ADDMULTI = SIOCADDMULTI,
 	WEFT_DELMULTI = SIOCDELMULTI,
 	WEFT_SIFMTU = SIOCSIFMTU,
+	WEFT_SIFADDR = SIOCSIFADDR,
 	WEFT_SIFCAP = SIOCSIFCAP,
 	WEFT_SIFMEDIA = SIOCSIFMEDIA,
 	WEFT_GIFMEDIA = SIOCGIFMEDIA,
@@ -221,6 +244,7 @@ enum weft_ioctl {
 };
 enum weft_iftype {
 	WEFT_IFT_ETHER = IFT_ETHER,
+	WEFT_IFT_L2VLAN = IFT_L2VLAN,
 };
 /* Bits, or a shift that bindgen does not see as a number. */
 enum weft_ifcap {
@@ -248,12 +272,37 @@ int	weft_shim_ifreq_reqcap(const void *);
 void	weft_shim_ifmedia_init(struct ifmedia *);
 
 /* cloner.c; Rust: what a cloner does. */
+enum weft_cloner {
+	WEFT_CLONER_PAIR,
+	WEFT_CLONER_L3,
+	WEFT_CLONERS,
+};
 #define	WEFT_PAIR	"wpair"
 bool	weft_pair_is_open(void);
 ifc_match_f	weft_pair_match;
 ifc_create_f	weft_pair_create;
 ifc_destroy_f	weft_pair_destroy;
-void	weft_shim_pair_cloners(bool);
+#define	WEFT_L3		"wip"
+bool	weft_l3_is_open(void);
+ifc_match_f	weft_l3_match;
+ifc_create_f	weft_l3_create;
+ifc_destroy_f	weft_l3_destroy;
+void	weft_shim_cloners(enum weft_cloner, bool);
+
+/* l3.c */
+struct weft_address {
+	uint8_t		bytes[16];	/* the first 4, of IPv4 */
+	uint8_t		is_inet6;
+};
+u_int	weft_shim_ifnet_addresses(if_t, struct weft_address *, u_int);
+u_int	weft_shim_ifnet_groups(if_t, void *, u_int);
+void	weft_shim_ifnet_mac(if_t, void *);
+int	weft_shim_ifnet_set_mac(if_t, const void *);
+void	weft_shim_ifnet_set_mtu(if_t, int);
+int	weft_shim_ifnet_send(if_t, struct mbuf *);
+int	weft_shim_ifnet_all_groups(if_t, bool);
+void	weft_shim_ifnet_opaque_addresses(if_t);
+struct vnet *weft_shim_vnet_switch(struct vnet *);
 
 /* jail.c */
 int	weft_shim_jail_id(void);

@@ -14,7 +14,7 @@ pub mod segment;
 pub mod toeplitz;
 
 /// Two bytes in network order; 0 if they are not there.
-fn word(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn word(bytes: &[u8], at: usize) -> u16 {
     bytes
         .get(at..)
         .and_then(|rest| rest.first_chunk())

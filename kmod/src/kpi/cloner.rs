@@ -57,13 +57,13 @@ pub(crate) const NAME: &CStr = match CStr::from_bytes_with_nul(c::WEFT_PAIR) {
 };
 
 /// Bytes of an interface's name, its NUL included.
-const NAME_SIZE: usize = c::IFNAMSIZ as usize;
+pub(crate) const NAME_SIZE: usize = c::IFNAMSIZ as usize;
 
 /// Puts the cloner into all network stacks that are there, or takes it out of them; who
 /// makes one later gets it in any case. None of its interfaces is left.
 pub(crate) fn set_attached(_sleepable: &mut Sleepable, attached: bool) {
     // SAFETY: the caller may sleep, and holds no lock.
-    unsafe { c::weft_shim_pair_cloners(attached) };
+    unsafe { c::weft_shim_cloners(c::WEFT_CLONER_PAIR, attached) };
 }
 
 /// Whether the module is loaded: a load that fails leaves no cloner to be taken out.
@@ -116,7 +116,7 @@ unsafe extern "C" fn weft_pair_create(
 ///
 /// # Safety
 /// So many bytes are there to be written.
-unsafe fn put_name(place: *mut c_char, size: usize, name: &CStr) {
+pub(super) unsafe fn put_name(place: *mut c_char, size: usize, name: &CStr) {
     let bytes = name.to_bytes_with_nul();
     if bytes.len() <= size {
         // SAFETY: the bytes fit.

@@ -25,6 +25,12 @@ impl Errno {
     pub(crate) const EEXIST: Self = errno(c::EEXIST);
     /// A packet is longer than the interface takes.
     pub(crate) const E2BIG: Self = errno(c::E2BIG);
+    /// The frame is not its sender's to send.
+    pub(crate) const EACCES: Self = errno(c::EACCES);
+    /// A packet is longer than the interface below takes.
+    pub(crate) const EMSGSIZE: Self = errno(c::EMSGSIZE);
+    /// Whom the frame is to is gone.
+    pub(crate) const EHOSTUNREACH: Self = errno(c::EHOSTUNREACH);
     /// The interface is down.
     pub(crate) const ENETDOWN: Self = errno(c::ENETDOWN);
     /// The interface's queue is full.

@@ -28,6 +28,7 @@ use super::context::{NetEpoch, Sleepable, Vnet};
 use super::epoch::{NetEpochs, surely_in_net_epoch};
 use super::errno::{Errno, returned};
 use super::kernel;
+use super::link::Handle;
 use super::mbuf::{Mbuf, Row};
 use super::memory::try_box;
 use super::shared::Shared;
@@ -52,6 +53,14 @@ pub(crate) trait Interface: Send + Sync + 'static {
 
     /// Enables what it can of the capabilities that are wanted.
     fn enable(&self, sleepable: &mut Sleepable, wanted: Capabilities);
+
+    /// Its addresses, or the groups that it has joined, are others now. Does not sleep.
+    fn changed(&self, _epoch: &NetEpoch<'_>) {}
+
+    /// The largest MTU that it may be given, in bytes.
+    fn largest_mtu(&self, _epoch: &NetEpoch<'_>) -> u32 {
+        u32::MAX
+    }
 }
 
 /// Requests that may have found an interface.
@@ -88,6 +97,12 @@ unsafe impl Send for Port {}
 unsafe impl Sync for Port {}
 
 impl Port {
+    /// # Safety
+    /// The ifnet is there, and the caller gives one of its references away.
+    pub(super) unsafe fn from_raw(ifp: NonNull<c::ifnet>) -> Self {
+        Self { ifp }
+    }
+
     pub(super) fn raw_ifnet(&self) -> NonNull<c::ifnet> {
         self.ifp
     }
@@ -283,18 +298,38 @@ impl<I: Interface> Unattached<I> {
         unsafe { Job::new::<I>(workers, self.port(), number) }
     }
 
+    /// A way to the interface, when it is attached.
+    pub(crate) fn handle(&self) -> Handle<I> {
+        // SAFETY: only as an `I` is this port ever attached.
+        unsafe { Handle::new(self.port()) }
+    }
+
     /// Puts it into the system, with an address of its own that is the same each time for
     /// this host, jail and name.
-    pub(super) fn attach(self, _sleepable: &mut Sleepable, interface: Box<I>) -> NonNull<c::ifnet> {
+    pub(super) fn attach(self, sleepable: &mut Sleepable, interface: Box<I>) -> NonNull<c::ifnet> {
+        let mut address = MaybeUninit::<c::ether_addr>::zeroed();
+        // SAFETY: writes the address, all bytes of which are values.
+        let address = unsafe {
+            c::ether_gen_addr(self.port.raw(), address.as_mut_ptr());
+            address.assume_init()
+        };
+        self.attach_as(sleepable, interface, address.octet)
+    }
+
+    /// Puts it into the system with that hardware address.
+    pub(super) fn attach_as(
+        self,
+        _sleepable: &mut Sleepable,
+        interface: Box<I>,
+        address: [u8; 6],
+    ) -> NonNull<c::ifnet> {
         let ifp = self.port.ifp;
         mem::forget(self);
-        let mut address = MaybeUninit::<c::ether_addr>::zeroed();
         // SAFETY: the caller may sleep; the ifnet is complete, and `detach` gets back what
         // is put into it. The reference that `new` took stays with it.
         unsafe {
-            c::ether_gen_addr(ifp.as_ptr(), address.as_mut_ptr());
             c::if_setsoftc(ifp.as_ptr(), Box::into_raw(interface).cast());
-            c::ether_ifattach(ifp.as_ptr(), address.as_ptr().cast());
+            c::ether_ifattach(ifp.as_ptr(), address.as_ptr());
         }
         ifp
     }
@@ -378,8 +413,22 @@ unsafe extern "C" fn control<I: Interface>(
     // where a request looks into the value; the stack's own requests do not.
     unsafe {
         match request as u32 {
-            c::WEFT_SIFFLAGS | c::WEFT_ADDMULTI | c::WEFT_DELMULTI => 0,
-            c::WEFT_SIFMTU => c::if_setmtu(ifp, c::weft_shim_ifreq_mtu(data.cast())),
+            c::WEFT_SIFFLAGS | c::WEFT_ADDMULTI | c::WEFT_DELMULTI => {
+                visit::<I, ()>(ifp, |interface, epoch| interface.changed(epoch));
+                0
+            }
+            c::WEFT_SIFADDR => {
+                visit::<I, ()>(ifp, |interface, epoch| interface.changed(epoch));
+                c::ether_ioctl(ifp, request, data)
+            }
+            c::WEFT_SIFMTU => {
+                let mtu = c::weft_shim_ifreq_mtu(data.cast());
+                let largest = visit::<I, u32>(ifp, |interface, epoch| interface.largest_mtu(epoch));
+                match largest {
+                    Some(largest) if mtu as u32 <= largest => c::if_setmtu(ifp, mtu),
+                    _ => Errno::EINVAL.number(),
+                }
+            }
             c::WEFT_SIFCAP => {
                 let wanted = capabilities_of(c::weft_shim_ifreq_reqcap(data.cast()) as u32);
                 CONTROLS.fetch_add(1, Ordering::SeqCst);
@@ -394,6 +443,21 @@ unsafe extern "C" fn control<I: Interface>(
             _ => c::ether_ioctl(ifp, request, data),
         }
     }
+}
+
+/// Looks into an interface, if it is attached.
+///
+/// # Safety
+/// The ifnet is there, and an `I` or nothing is attached to it.
+unsafe fn visit<I: Interface, R>(
+    ifp: *mut c::ifnet,
+    look: impl FnOnce(&I, &NetEpoch<'_>) -> R,
+) -> Option<R> {
+    surely_in_net_epoch(|epoch| {
+        // SAFETY: `detach` waits for the end of the epoch before it gives the value away.
+        let interface = unsafe { c::if_getsoftc(ifp).cast::<I>().as_ref() };
+        interface.map(|interface| look(interface, epoch))
+    })
 }
 
 /// Tells the one medium that a link without hardware has.

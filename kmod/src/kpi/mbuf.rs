@@ -89,6 +89,78 @@ impl Mbuf {
         }
     }
 
+    /// What is in one piece from the first byte on.
+    #[inline]
+    fn head(&self) -> &[u8] {
+        let mut len = 0;
+        // SAFETY: the chain is this value's own; so many bytes are there.
+        unsafe {
+            let head = c::weft_shim_mbuf_head(self.raw(), &raw mut len);
+            slice::from_raw_parts(head.cast(), len as usize)
+        }
+    }
+
+    /// Reads the packet's front: what is in one piece and, if that `is_too_little` to
+    /// tell, the first `N` bytes.
+    #[inline]
+    pub(crate) fn read_front<const N: usize, R>(
+        &self,
+        read: impl Fn(&[u8]) -> R,
+        is_too_little: impl FnOnce(&R) -> bool,
+    ) -> R {
+        let head = self.head();
+        let result = read(head);
+        let is_all = head.len() >= N || head.len() >= self.packet_len() as usize;
+        if is_all || !is_too_little(&result) {
+            return result;
+        }
+        self.read_copied::<N, R>(read)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_copied<const N: usize, R>(&self, read: impl Fn(&[u8]) -> R) -> R {
+        let mut front = [0; N];
+        let there = self.copy_out(0, &mut front);
+        read(front.get(..there).unwrap_or_default())
+    }
+
+    /// The packet after `change` of its first `len` bytes, or of all if it is shorter,
+    /// which it then shares with nobody; gone if there is no memory.
+    pub(crate) fn with_front(self, len: u32, change: impl FnOnce(&mut [u8])) -> Option<Self> {
+        let len = len.min(self.packet_len());
+        let raw = self.into_raw().as_ptr();
+        // SAFETY: the chain is given away and comes back, so many bytes of it being in one
+        // piece that nobody else has; or it is gone.
+        unsafe {
+            let first = NonNull::new(c::weft_shim_mbuf_own_front(raw, len))?;
+            let front = c::weft_shim_mbuf_front(first.as_ptr()).cast();
+            change(slice::from_raw_parts_mut(front, len as usize));
+            Some(Self { first })
+        }
+    }
+
+    /// A packet with the same bytes and header that shares none of them, if there is
+    /// memory.
+    pub(crate) fn duplicate(&self) -> Option<Self> {
+        // SAFETY: the chain is this value's own, and is read only.
+        let copy = unsafe { c::m_dup(self.raw(), c::M_NOWAIT as c_int) };
+        NonNull::new(copy).map(|first| Self { first })
+    }
+
+    /// Has whoever receives it take for right what its sender left to hardware.
+    pub(crate) fn trust_checksum(&mut self) {
+        // SAFETY: the chain is this value's own.
+        unsafe { c::weft_shim_mbuf_trust(self.raw()) }
+    }
+
+    /// Whether the tag of a VLAN is beside it.
+    #[inline]
+    pub(crate) fn is_tagged(&self) -> bool {
+        // SAFETY: the chain is this value's own.
+        unsafe { c::weft_shim_mbuf_is_tagged(self.raw()) }
+    }
+
     /// Sees to it that the packet, an Ethernet frame, has a hash of its flow: keeps the
     /// one that the stack gave it, if any.
     #[inline]
@@ -96,12 +168,7 @@ impl Mbuf {
         if u32::from(self.header().rsstype) != c::M_HASHTYPE_NONE {
             return;
         }
-        let mut len = 0;
-        // SAFETY: the chain is this value's own; so many bytes are there.
-        let head: &[u8] = unsafe {
-            let head = c::weft_shim_mbuf_head(self.raw(), &raw mut len);
-            slice::from_raw_parts(head.cast(), len as usize)
-        };
+        let head = self.head();
         let hash = if head.len() >= FRONT || head.len() >= self.packet_len() as usize {
             flow::of_frame(head, toeplitz, Order::Sent).hash
         } else {

@@ -231,6 +231,22 @@ pub(crate) fn try_box_made<T>(make: impl FnOnce() -> Result<T, Errno>) -> Result
     Ok(Box::write(place, make()?))
 }
 
+/// Puts a value behind the others; gives it back when there is no memory. Never sleeps.
+pub(crate) fn push<T>(vec: &mut Vec<T>, value: T) -> Result<(), T> {
+    if vec.try_reserve(1).is_err() {
+        return Err(value);
+    }
+    match vec.spare_capacity_mut().first_mut() {
+        Some(slot) => {
+            slot.write(value);
+            // SAFETY: one more was written, for which there was room.
+            unsafe { vec.set_len(vec.len() + 1) };
+            Ok(())
+        }
+        None => Err(value),
+    }
+}
+
 /// What `make` makes in a place of its own, for what is too large for a stack. Does not
 /// sleep by itself.
 ///
@@ -275,7 +291,6 @@ pub(crate) fn collected_in<T>(
 ///
 /// # Errors
 /// `ENOMEM`, or the first that `make` returned.
-#[cfg(feature = "test")]
 #[inline(always)]
 pub(crate) fn collected<T>(
     len: usize,

@@ -8,7 +8,9 @@
 
 pub(crate) mod cloner;
 pub(crate) mod context;
+pub(crate) mod counter;
 pub(crate) mod cpu;
+pub(crate) mod derived;
 pub(crate) mod epoch;
 pub(crate) mod errno;
 pub(crate) mod event;
@@ -16,6 +18,7 @@ pub(crate) mod fib;
 pub(crate) mod ifnet;
 pub(crate) mod jail;
 pub(crate) mod kernel;
+pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod mbuf;
@@ -28,13 +31,13 @@ pub(crate) mod module;
 mod panic;
 #[cfg(feature = "test")]
 pub(crate) mod peers;
-#[cfg(feature = "test")]
 pub(crate) mod pfil;
 pub(crate) mod published;
 pub(crate) mod rib;
 pub(crate) mod segment;
 pub(crate) mod shared;
 pub(crate) mod slept;
+pub(crate) mod swapped;
 pub(crate) mod sysctl;
 pub(crate) mod task;
 pub(crate) mod text;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Packet filter hooks, pfil(9). Header: `net/pfil.h`.
 
+use alloc::boxed::Box;
 use core::ffi::{CStr, c_int, c_void};
-use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use weft_bindings::kernel as c;
@@ -10,12 +10,18 @@ use weft_bindings::kernel as c;
 use super::context::{NetEpoch, Sleepable, Vnet};
 use super::epoch::drain_net_epoch_callbacks;
 use super::errno::Errno;
+use super::ifnet::Port;
 use super::mbuf::Mbuf;
+use super::memory::try_box;
+use super::shared::Shared;
+use super::text::Text;
 
 /// What packets a hook is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Layer {
+    #[cfg(feature = "test")]
     Inet,
+    #[cfg(feature = "test")]
     Inet6,
     Ethernet,
 }
@@ -23,7 +29,9 @@ pub(crate) enum Layer {
 impl Layer {
     fn kind(self) -> c::pfil_types {
         match self {
+            #[cfg(feature = "test")]
             Layer::Inet => c::PFIL_TYPE_IP4,
+            #[cfg(feature = "test")]
             Layer::Inet6 => c::PFIL_TYPE_IP6,
             Layer::Ethernet => c::PFIL_TYPE_ETHERNET,
         }
@@ -32,58 +40,100 @@ impl Layer {
     /// The kernel's own point at which all packets of the layer pass.
     fn head(self) -> &'static CStr {
         match self {
+            #[cfg(feature = "test")]
             Layer::Inet => c"inet",
+            #[cfg(feature = "test")]
             Layer::Inet6 => c"inet6",
             Layer::Ethernet => c"ethernet",
         }
     }
 }
 
+/// Where a packet passes.
+pub(crate) struct Point {
+    ifp: *mut c::ifnet,
+    flags: c_int,
+}
+
+impl Point {
+    /// Whether it comes from, or goes to, that interface.
+    #[inline]
+    pub(crate) fn is_at(&self, port: &Port) -> bool {
+        ptr::eq(self.ifp, port.raw_ifnet().as_ptr())
+    }
+
+    /// Whether it was received, and is not to be sent.
+    #[inline]
+    pub(crate) fn is_inward(&self) -> bool {
+        self.flags & c::PFIL_IN as c_int != 0
+    }
+}
+
+/// What becomes of a packet.
+pub(crate) enum Fate {
+    /// It passes, itself or in another form.
+    Passed(Mbuf),
+    /// It is gone, and its sender is told so.
+    #[cfg(feature = "test")]
+    Dropped,
+    /// It has gone another way.
+    Taken,
+}
+
 /// What looks at packets, both ways.
-pub(crate) trait Filter: 'static {
-    /// Its name for pfilctl(8), after `weft:`.
-    const NAME: &'static CStr;
+pub(crate) trait Filter: Send + Sync + 'static {
     /// What it looks at.
     const LAYER: Layer;
 
-    /// Passes a packet on, itself or in another form, or drops it: `None`. Runs for
-    /// each packet, on any CPU; must not sleep.
-    fn pass(epoch: &NetEpoch<'_>, packet: Mbuf) -> Option<Mbuf>;
+    /// Decides on a packet. Runs for each packet, on any CPU; must not sleep.
+    fn pass(&self, epoch: &NetEpoch<'_>, packet: Mbuf, point: &Point) -> Fate;
 }
 
 /// A hook of one network stack. Dropping it takes it out and waits until no packet is
 /// in it.
 pub(crate) struct Hook<F: Filter> {
     hook: NonNull<c::pfil_hook>,
-    filter: PhantomData<fn(F)>,
+    _name: Box<Text<NAME>>,
+    _filter: Shared<F>,
 }
+
+/// Bytes of a hook's name, its NUL included.
+pub(crate) const NAME: usize = 32;
 
 // SAFETY: the kernel's own object, under its own lock; no thread is bound to it.
 unsafe impl<F: Filter> Send for Hook<F> {}
 
 impl<F: Filter> Hook<F> {
-    /// Adds the hook to the current network stack and links it to the layer's own point,
-    /// both ways. It must be dropped while the same one is current.
+    /// Adds the hook to the current network stack, under a name that pfilctl(8) shows
+    /// after `weft:`, and links it to the layer's own point, both ways. It must be dropped
+    /// while the same network stack is current.
     ///
     /// # Errors
-    /// What pfil(9) said.
-    pub(crate) fn link(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> Result<Self, Errno> {
+    /// `ENOMEM`, or what pfil(9) said.
+    pub(crate) fn link(
+        _sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        name: Text<NAME>,
+        filter: Shared<F>,
+    ) -> Result<Self, Errno> {
+        let name = try_box(name).map_err(|_| Errno::ENOMEM)?;
         let mut args = c::pfil_hook_args {
             pa_version: c::PFIL_VERSION as c_int,
             pa_flags: (c::PFIL_IN | c::PFIL_OUT) as c_int,
             pa_type: F::LAYER.kind(),
             pa_mbuf_chk: Some(check::<F>),
             pa_mem_chk: None,
-            pa_ruleset: ptr::null_mut(),
+            pa_ruleset: filter.address().as_ptr().cast(),
             pa_modname: c"weft".as_ptr(),
-            pa_rulname: F::NAME.as_ptr(),
+            pa_rulname: name.as_c_str().as_ptr(),
         };
-        // SAFETY: the names are static, and `check` takes what the kernel gives. The
-        // caller may sleep.
+        // SAFETY: the hook's owner keeps the name and the filter, and `check` takes what
+        // the kernel gives. The caller may sleep.
         let hook = NonNull::new(unsafe { c::pfil_add_hook(&raw mut args) }).ok_or(Errno::ENOMEM)?;
         let hook = Self {
             hook,
-            filter: PhantomData,
+            _name: name,
+            _filter: filter,
         };
         // SAFETY: zero is a value of each field; the hook and the name are there.
         Errno::check(unsafe {
@@ -111,22 +161,26 @@ impl<F: Filter> Drop for Hook<F> {
 /// What the kernel calls for a packet.
 unsafe extern "C" fn check<F: Filter>(
     place: *mut *mut c::mbuf,
-    _interface: *mut c::ifnet,
-    _flags: c_int,
-    _ruleset: *mut c_void,
+    ifp: *mut c::ifnet,
+    flags: c_int,
+    filter: *mut c_void,
     _pcb: *mut c::inpcb,
 ) -> c::pfil_return_t {
-    // SAFETY: the kernel calls in the network epoch, and gives the packet away until this
-    // returns; null in its place says that it is gone.
+    // SAFETY: the kernel calls in the network epoch, with the filter of a hook that is
+    // there, and gives the packet away until this returns; null in its place says that it
+    // is gone.
     unsafe {
         let packet = Mbuf::from_raw(NonNull::new_unchecked(*place));
         *place = ptr::null_mut();
-        match F::pass(&NetEpoch::assume(), packet) {
-            Some(packet) => {
+        let filter = &*filter.cast::<F>();
+        match filter.pass(&NetEpoch::assume(), packet, &Point { ifp, flags }) {
+            Fate::Passed(packet) => {
                 *place = packet.into_raw().as_ptr();
                 c::PFIL_PASS
             }
-            None => c::PFIL_DROPPED,
+            #[cfg(feature = "test")]
+            Fate::Dropped => c::PFIL_DROPPED,
+            Fate::Taken => c::PFIL_CONSUMED,
         }
     }
 }

@@ -5,7 +5,6 @@ use alloc::boxed::Box;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-#[cfg(feature = "test")]
 use super::context::NetEpoch;
 use super::context::Sleepable;
 use super::epoch::drain_net_epoch_callbacks;
@@ -43,7 +42,6 @@ impl<T: Send + Sync> Published<T> {
     }
 
     /// The value, for as long as the epoch lasts.
-    #[cfg(feature = "test")]
     #[inline]
     pub(crate) fn get<'e>(&'e self, _epoch: &NetEpoch<'e>) -> Option<&'e T> {
         // SAFETY: `withdraw` waits for the end of epochs before it gives the value away.

@@ -94,6 +94,8 @@ pub(crate) struct Sysctls {
 
 // SAFETY: the list is this value's own, and the tree as above.
 unsafe impl Send for Sysctls {}
+// SAFETY: nothing is done to it by a shared reference.
+unsafe impl Sync for Sysctls {}
 
 impl Sysctls {
     /// # Errors
@@ -134,7 +136,7 @@ impl Sysctls {
         parent: Parent,
         name: &CStr,
         label: &'static CStr,
-        description: &'static CStr,
+        description: &CStr,
     ) -> Result<Parent, Errno> {
         let label = Some(label);
         self.node_of(
@@ -392,11 +394,11 @@ struct Oid<'n> {
     name: &'n CStr,
     label: Option<&'static CStr>,
     index: u32,
-    description: &'static CStr,
+    description: &'n CStr,
 }
 
 impl<'n> Oid<'n> {
-    fn plain(name: &'n CStr, description: &'static CStr) -> Self {
+    fn plain(name: &'n CStr, description: &'n CStr) -> Self {
         Self {
             name,
             label: None,

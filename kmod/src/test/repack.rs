@@ -2,7 +2,6 @@
 //! Has the module's own packets go through the stack: a hook of pfil(9) replaces each
 //! packet that passes by one of the module's with the same content.
 
-use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use weft_engine::packet::LONGEST;
@@ -11,9 +10,11 @@ use crate::kpi::context::{NetEpoch, Sleepable, Vnet, with_current_vnet};
 use crate::kpi::errno::Errno;
 use crate::kpi::log;
 use crate::kpi::mbuf::Mbuf;
-use crate::kpi::pfil::{Filter, Hook, Layer};
+use crate::kpi::pfil::{Fate, Filter, Hook, Layer, Point};
+use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
+use crate::kpi::text::Text;
 use crate::packet::POOL;
 
 /// `net.weft.test.repack`'s bits.
@@ -28,21 +29,20 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 static NOT_REPACKED: AtomicU64 = AtomicU64::new(0);
 
 /// Where packets pass: what the hook there is called, and its layer.
-const POINTS: [(&CStr, Layer); 3] = [
-    (c"test-inet", Layer::Inet),
-    (c"test-inet6", Layer::Inet6),
-    (c"test-ethernet", Layer::Ethernet),
+const POINTS: [(&str, Layer); 3] = [
+    ("test-inet", Layer::Inet),
+    ("test-inet6", Layer::Inet6),
+    ("test-ethernet", Layer::Ethernet),
 ];
 
 /// The hook at one of these points.
 struct At<const POINT: usize>;
 
 impl<const POINT: usize> Filter for At<POINT> {
-    const NAME: &'static CStr = POINTS[POINT].0;
     const LAYER: Layer = POINTS[POINT].1;
 
-    fn pass(epoch: &NetEpoch<'_>, packet: Mbuf) -> Option<Mbuf> {
-        pass(epoch, packet)
+    fn pass(&self, epoch: &NetEpoch<'_>, packet: Mbuf, _point: &Point) -> Fate {
+        pass(epoch, packet).map_or(Fate::Dropped, Fate::Passed)
     }
 }
 
@@ -132,14 +132,18 @@ impl Number for Repack {
     }
 }
 
-fn set<F: Filter>(
+fn set<const POINT: usize>(
     sleepable: &mut Sleepable,
     vnet: &Vnet<'_>,
     wanted: bool,
-    hook: &mut Option<Hook<F>>,
+    hook: &mut Option<Hook<At<POINT>>>,
 ) -> Result<(), Errno> {
     match (wanted, hook.is_some()) {
-        (true, false) => *hook = Some(Hook::link(sleepable, vnet)?),
+        (true, false) => {
+            let name = Text::format(format_args!("{}", POINTS[POINT].0));
+            let filter = Shared::made(|| Ok(At::<POINT>))?;
+            *hook = Some(Hook::link(sleepable, vnet, name, filter)?);
+        }
         (false, true) => *hook = None,
         _ => {}
     }

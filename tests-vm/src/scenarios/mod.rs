@@ -10,6 +10,7 @@ mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod l3;
 mod load;
 mod memory;
 mod numbering;
@@ -92,7 +93,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 21] = [
+pub const ALL: [Scenario; 22] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -109,6 +110,7 @@ pub const ALL: [Scenario; 21] = [
     pair::SCENARIO,
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
+    l3::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,

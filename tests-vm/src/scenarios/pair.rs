@@ -358,7 +358,7 @@ fn moved(context: &mut Context<'_>, pair: &str, turns: u32) -> Result<()> {
 }
 
 /// A dead jail's interfaces come home when the last reference to it goes.
-fn await_home(context: &mut Context<'_>, interface: &str) -> Result<()> {
+pub(super) fn await_home(context: &mut Context<'_>, interface: &str) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < LIMIT {
         if context.guest.call(&format!("if stat {interface}")).is_ok() {

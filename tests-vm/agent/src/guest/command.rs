@@ -99,6 +99,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("kenv", rest) => kld::environment(rest),
         ("sysctl", rest) => sysctl::command(rest),
         ("malloc" | "zones" | "pages", rest) => memory::command(verb, rest),
+        ("ether", rest) => ether::command(rest),
         ("if", rest) => netif::command(rest),
         ("jail", rest) => jail::command(rest),
         ("route", rest) => route::command(rest, meter),

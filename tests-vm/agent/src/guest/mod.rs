@@ -9,6 +9,7 @@ mod churn;
 mod clock;
 mod command;
 mod echo;
+mod ether;
 mod exec;
 mod filter;
 mod flood;

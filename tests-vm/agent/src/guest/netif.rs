@@ -9,7 +9,7 @@ use core::ffi::{c_char, c_int, c_ulong};
 use core::mem::{offset_of, size_of};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::address::{Prefix, following, socket_address_v4, socket_address_v6};
+use super::address::{self, Prefix, following, socket_address_v4, socket_address_v6};
 use super::command::{Failure, Outcome, number};
 use super::jail;
 use super::sys::{self, Fd, Plain, text_of};
@@ -22,6 +22,8 @@ const SIOCGIFFLAGS: c_ulong = 0xc020_6911;
 const SIOCGIFINDEX: c_ulong = 0xc020_6920;
 const SIOCAIFADDR: c_ulong = 0x8044_692b;
 const SIOCAIFADDR_IN6: c_ulong = 0x8088_691b;
+const SIOCDIFADDR: c_ulong = 0x8020_6919;
+const SIOCDIFADDR_IN6: c_ulong = 0x8120_6919;
 const SIOCSIFVNET: c_ulong = 0xc020_695a;
 const SIOCSIFFIB: c_ulong = 0x8020_695d;
 const SIOCSIFNAME: c_ulong = 0x8020_6928;
@@ -54,7 +56,7 @@ const IFDATA_GENERAL: i32 = 1;
 const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
 
 /// `if create NAME`, `destroy NAME`, `vnet NAME JAIL`, `fib NAME N`,
-/// `mtu NAME BYTES`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `up NAME`, `down NAME`, `stat NAME`,
+/// `mtu NAME BYTES`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `unaddr NAME ADDRESS`, `up NAME`, `down NAME`, `stat NAME`,
 /// `member BRIDGE NAME`, `capability NAME [[-]CAPABILITY]`: the line names those that are
 /// enabled afterwards.
 pub(super) fn command(words: &[&str]) -> Outcome {
@@ -88,13 +90,14 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         }
         ["addr", name, prefix] => add_addresses(name, prefix, 1),
         ["addr", name, prefix, count] => add_addresses(name, prefix, number(count, "count")?),
+        ["unaddr", name, address] => remove_address(name, address),
         ["up", name] => set_up(name, true),
         ["down", name] => set_up(name, false),
         ["stat", name] => stat(name),
         ["member", bridge, name] => add_member(bridge, name),
         ["capability", name, changes @ ..] => capability(name, changes),
         _ => Err(Failure::usage(
-            "if create|destroy|vnet|fib|mtu|rename|addr|up|down|stat|member|capability NAME ...",
+            "if create|destroy|vnet|fib|mtu|rename|addr|unaddr|up|down|stat|member|capability NAME ...",
         )),
     }
 }
@@ -162,6 +165,36 @@ fn add_v4(name: &str, address: Ipv4Addr, mask: Ipv4Addr) -> Result<(), Failure> 
         request.ifra_broadaddr = as_sockaddr(broadcast)?;
     }
     Ok(control()?.ioctl(SIOCAIFADDR, &mut request)?)
+}
+
+/// `struct in6_ifreq` of `netinet6/in6_var.h`; of a removal only the address is read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RequestV6 {
+    name: [c_char; libc::IFNAMSIZ],
+    address: libc::sockaddr_in6,
+    rest: [u32; 61],
+}
+
+// SAFETY: integers and arrays of integers, without padding.
+unsafe impl Plain for RequestV6 {}
+
+/// Takes an address from `name`.
+fn remove_address(name: &str, address: &str) -> Outcome {
+    match address::parse(address)? {
+        IpAddr::V4(address) => {
+            let mut request = named(name)?;
+            request.ifr_ifru.ifru_addr = as_sockaddr(address)?;
+            silent(control()?.ioctl(SIOCDIFADDR, &mut request))
+        }
+        IpAddr::V6(address) => {
+            let mut request = sys::zeroed::<RequestV6>();
+            request.name = name_bytes(name)?;
+            request.address = socket_address_v6(address, 0);
+            let socket = Fd::socket(libc::AF_INET6, libc::SOCK_DGRAM, 0)?;
+            silent(socket.ioctl(SIOCDIFADDR_IN6, &mut request))
+        }
+    }
 }
 
 /// `struct in6_aliasreq` of `netinet6/in6_var.h`.

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! An interface on top of a parent: what it sends, what it gets, its figures.
+
+use alloc::boxed::Box;
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use weft_engine::l3::{self, FRONT, Forgery, Mac};
+use weft_engine::link::{self, Capabilities};
+use weft_engine::queue::{Batch, Platform, Reason, Service, Settings, Sink, TxQueue, Verdict};
+
+use super::trunk::{PARENT, Trunk, ends, readdressed};
+use crate::kpi::context::{NetEpoch, Sleepable, Vnet};
+use crate::kpi::counter;
+use crate::kpi::errno::Errno;
+use crate::kpi::ifnet::{Counter, Interface, Port, Unattached};
+use crate::kpi::jail;
+use crate::kpi::kernel::{self, Clock};
+use crate::kpi::mbuf::{Mbuf, Row};
+use crate::kpi::memory::{self, StateMemory, collected};
+use crate::kpi::shared::Shared;
+use crate::kpi::sysctl::{Branch, Parent, Subject};
+use crate::kpi::text::Text;
+use crate::kpi::worker::{Job, Workers};
+use alloc::vec::Vec;
+
+/// Frames that wait for one receiver on the host. A power of two.
+const ROOM: usize = 1024;
+
+/// The job of the frames to the interface, and that of its frames to the parent.
+const INBOX: usize = 0;
+const OUTBOX: usize = 1;
+
+/// What is counted of an interface.
+#[derive(Clone, Copy)]
+enum Figure {
+    Steered,
+    Local,
+    Forged,
+    ToSiblings,
+    ToParent,
+    ToWire,
+    Lost,
+}
+
+const FIGURES: [(&CStr, &CStr); 7] = [
+    (c"steered", c"Frames that the parent received for it"),
+    (c"local", c"Frames that siblings and the parent sent to it"),
+    (c"forged", c"Frames that it sent and that were dropped, since they bore an address that is not its own"),
+    (c"to_siblings", c"Frames that it sent to siblings, each copy counted"),
+    (c"to_parent", c"Frames that it sent to the parent's network stack"),
+    (c"to_wire", c"Frames that it sent by way of the parent"),
+    (c"lost", c"Frames from siblings and the parent that found its queue full or no memory, or it down"),
+];
+
+/// The figures.
+pub(super) struct Counts {
+    /// In the order of [`Figure`].
+    counters: Vec<counter::Counter>,
+    /// Whose they are.
+    own: Port,
+}
+
+impl Counts {
+    #[inline]
+    fn add(&self, figure: Figure, more: u32) {
+        if let Some(counter) = self.counters.get(figure as usize) {
+            counter.add(more);
+        }
+    }
+}
+
+impl Subject for Counts {
+    fn is_shown(&self, sleepable: &Sleepable, vnet: &Vnet<'_>) -> bool {
+        jail::current(sleepable).is_none() || self.own.is_here(vnet)
+    }
+
+    fn read(&self, index: u32, _sleepable: &mut Sleepable) -> u64 {
+        let counter = self.counters.get(index as usize);
+        counter.map_or(0, counter::Counter::read)
+    }
+
+    fn write(&self, _index: u32, _sleepable: &mut Sleepable, _value: u64) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// What a queue needs of the kernel.
+struct Kernel {
+    clock: Clock,
+    job: Job,
+}
+
+impl Platform for Kernel {
+    fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    #[inline]
+    fn wake(&self) {
+        self.job.ask();
+    }
+}
+
+/// Where frames of a queue come out.
+struct Receiver {
+    /// The interface, or its parent.
+    port: Port,
+    /// If it is the parent.
+    trunk: Option<Shared<Trunk>>,
+    counts: Shared<Counts>,
+}
+
+impl Sink<Mbuf> for Receiver {
+    fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
+        let mut row = Row::new();
+        while let Some(frame) = burst.pop() {
+            row.push(frame);
+        }
+        let is_gone = self.trunk.as_ref().is_some_and(|trunk| trunk.is_gone());
+        if is_gone || !self.port.is_going() {
+            self.counts.add(Figure::Lost, row.len());
+            if !is_gone {
+                self.port.count(Counter::ReceivedDropped, row.len());
+            }
+            return Verdict::GoOn;
+        }
+        self.port.count(Counter::Received, row.len());
+        self.port.input(row);
+        Verdict::GoOn
+    }
+}
+
+type Queue = TxQueue<Mbuf, Receiver, Kernel, StateMemory>;
+
+/// An interface.
+pub(crate) struct Child {
+    number: u32,
+    own: Port,
+    trunk: Shared<Trunk>,
+    inbox: Box<Queue>,
+    outbox: Box<Queue>,
+    counts: Shared<Counts>,
+    _figures: Branch<Counts>,
+    /// It is between two network stacks, or going.
+    is_away: AtomicBool,
+}
+
+impl Child {
+    /// An interface that is not in the system yet, with the figures of its number below
+    /// `place`'s node.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn new(
+        sleepable: &mut Sleepable,
+        bare: &Unattached<Self>,
+        trunk: Shared<Trunk>,
+        number: u32,
+        workers: &Shared<Workers>,
+        place: (Parent, &CStr),
+    ) -> Result<Box<Self>, Errno> {
+        let counts = Shared::made(|| {
+            let counters = collected(FIGURES.len(), |_| counter::Counter::new())?;
+            let own = bare.port();
+            Ok(Counts { counters, own })
+        })?;
+        let own = Receiver {
+            port: bare.port(),
+            trunk: None,
+            counts: counts.clone(),
+        };
+        let parent = Receiver {
+            port: trunk.parent().another(),
+            trunk: Some(trunk.clone()),
+            counts: counts.clone(),
+        };
+        let job = |which| bare.job(workers, number as usize * 2 + which);
+        memory::try_box(Self {
+            number,
+            own: bare.port(),
+            inbox: queue(own, job(INBOX)?)?,
+            outbox: queue(parent, job(OUTBOX)?)?,
+            _figures: figures(sleepable, &counts, number, place)?,
+            counts,
+            trunk,
+            is_away: AtomicBool::new(false),
+        })
+        .map_err(|_| Errno::ENOMEM)
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(super) fn trunk(&self) -> &Shared<Trunk> {
+        &self.trunk
+    }
+
+    /// Whether it is between two network stacks, or going.
+    pub(super) fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    /// Empties the queues, to which nobody submits any more.
+    pub(super) fn close(&self, sleepable: &mut Sleepable) {
+        for queue in [&self.inbox, &self.outbox] {
+            while queue.close(drop).is_err() {
+                kernel::pause_ms(sleepable, 1);
+            }
+        }
+    }
+
+    /// Receives a frame that the parent has received.
+    pub(super) fn receive(&self, mut frame: Mbuf, _epoch: &NetEpoch<'_>) {
+        if !self.own.is_going() {
+            self.own.count(Counter::ReceivedDropped, 1);
+            return;
+        }
+        self.counts.add(Figure::Steered, 1);
+        self.own.count(Counter::Received, 1);
+        self.own.adopt(&mut frame);
+        let mut row = Row::new();
+        row.push(frame);
+        self.own.input(row);
+    }
+
+    /// Has it receive soon what the sibling `from` sends, or with 0 the parent.
+    ///
+    /// # Errors
+    /// `ENOBUFS`; the frame is lost, and counted.
+    pub(super) fn hand(&self, frame: Mbuf, from: u32, _epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let handed = self.put(&self.inbox, &self.own, frame, from);
+        match handed {
+            Ok(()) => self.counts.add(Figure::Local, 1),
+            Err(_) => self.counts.add(Figure::Lost, 1),
+        }
+        handed
+    }
+
+    #[inline(never)]
+    fn put(&self, queue: &Queue, to: &Port, frame: Mbuf, from: u32) -> Result<(), Errno> {
+        let frame = readdressed(frame, from, self.trunk.mac());
+        let mut frame = frame.ok_or(Errno::ENOBUFS)?;
+        frame.trust_checksum();
+        to.adopt(&mut frame);
+        let mut batch = Batch::new();
+        // There is room for one.
+        let _room = batch.push(frame);
+        queue.submit(&mut batch).map_err(|_: Reason| Errno::ENOBUFS)
+    }
+
+    /// Has the parent's network stack receive soon what it sends.
+    fn hand_up(&self, frame: Mbuf) -> Result<(), Errno> {
+        self.counts.add(Figure::ToParent, 1);
+        self.put(&self.outbox, self.trunk.parent(), frame, self.number)
+    }
+
+    fn hand_over(&self, frame: Mbuf, number: u32, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let sibling = self.trunk.member(number, epoch);
+        let sibling = sibling.ok_or(Errno::EHOSTUNREACH)?;
+        self.counts.add(Figure::ToSiblings, 1);
+        sibling.hand(frame, self.number, epoch)
+    }
+
+    /// Whether it may send a frame.
+    fn check(&self, frame: &Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Forgery> {
+        if frame.is_tagged() {
+            return Err(Forgery::Protocol);
+        }
+        let mac = self.trunk.mac();
+        let table = self.trunk.table(epoch);
+        let holds = |address| table.is_some_and(|table| table.holds(self.number, address));
+        frame.read_front::<FRONT, _>(
+            |front| l3::check(front, mac, holds),
+            |result| *result == Err(Forgery::Unreadable),
+        )
+    }
+
+    /// Sends a frame of its own to whom it is for.
+    fn dispatch(&self, frame: Mbuf, destination: Mac, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        if l3::is_group(destination) {
+            let copies = self.trunk.copy_to(destination, self.number, &frame, epoch);
+            self.counts.add(Figure::ToSiblings, copies);
+            if let Some(copy) = frame.duplicate() {
+                // That it was lost does not concern the others.
+                let _ = self.hand_up(copy);
+            }
+            return self.to_wire(frame, epoch);
+        }
+        match l3::aliased(destination) {
+            Some(PARENT) => self.hand_up(frame),
+            Some(number) => self.hand_over(frame, number, epoch),
+            None if destination == self.trunk.mac() => match self.trunk.addressee(&frame, epoch) {
+                Some((number, _)) => self.hand_over(frame, number, epoch),
+                None => self.hand_up(frame),
+            },
+            None => self.to_wire(frame, epoch),
+        }
+    }
+
+    fn to_wire(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let parent = self.trunk.parent();
+        if !parent.is_going() {
+            return Err(Errno::ENETDOWN);
+        }
+        if link::is_too_long(frame.packet_len(), parent.mtu()) {
+            // The parent's MTU was lowered.
+            super::follow::ask_in(epoch);
+            return Err(Errno::EMSGSIZE);
+        }
+        self.counts.add(Figure::ToWire, 1);
+        parent.send(frame, epoch)
+    }
+}
+
+impl Interface for Child {
+    fn transmit(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let (len, traits) = (frame.packet_len(), frame.traits());
+        let refused = if !self.own.is_going() || self.trunk.is_gone() {
+            Some(Errno::ENETDOWN)
+        } else if link::is_too_long(len, self.own.mtu()) {
+            Some(Errno::E2BIG)
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            self.own.count(Counter::SendErrors, 1);
+            return Err(error);
+        }
+        self.own.tap(&frame, epoch);
+        let sent = match (self.check(&frame, epoch), ends(&frame)) {
+            (Ok(()), Some((destination, _))) => self.dispatch(frame, destination, epoch),
+            _ => {
+                self.counts.add(Figure::Forged, 1);
+                Err(Errno::EACCES)
+            }
+        };
+        match sent {
+            Ok(()) => {
+                self.own.count(Counter::Sent, 1);
+                self.own.count(Counter::SentBytes, len);
+                if traits.is_multicast {
+                    self.own.count(Counter::SentMulticast, 1);
+                }
+            }
+            Err(Errno::ENOBUFS) => self.own.count(Counter::SendDropped, 1),
+            Err(_) => self.own.count(Counter::SendErrors, 1),
+        }
+        sent
+    }
+
+    /// Its figures go with it.
+    fn retire(&self, _sleepable: &mut Sleepable) {}
+
+    fn work(&self, number: usize, _epoch: &NetEpoch<'_>) {
+        match number % 2 {
+            INBOX => self.inbox.work(),
+            _ => self.outbox.work(),
+        }
+    }
+
+    fn enable(&self, _sleepable: &mut Sleepable, _wanted: Capabilities) {}
+
+    fn changed(&self, epoch: &NetEpoch<'_>) {
+        self.trunk.refresh(epoch);
+    }
+
+    fn largest_mtu(&self, _epoch: &NetEpoch<'_>) -> u32 {
+        match self.trunk.is_gone() {
+            true => self.own.mtu(),
+            false => self.trunk.parent().mtu(),
+        }
+    }
+}
+
+fn queue(receiver: Receiver, job: Job) -> Result<Box<Queue>, Errno> {
+    let settings = Settings {
+        service: Service::Worker,
+        ..Settings::of(ROOM as u64)
+    };
+    let platform = Kernel {
+        clock: Clock::new(),
+        job,
+    };
+    memory::boxed_in(|place| {
+        TxQueue::new_in(place, ROOM, &settings, receiver, platform, StateMemory)
+    })
+}
+
+fn figures(
+    sleepable: &mut Sleepable,
+    counts: &Shared<Counts>,
+    number: u32,
+    (node, name): (Parent, &CStr),
+) -> Result<Branch<Counts>, Errno> {
+    let mut branch = Branch::new(sleepable, counts.clone())?;
+    let own = Text::<12>::format(format_args!("{number}"));
+    let tree = branch.tree();
+    let own = tree.node_labelled(node, own.as_c_str(), c"l3", name)?;
+    for (index, (name, about)) in FIGURES.iter().enumerate().rev() {
+        branch.figure(own, name, None, index as u32, about)?;
+    }
+    Ok(branch)
+}
