@@ -94,7 +94,7 @@ impl<T: Item> Batch<T> {
         let at = self.first as usize;
         let end = at.wrapping_add(self.len as usize);
         // Who forgets the iterator leaks what is left, and nothing worse.
-        self.forget(BATCH);
+        (self.first, self.len) = (0, 0);
         Drain {
             batch: self,
             at,
