@@ -205,6 +205,7 @@ impl<T: Item> Batch<T> {
     /// Moves all to the start of the array. The standard's `copy_within` could panic, for
     /// all that the compiler sees.
     #[cold]
+    #[inline(never)]
     fn close_up(&mut self) {
         for at in 0..self.len as usize {
             let from = self.raws.get(at.wrapping_add(self.first as usize)).copied();

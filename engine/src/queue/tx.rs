@@ -451,7 +451,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             let turn = turn.get_or_insert_with(|| self.turn());
             if let Some(bytes) = self.refill(&mut role) {
                 verdict = self.burst(&mut role, bytes, turn);
-                if verdict == Verdict::Full || !self.is_over(turn) {
+                if verdict == Verdict::Full || !(self.is_over(turn) || role.has_all()) {
                     continue;
                 }
             }
