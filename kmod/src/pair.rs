@@ -16,8 +16,9 @@
 //!
 //! Checksums that the sender left out stay left out, for the receiving stack knows such
 //! packets by the same flags as when they were sent, and so does whatever puts them on a
-//! wire later. Long segments of TCP (TSO) pass through whole as well; they are off until
-//! somebody turns them on, since a stack that forwards what it receives does not cut them.
+//! wire later. Long segments of TCP (TSO) go through a queue whole. The receiving stack gets
+//! them whole, too, if it keeps them; else, since a stack that forwards does not cut what is
+//! longer than the next link's MTU, they are cut before.
 //!
 //! # Life
 //!
@@ -62,9 +63,7 @@ const OFFER: Offer = {
         has: Capabilities::all(),
         // What is received may say that its checksum was left out, so this says what is.
         always: check.union(Capabilities::STATE),
-        initial: Capabilities::all()
-            .difference(Capabilities::SEGMENT)
-            .difference(Capabilities::VLAN_SEGMENT),
+        initial: Capabilities::all(),
         // Who receives such frames sends them on; a bridge that turns one of these off at
         // its member means those who send to it.
         shared: Capabilities::FILL_IPV4
@@ -103,12 +102,14 @@ static PAIRS: AtomicU32 = AtomicU32::new(SHUT);
 /// No pair can be made.
 const SHUT: u32 = 1 << 31;
 
-/// Frames that were lost, by the order of [`Reason::ALL`], and then those that reached an
-/// end that was down.
-static LOST: [AtomicU64; Reason::ALL.len() + 1] =
-    [const { AtomicU64::new(0) }; Reason::ALL.len() + 1];
-/// The index of the last.
+/// Frames that were lost, by the order of [`Reason::ALL`], then those that reached an end
+/// that was down, and long segments for whose parts there was no memory.
+static LOST: [AtomicU64; Reason::ALL.len() + 2] =
+    [const { AtomicU64::new(0) }; Reason::ALL.len() + 2];
+/// The index of frames for an end that was down.
 const DOWN: usize = Reason::ALL.len();
+/// The index of long segments that could not be cut.
+const UNCUT: usize = DOWN + 1;
 
 fn lose(index: usize, frames: usize) {
     if let Some(count) = LOST.get(index) {
@@ -157,7 +158,10 @@ impl Sink<Mbuf> for Receiver {
     fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
         let mut row = Row::new();
         while let Some(frame) = burst.pop() {
-            row.push(frame);
+            match frame.traits().is_segmented {
+                true => self.receive_long(frame, &mut row),
+                false => row.push(frame),
+            }
         }
         if !self.port.is_going() {
             self.port.count(Counter::ReceivedDropped, row.len());
@@ -173,6 +177,22 @@ impl Sink<Mbuf> for Receiver {
         self.port.count(Counter::ReceivedDropped, 1);
         lose(reason as usize, 1);
         drop(frame);
+    }
+}
+
+impl Receiver {
+    /// Puts a long segment into the row, in one piece if the receiving stack keeps it.
+    #[inline(never)]
+    fn receive_long(&self, frame: Mbuf, row: &mut Row) {
+        match frame.plan() {
+            Some(plan) if !self.port.keeps(&plan) => {
+                if frame.cut(&plan, row).is_err() {
+                    self.port.count(Counter::ReceivedDropped, 1);
+                    lose(UNCUT, 1);
+                }
+            }
+            _ => row.push(frame),
+        }
     }
 }
 
@@ -498,7 +518,7 @@ impl Indexed for Lost {
     }
 }
 
-const LOST_FIGURES: [(usize, &CStr, &CStr); 3] = [
+const LOST_FIGURES: [(usize, &CStr, &CStr); 4] = [
     (
         Reason::Packets as usize,
         c"full",
@@ -513,6 +533,11 @@ const LOST_FIGURES: [(usize, &CStr, &CStr); 3] = [
         DOWN,
         c"down",
         c"Frames that were sent to an end that was down",
+    ),
+    (
+        UNCUT,
+        c"uncut",
+        c"Long segments of TCP that had to be cut, wholly or in part, without memory for it",
     ),
 ];
 

@@ -31,6 +31,38 @@ weft_shim_ifnet_is_going(const if_t ifp)
 	    (if_getdrvflags(ifp) & IFF_DRV_RUNNING) != 0);
 }
 
+/*
+ * Whether a packet for that address, when the interface has received it, is sent
+ * on by nothing in its network stack: no filter can have other plans for it, no
+ * netgraph(4) node either, and its address is one of that stack's, or the stack
+ * does not forward.  In the net epoch.
+ */
+bool
+weft_shim_ifnet_keeps(if_t ifp, struct in_addr address)
+{
+	bool keeps;
+
+	CURVNET_SET_QUIET(if_getvnet(ifp));
+	keeps = if_getl2com(ifp) == NULL &&
+	    !PFIL_HOOKED_IN(V_inet_pfil_head) &&
+	    (!V_ipforwarding || in_localip(address));
+	CURVNET_RESTORE();
+	return (keeps);
+}
+
+bool
+weft_shim_ifnet_keeps6(if_t ifp, struct in6_addr address)
+{
+	bool keeps;
+
+	CURVNET_SET_QUIET(if_getvnet(ifp));
+	keeps = if_getl2com(ifp) == NULL &&
+	    !PFIL_HOOKED_IN(V_inet6_pfil_head) &&
+	    (!V_ip6_forwarding || in6_localip(&address));
+	CURVNET_RESTORE();
+	return (keeps);
+}
+
 /* Takes an interface off a cloner's list, in the interface's network stack. */
 int
 weft_shim_ifnet_unlist(struct if_clone *ifc, if_t ifp)

@@ -241,3 +241,34 @@ weft_shim_mbuf_next(const struct mbuf *m)
 
 	return (m->m_nextpkt);
 }
+
+/*
+ * A packet of its own with the first headers bytes of m, a copy, and then len
+ * bytes from from on, which are shared.  What is said of m beside its bytes
+ * stays, but for the wish to be cut.
+ */
+struct mbuf *
+weft_shim_mbuf_part(const struct mbuf *m, u_int headers, u_int from, u_int len)
+{
+	struct mbuf *part;
+
+	part = m_get2(max_linkhdr + headers, M_NOWAIT, MT_DATA, M_PKTHDR);
+	if (part == NULL)
+		return (NULL);
+	if (m_dup_pkthdr(part, m, M_NOWAIT) == 0)
+		goto fail;
+	part->m_data += max_linkhdr;
+	m_copydata(m, 0, headers, mtod(part, char *));
+	part->m_len = headers;
+	part->m_next = m_copym(__DECONST(struct mbuf *, m), from, len,
+	    M_NOWAIT);
+	if (part->m_next == NULL)
+		goto fail;
+	part->m_pkthdr.len = headers + len;
+	part->m_pkthdr.csum_flags &= ~CSUM_TSO;
+	part->m_pkthdr.tso_segsz = 0;
+	return (part);
+fail:
+	m_freem(part);
+	return (NULL);
+}

@@ -51,7 +51,9 @@
 
 #include <netinet/in.h>
 #include <netinet/in_fib.h>
+#include <netinet/ip_var.h>
 #include <netinet6/in6_fib.h>
+#include <netinet6/ip6_var.h>
 
 /* Rust: the module's event handler. */
 int	weft_module_event(module_t, int, void *);
@@ -204,6 +206,7 @@ uint32_t weft_shim_mbuf_note(const struct mbuf *);
 void	weft_shim_mbuf_hand_over(struct mbuf *, if_t);
 void	weft_shim_mbuf_set_next(struct mbuf *, struct mbuf *);
 struct mbuf *weft_shim_mbuf_next(const struct mbuf *);
+struct mbuf *weft_shim_mbuf_part(const struct mbuf *, u_int, u_int, u_int);
 
 /* ifnet.c */
 enum weft_ioctl {
@@ -237,6 +240,8 @@ enum weft_ifcap {
 void	weft_shim_ifnet_input(if_t, struct mbuf *);
 void	weft_shim_ifnet_tap(if_t, struct mbuf *);
 bool	weft_shim_ifnet_is_going(const if_t);
+bool	weft_shim_ifnet_keeps(if_t, struct in_addr);
+bool	weft_shim_ifnet_keeps6(if_t, struct in6_addr);
 int	weft_shim_ifnet_unlist(struct if_clone *, if_t);
 int	weft_shim_ifreq_mtu(const void *);
 int	weft_shim_ifreq_reqcap(const void *);

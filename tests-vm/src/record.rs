@@ -66,7 +66,7 @@ pub struct Spreads {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct At {
     /// The experiment: `lookup`, `table` or `change`; of packets `packet`, `tag`, `throughput`
-    /// or `held`.
+    /// or `held`; of pairs `udp`, `tcp`, `echo` or `many`.
     pub experiment: &'static str,
     /// `ipv4` or `ipv6`.
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -88,6 +88,18 @@ pub struct At {
     /// Packets a call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
+    /// Bytes of a packet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<usize>,
+    /// Flows, or streams, at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows: Option<usize>,
+    /// Queues in each direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queues: Option<u32>,
+    /// CPUs of the guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<usize>,
 }
 
 /// The values of both sides, in the order of the rounds.

@@ -38,13 +38,13 @@ const SERVICE_TAG: u16 = 0x88a8;
 const OLD_SERVICE_TAG: u16 = 0x9100;
 
 // Protocol numbers of IANA.
-const HOP_BY_HOP: u8 = 0;
-const TCP: u8 = 6;
+pub(super) const HOP_BY_HOP: u8 = 0;
+pub(super) const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
+pub(super) const DESTINATION_OPTIONS: u8 = 60;
 
 /// Whether source and destination count in the order in which they are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,17 +138,9 @@ pub fn of_frame(header: &[u8], hash: &Toeplitz, order: Order) -> FlowHash {
 /// What is hashed of a frame that begins with `header`. `None` if not even the
 /// Ethernet header is there. What is missing of the others counts as not there.
 pub fn tuple(header: &[u8], order: Order) -> Option<Tuple> {
-    let (link, mut rest) = header.split_at_checked(ethernet::HEADER)?;
-    let mut ethertype = word(link, 12);
-    for _ in 0..MOST_TAGS {
-        if !matches!(ethertype, ethernet::VLAN | SERVICE_TAG | OLD_SERVICE_TAG) {
-            break;
-        }
-        let Some((tag, behind)) = rest.split_at_checked(ethernet::TAG) else {
-            break;
-        };
-        (ethertype, rest) = (word(tag, 2), behind);
-    }
+    let link = header.get(..ethernet::HEADER)?;
+    let (ethertype, at) = behind_tags(header)?;
+    let rest = header.get(at..)?;
     let found = match ethertype {
         ethernet::IPV4 => ipv4(rest, order),
         ethernet::IPV6 => ipv6(rest, order),
@@ -167,6 +159,22 @@ pub fn tuple(header: &[u8], order: Order) -> Option<Tuple> {
             kind: HashKind::Opaque,
         })
     })
+}
+
+/// The EtherType behind a frame's tags, and where that begins whose type it is.
+pub(super) fn behind_tags(header: &[u8]) -> Option<(u16, usize)> {
+    let (link, mut rest) = header.split_at_checked(ethernet::HEADER)?;
+    let mut ethertype = word(link, 12);
+    for _ in 0..MOST_TAGS {
+        if !matches!(ethertype, ethernet::VLAN | SERVICE_TAG | OLD_SERVICE_TAG) {
+            break;
+        }
+        let Some((tag, behind)) = rest.split_at_checked(ethernet::TAG) else {
+            break;
+        };
+        (ethertype, rest) = (word(tag, 2), behind);
+    }
+    Some((ethertype, header.len().saturating_sub(rest.len())))
 }
 
 fn ipv4(packet: &[u8], order: Order) -> Option<Tuple> {

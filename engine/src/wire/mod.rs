@@ -10,6 +10,7 @@ pub mod checksum;
 pub mod ethernet;
 pub mod flow;
 pub mod ipv4;
+pub mod segment;
 pub mod toeplitz;
 
 /// Two bytes in network order; 0 if they are not there.

@@ -31,6 +31,7 @@ pub(crate) mod peers;
 pub(crate) mod pfil;
 pub(crate) mod published;
 pub(crate) mod rib;
+pub(crate) mod segment;
 pub(crate) mod shared;
 pub(crate) mod slept;
 pub(crate) mod sysctl;

@@ -2,8 +2,8 @@
 //! What measurements in a guest have in common: values of ours and of peers, round by
 //! round, and the records that are made of them.
 //!
-//! The guest's clock counts instructions, so figures know nothing of caches and of wrong
-//! guesses.
+//! In most of them the guest's clock counts instructions, so figures know nothing of
+//! caches and of wrong guesses.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -56,8 +56,18 @@ pub(super) struct Contest {
 }
 
 impl Contest {
-    /// No records. The module is loaded.
+    /// No records, of a guest whose clock counts instructions. The module is loaded.
     pub(super) fn new(context: &mut Context<'_>) -> Result<Self> {
+        Self::with(context, "-icount")
+    }
+
+    /// No records, of an ordinary guest. The module is loaded.
+    pub(super) fn timed(context: &mut Context<'_>) -> Result<Self> {
+        let accelerator = format!("{:?}", qemu::accelerator());
+        Self::with(context, &accelerator)
+    }
+
+    fn with(context: &mut Context<'_>, how: &str) -> Result<Self> {
         let mut versions = BTreeMap::new();
         for name in ["version", "build", "kernel"] {
             let value = context.guest.sysctl(&format!("net.weft.{name}"))?;
@@ -67,7 +77,7 @@ impl Contest {
         let emulator = emulator.map_or_else(|_| String::new(), |out| first_line(&out.stdout));
         Ok(Self {
             records: Vec::new(),
-            machine: format!("{emulator}, -icount, kernel {}", context.kernel.name),
+            machine: format!("{emulator}, {how}, kernel {}", context.kernel.name),
             versions,
         })
     }

@@ -15,9 +15,11 @@ mod memory;
 mod numbering;
 mod packets;
 mod pair;
+mod pair_long;
 mod queues;
 mod race;
 mod race_packet;
+mod race_pair;
 mod refuse;
 mod sharing;
 mod show;
@@ -89,7 +91,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 17] = [
+pub const ALL: [Scenario; 20] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -104,9 +106,12 @@ pub const ALL: [Scenario; 17] = [
     sharing::SCENARIO,
     packets::SCENARIO,
     pair::SCENARIO,
+    pair_long::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
+    race_pair::SCENARIO,
+    race_pair::SCENARIO_TIME,
 ];
 
 /// What `cargo xtask run` shows.

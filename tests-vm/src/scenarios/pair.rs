@@ -28,7 +28,7 @@ const DATAGRAM: u64 = 1_200;
 const TURNS: u32 = 5;
 const TURNS_FULL: u32 = 200;
 /// How long one thing may take.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The jails, and their addresses of both families.
 const JAILS: [&str; 2] = ["left", "right"];
@@ -66,7 +66,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     context.unload_weft()
 }
 
-fn create_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
+pub(super) fn create_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
     let guest = &mut context.guest;
     guest.call_within(&format!("jail create {jail}"), LIMIT)?;
     guest
@@ -77,18 +77,18 @@ fn create_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
         .map(drop)
 }
 
-fn remove_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
+pub(super) fn remove_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
     let command = format!("jail remove {jail}");
     context.guest.call_within(&command, LIMIT).map(drop)
 }
 
-fn destroy(context: &mut Context<'_>, interface: &str) -> Result<()> {
+pub(super) fn destroy(context: &mut Context<'_>, interface: &str) -> Result<()> {
     let command = format!("if destroy {interface}");
     context.guest.call_within(&command, LIMIT).map(drop)
 }
 
 /// The other end's name.
-fn other(pair: &str) -> String {
+pub(super) fn other(pair: &str) -> String {
     format!("{}b", pair.trim_end_matches('a'))
 }
 
@@ -159,7 +159,7 @@ fn meet(context: &mut Context<'_>) -> Result<()> {
 
 /// Starts a command in the background that waits for packets, and waits until it will
 /// miss none.
-fn listen(context: &mut Context<'_>, job: &str, command: &str) -> Result<()> {
+pub(super) fn listen(context: &mut Context<'_>, job: &str, command: &str) -> Result<()> {
     context.guest.start(job, command)?;
     let start = Instant::now();
     while context.guest.counters(job)?.last() != Some(&1) && start.elapsed() < LIMIT {
@@ -210,7 +210,7 @@ fn traffic(context: &mut Context<'_>, what: &str) -> Result<()> {
 }
 
 /// What an interface has counted: packets and bytes in, packets and bytes out.
-fn counts(context: &mut Context<'_>, place: &str, interface: &str) -> Result<[u64; 4]> {
+pub(super) fn counts(context: &mut Context<'_>, place: &str, interface: &str) -> Result<[u64; 4]> {
     let line = context.guest.line(&format!("{place}if stat {interface}"))?;
     let fields: Vec<u64> = line.split(' ').filter_map(|f| f.parse().ok()).collect();
     Ok([fields[0], fields[1], fields[4], fields[5]])

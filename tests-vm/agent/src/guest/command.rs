@@ -12,8 +12,8 @@ use core::str::FromStr;
 use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
-    clock, exec, filter, jail, kld, memory, msgbuf, netif, ping, root, route, sys, sysctl, tap,
-    tcp, traffic,
+    bulk, clock, echo, exec, filter, flood, jail, kld, memory, msgbuf, netif, ping, root, route,
+    sys, sysctl, tap, tcp, thread, traffic,
 };
 use crate::frame;
 
@@ -104,6 +104,13 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("route", rest) => route::command(rest, meter),
         ("udp", rest) => traffic::command(rest, meter),
         ("tcp", rest) => tcp::command(rest, meter),
+        ("flood", rest) => flood::flood(rest, meter),
+        ("drain", rest) => flood::drain(rest, meter),
+        ("pingpong", rest) => echo::ping(rest, meter),
+        ("pong", rest) => echo::pong(rest, meter),
+        ("pour", rest) => bulk::pour(rest),
+        ("sink", rest) => bulk::sink(rest, meter),
+        ("threads", rest) => thread::command(rest),
         ("tap", rest) => tap::command(rest, meter),
         ("pf", rest) => filter::pf(rest),
         ("ipfw", rest) => filter::ipfw(rest),

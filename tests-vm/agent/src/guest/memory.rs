@@ -85,15 +85,16 @@ impl Stream<'_> {
     }
 }
 
-/// `malloc PREFIX`: a line a malloc type, `NAME` tab bytes in use, allocations in use,
+/// `malloc [PREFIX]`: a line a malloc type, `NAME` tab bytes in use, allocations in use,
 /// allocations ever. `zones PREFIX`: a line a zone, `NAME` tab items in use, pages
 /// held, allocations ever. `pages`: free, active, wired pages.
 pub(super) fn command(verb: &str, words: &[&str]) -> Outcome {
     match (verb, words) {
+        ("malloc", []) => malloc_types(""),
         ("malloc", [prefix]) => malloc_types(prefix),
         ("zones", [prefix]) => zones(prefix),
         ("pages", []) => pages(),
-        _ => Err(Failure::usage("malloc PREFIX | zones PREFIX | pages")),
+        _ => Err(Failure::usage("malloc [PREFIX] | zones PREFIX | pages")),
     }
 }
 

@@ -4,11 +4,14 @@
 //! them; the rest are the commands, a file each.
 
 mod address;
+mod bulk;
 mod churn;
 mod clock;
 mod command;
+mod echo;
 mod exec;
 mod filter;
+mod flood;
 mod jail;
 mod job;
 mod kld;
@@ -26,5 +29,6 @@ mod sysctl;
 mod table;
 mod tap;
 mod tcp;
+mod thread;
 mod traffic;
 mod visible;

@@ -4,6 +4,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::ffi::{c_char, c_int, c_ulong};
 use core::mem::{offset_of, size_of};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -25,8 +26,24 @@ const SIOCSIFVNET: c_ulong = 0xc020_695a;
 const SIOCSIFFIB: c_ulong = 0x8020_695d;
 const SIOCSIFNAME: c_ulong = 0x8020_6928;
 const SIOCSIFMTU: c_ulong = 0x8020_6934;
+const SIOCSIFCAP: c_ulong = 0x8020_691e;
+const SIOCGIFCAP: c_ulong = 0xc020_691f;
 const SIOCIFDESTROY: c_ulong = 0x8020_6979;
 const SIOCIFCREATE2: c_ulong = 0xc020_697c;
+
+/// What an interface can do for the stack, as ifconfig(8) calls it, and its bit in
+/// `net/if.h`.
+const CAPABILITIES: [(&str, c_int); 9] = [
+    ("rxcsum", 0x1),
+    ("txcsum", 0x2),
+    ("vlanhwtag", 0x10),
+    ("tso4", 0x100),
+    ("tso6", 0x200),
+    ("lro", 0x400),
+    ("vlanhwtso", 0x4_0000),
+    ("rxcsum6", 0x20_0000),
+    ("txcsum6", 0x40_0000),
+];
 
 /// `IFF_UP`
 const UP: u32 = 1;
@@ -38,7 +55,8 @@ const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
 
 /// `if create NAME`, `destroy NAME`, `vnet NAME JAIL`, `fib NAME N`,
 /// `mtu NAME BYTES`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `up NAME`, `down NAME`, `stat NAME`,
-/// `member BRIDGE NAME`.
+/// `member BRIDGE NAME`, `capability NAME [[-]CAPABILITY]`: the line names those that are
+/// enabled afterwards.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
         ["create", name] => {
@@ -74,8 +92,9 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         ["down", name] => set_up(name, false),
         ["stat", name] => stat(name),
         ["member", bridge, name] => add_member(bridge, name),
+        ["capability", name, changes @ ..] => capability(name, changes),
         _ => Err(Failure::usage(
-            "if create|destroy|vnet|fib|mtu|rename|addr|up|down|stat|member NAME ...",
+            "if create|destroy|vnet|fib|mtu|rename|addr|up|down|stat|member|capability NAME ...",
         )),
     }
 }
@@ -209,6 +228,36 @@ fn set_up(name: &str, up: bool) -> Outcome {
     flags[0] = if up { flags[0] | bit } else { flags[0] & !bit };
     request.ifr_ifru.ifru_flags = flags;
     silent(socket.ioctl(SIOCSIFFLAGS, &mut request))
+}
+
+/// Enables capabilities, or disables those with a minus before their name.
+fn capability(name: &str, changes: &[&str]) -> Outcome {
+    let socket = control()?;
+    for change in changes {
+        let (wanted, on) = match change.strip_prefix('-') {
+            Some(wanted) => (wanted, false),
+            None => (*change, true),
+        };
+        let known = CAPABILITIES.iter().find(|(known, _)| *known == wanted);
+        let (_, bit) = known.ok_or_else(|| Failure::new(format!("no capability {wanted}")))?;
+        let [_, enabled] = capabilities(&socket, name)?;
+        let asked = if on { enabled | bit } else { enabled & !bit };
+        let mut request = named(name)?;
+        request.ifr_ifru.ifru_cap = [asked, 0];
+        socket.ioctl(SIOCSIFCAP, &mut request)?;
+    }
+    let [_, enabled] = capabilities(&socket, name)?;
+    let names = CAPABILITIES.iter().filter(|(_, bit)| enabled & bit != 0);
+    let names: Vec<&str> = names.map(|(name, _)| *name).collect();
+    Ok(vec![names.join(" ")])
+}
+
+/// What the interface can do, and what of it is enabled.
+fn capabilities(socket: &Fd, name: &str) -> Result<[c_int; 2], Failure> {
+    let mut request = named(name)?;
+    socket.ioctl(SIOCGIFCAP, &mut request)?;
+    // SAFETY: any bytes of the union are two ints.
+    Ok(unsafe { request.ifr_ifru.ifru_cap })
 }
 
 /// One line: packets, bytes, errors, drops in; packets, bytes, errors, drops out.

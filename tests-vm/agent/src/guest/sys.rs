@@ -428,6 +428,21 @@ impl Fd {
         unsafe { syscall(SYS_RECVFROM, args) }
     }
 
+    /// Takes one datagram, waiting for it, and the socket address that it came from.
+    pub(super) fn receive_from<A: Plain>(&self, buffer: &mut [u8], from: &mut A) -> Result<usize> {
+        let mut length = libc::socklen_t::try_from(size_of::<A>()).unwrap_or(0);
+        let args = [
+            signed(self.0),
+            buffer.as_mut_ptr() as usize,
+            buffer.len(),
+            0,
+            &raw mut *from as usize,
+            &raw mut length as usize,
+        ];
+        // SAFETY: the lengths bound what the kernel writes to `buffer` and to `from`.
+        unsafe { syscall(SYS_RECVFROM, args) }
+    }
+
     /// Makes this descriptor be number `number` too.
     pub(super) fn duplicate_as(&self, number: c_int) -> Result<()> {
         plain(SYS_DUP2, [signed(self.0), signed(number), 0]).map(drop)
@@ -489,6 +504,8 @@ unsafe impl Plain for libc::sockaddr_in6 {}
 unsafe impl Plain for libc::sockaddr {}
 // SAFETY: integers and arrays of integers.
 unsafe impl Plain for libc::timespec {}
+// SAFETY: integers and arrays of integers.
+unsafe impl Plain for libc::timeval {}
 // SAFETY: integers, without padding.
 unsafe impl Plain for Splice {}
 // SAFETY: integers and arrays of integers.
