@@ -115,6 +115,13 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         }
     }
 
+    /// Items in the ring, with those that were taken out and not passed on.
+    pub(super) fn level(&mut self) -> u64 {
+        let claimed = self.ring.word().items();
+        let owned = self.owned();
+        distance(owned.next.items(), claimed).wrapping_add(owned.rest.len() as u64)
+    }
+
     /// Whether all that is in the ring was taken out and passed on.
     #[inline]
     pub(super) fn has_all(&mut self) -> bool {

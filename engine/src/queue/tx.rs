@@ -499,6 +499,8 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     #[inline]
     fn refill(&self, role: &mut RoleOf<'_, T, S, M>) -> Option<u64> {
         if !role.rest().is_empty() {
+            // More may have come since it was taken out.
+            self.counts.most.raise(role.level());
             return Some(role.rest().bytes());
         }
         let taken = role.take();
