@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 use weft_engine::queue::{
-    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Sections, Settings, Sink, TxQueue, Verdict,
+    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Reason, Sections, Settings, Sink, TxQueue,
+    Verdict,
 };
 use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::random::Random;
@@ -314,6 +315,44 @@ fn a_stuck_queue_is_given_up() {
     world.set.queues()[0].resume();
     assert_eq!(sent(&world), [1, 1, 0]);
     assert_eq!(world.arrivals.astray.load(Ordering::Relaxed), 1);
+}
+
+/// What a paused queue holds is all seen when it goes on, also behind a burst that was
+/// taken out before it was full; and packets that come alone are counted like others.
+#[test]
+fn figures_tell_of_single_packets_and_of_what_came_behind_a_burst() {
+    let world = world(0);
+    let queue = &world.set.queues()[0];
+    queue.set(&Settings {
+        packets: 5,
+        ..queue.settings()
+    });
+    let mut numbers = 1..;
+    let mut submit = || {
+        let packet = Owner::new(0, numbers.next().unwrap(), 64, &world.alive);
+        queue.submit_one(packet).map_err(|(_, reason)| reason)
+    };
+    // The backend takes parts of a burst, or nothing at first.
+    let drain = || {
+        while queue.level().items > 0 {
+            queue.resume();
+        }
+    };
+    assert_eq!(submit(), Ok(()));
+    drain();
+    queue.pause();
+    for _ in 0..5 {
+        assert_eq!(submit(), Ok(()));
+    }
+    assert_eq!(submit(), Err(Reason::Packets));
+    assert_eq!(queue.figures().most, 1);
+    drain();
+    let figures = queue.figures();
+    assert_eq!(
+        (figures.packets, figures.bytes, figures.most),
+        (6, 6 * 64, 5)
+    );
+    assert_eq!((figures.submits, figures.lost_for(Reason::Packets)), (6, 1));
 }
 
 /// A backend that takes packets when it is let.

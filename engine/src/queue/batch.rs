@@ -94,7 +94,7 @@ impl<T: Item> Batch<T> {
         let at = self.first as usize;
         let end = at.wrapping_add(self.len as usize);
         // Who forgets the iterator leaks what is left, and nothing worse.
-        self.forget(BATCH);
+        (self.first, self.len) = (0, 0);
         Drain {
             batch: self,
             at,
@@ -205,6 +205,7 @@ impl<T: Item> Batch<T> {
     /// Moves all to the start of the array. The standard's `copy_within` could panic, for
     /// all that the compiler sees.
     #[cold]
+    #[inline(never)]
     fn close_up(&mut self) {
         for at in 0..self.len as usize {
             let from = self.raws.get(at.wrapping_add(self.first as usize)).copied();

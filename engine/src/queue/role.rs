@@ -80,7 +80,7 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
     /// Moves items to [`rest`](Role::rest), until that is full, the next place is not
     /// filled, or the ring's last slot is reached. They count as in the ring until they are
     /// [settled](Role::settle).
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Taken {
         let ring = self.ring;
         let word = ring.word();
@@ -93,10 +93,10 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         let slots = ring.slots_from(place, there).iter();
         owned.rest.fill(slots.map_while(|slot| {
             let raw = slot.load(Ordering::Acquire);
-            if raw.addr() & LAP != lap {
+            if (raw.addr() ^ lap) & LAP != 0 {
                 return None;
             }
-            claims = claims.wrapping_add((raw.addr() & FIRST != 0) as u64);
+            claims = claims.wrapping_add((raw.addr() & FIRST) as u64);
             let raw = NonNull::new(raw.map_addr(|address| address & !(LAP | FIRST)))?;
             // SAFETY: a filled place holds what `into_raw` gave, and the role takes it out.
             let item = unsafe { T::from_raw(raw) };
@@ -109,10 +109,25 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         owned.next = owned.next.plus(Amount { items, cells });
         Taken {
             items,
-            claims,
+            claims: claims / FIRST as u64,
             bytes,
             level: there.wrapping_add(before as u64),
         }
+    }
+
+    /// Items in the ring, with those that were taken out and not passed on.
+    pub(super) fn level(&mut self) -> u64 {
+        let claimed = self.ring.word().items();
+        let owned = self.owned();
+        distance(owned.next.items(), claimed).wrapping_add(owned.rest.len() as u64)
+    }
+
+    /// Whether all that is in the ring was taken out and passed on.
+    #[inline]
+    pub(super) fn has_all(&mut self) -> bool {
+        let claimed = self.ring.word().items();
+        let owned = self.owned();
+        owned.next.items() == claimed && owned.rest.is_empty()
     }
 
     /// Cells of what is in the ring behind what was taken out.

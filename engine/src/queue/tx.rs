@@ -451,7 +451,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             let turn = turn.get_or_insert_with(|| self.turn());
             if let Some(bytes) = self.refill(&mut role) {
                 verdict = self.burst(&mut role, bytes, turn);
-                if verdict == Verdict::Full || !self.is_over(turn) {
+                if verdict == Verdict::Full || !(self.is_over(turn) || role.has_all()) {
                     continue;
                 }
             }
@@ -499,6 +499,8 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     #[inline]
     fn refill(&self, role: &mut RoleOf<'_, T, S, M>) -> Option<u64> {
         if !role.rest().is_empty() {
+            // More may have come since it was taken out.
+            self.counts.most.raise(role.level());
             return Some(role.rest().bytes());
         }
         let taken = role.take();
