@@ -86,7 +86,10 @@ fn produce(world: &World, flow: usize, seed: u64) -> u64 {
         }
         stall(&mut random);
         let before = batch.len();
-        let result = world.queue.submit(&mut batch);
+        let result = match random.percent(50) {
+            true => world.queue.submit(&mut batch),
+            false => world.queue.submit_through(&mut batch),
+        };
         assert_eq!(result.is_ok(), batch.is_empty(), "{result:?}");
         taken += (before - batch.len()) as u64;
         if let Err(reason) = result {

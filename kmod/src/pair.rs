@@ -5,11 +5,25 @@
 //! # The way of a frame
 //!
 //! `if_transmit` of one end, on the sender's thread: a hash of the flow, unless the stack
-//! gave one -> the [`QueueSet`] of that end -> a queue, or `ENOBUFS` if that is full. Nothing
-//! is received on the sender's thread, which may hold locks of its protocol. The queue's
-//! worker, a thread bound to a CPU that all pairs share, takes bursts out and hands each
-//! as one row to the other end's `if_input`, in one section of the network epoch. Frames of
-//! one flow go through one queue, so they stay in order.
+//! gave one -> the [`QueueSet`] of that end -> a queue, or `ENOBUFS` if that is full. The
+//! queue's worker, a thread bound to a CPU that all pairs share, takes bursts out and hands
+//! each as one row to the other end's `if_input`, in one section of the network epoch. Frames
+//! of one flow go through one queue, so they stay in order.
+//!
+//! # Who receives on the sender's thread
+//!
+//! Nobody, as a rule. TCP sends with the lock of its connection held. If the other end's
+//! stack received the segment on this thread, it would take the lock of the connection
+//! there, while a thread that sends the other way holds that one and wants this one; and an
+//! answer would come back into a connection that is in the middle of sending. Datagrams are
+//! sent with a socket's lock held, too.
+//!
+//! If an end is set to, frames that this host forwards are received at once, where the
+//! queue is empty: those that an interface has received, to one receiver, by a thread that
+//! is not known to hold a lock and has half its stack left. Forwarding holds no lock of a
+//! socket's. What the rules leave open is a received packet that a program in the kernel
+//! sends again through a socket, such as ng_ksocket(4): the socket's lock is seen while it
+//! is held for reading, which it is except when the sender still has to bind the socket.
 //!
 //! A queue holds mbufs as they are. They are the sender's already, so a packet of this
 //! module's around each would be one more allocation, and save none.
@@ -29,7 +43,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use weft_engine::link::{self, Capabilities, Offer};
 use weft_engine::queue::{
@@ -42,6 +56,7 @@ use crate::kpi::context::{NetEpoch, Sleepable};
 use crate::kpi::epoch::NetEpochs;
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::{Counter, Interface, Plan, Port, Unattached};
+use crate::kpi::jail;
 use crate::kpi::kernel::{self, Clock};
 use crate::kpi::lock::Mtx;
 use crate::kpi::mbuf::{Mbuf, Row};
@@ -51,7 +66,7 @@ use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::worker::{Job, Workers};
-use crate::pair_nodes::{self, Loss, Losses, Node};
+use crate::pair_nodes::{self, Loss, Losses, Node, Shown};
 
 /// What a pair can do.
 const OFFER: Offer = {
@@ -175,6 +190,8 @@ pub(crate) struct End {
     peer: Port,
     queues: Shared<Queues>,
     lost: Shared<Losses>,
+    /// Whether frames may be received on the sender's thread.
+    direct: Shared<AtomicBool>,
     /// Until the end is taken out of the system.
     node: Slept<Option<Node>>,
 }
@@ -204,8 +221,13 @@ impl Interface for End {
             return Ok(());
         }
         frame.ensure_hash(&TOEPLITZ);
+        let through = self.direct.load(Ordering::Relaxed)
+            && !traits.is_multicast
+            && frame.was_received()
+            && kernel::locks_held() == 0
+            && kernel::stack_used() < pair_nodes::direct_stack();
         self.peer.adopt(&mut frame);
-        self.submit(frame, epoch)?;
+        self.submit(frame, through, epoch)?;
         self.own.count(Counter::Sent, 1);
         self.own.count(Counter::SentBytes, len);
         if traits.is_multicast {
@@ -245,11 +267,14 @@ impl HasPeer for End {
 
 impl End {
     #[inline(never)]
-    fn submit(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+    fn submit(&self, frame: Mbuf, through: bool, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
         let mut batch = Batch::new();
         // There is room for one.
         let _room = batch.push(frame);
-        let submitted = self.queues.submit(epoch, Choice::Flow, &mut batch);
+        let submitted = match through {
+            false => self.queues.submit(epoch, Choice::Flow, &mut batch),
+            true => self.queues.submit_through(epoch, Choice::Flow, &mut batch),
+        };
         submitted.map_err(|reason| {
             self.own.count(Counter::SendDropped, 1);
             self.lost.count(Loss::of(reason), 1);
@@ -274,12 +299,20 @@ impl End {
         let queues = Shared::made_in(|place| {
             QueueSet::new_in(place, queues, count, LIMBO, NetEpochs, lock, StateMemory)
         })?;
-        let node = Node::new(sleepable, name, own.port(), queues.clone(), lost.clone())?;
+        let direct = Shared::made(|| Ok(AtomicBool::new(false)))?;
+        let shown = Shown {
+            own: own.port(),
+            queues: queues.clone(),
+            lost: lost.clone(),
+            direct: direct.clone(),
+        };
+        let node = Node::new(sleepable, name, shown)?;
         memory::try_box(Self {
             own: own.port(),
             peer: peer.port(),
             queues,
             lost,
+            direct,
             node: Slept::new(Some(node)),
         })
         .map_err(|_| Errno::ENOMEM)
@@ -335,6 +368,9 @@ impl Pairs for Wpair {
         unit: u32,
         names: [&CStr; 2],
     ) -> Result<[Made<End>; 2], Errno> {
+        if jail::current(sleepable).is_some() && !pair_nodes::jails_may_create() {
+            return Err(Errno::EPERM);
+        }
         enter()?;
         let made = make(sleepable, unit, names);
         if made.is_err() {

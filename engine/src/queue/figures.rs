@@ -14,6 +14,8 @@ pub struct Figures {
     pub packets: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Those of the items that their submitter passed to the sink at once.
+    pub through: u64,
     /// Submissions of which anything was taken.
     pub submits: u64,
     /// Times that somebody began to drain.
@@ -70,6 +72,7 @@ impl Count {
 pub(super) struct Counts {
     pub(super) packets: Count,
     pub(super) bytes: Count,
+    pub(super) through: Count,
     pub(super) submits: Count,
     pub(super) drains: Count,
     pub(super) hand_overs: Count,
@@ -100,6 +103,7 @@ impl Counts {
         Self {
             packets: Count::new(),
             bytes: Count::new(),
+            through: Count::new(),
             submits: Count::new(),
             drains: Count::new(),
             hand_overs: Count::new(),
@@ -121,6 +125,7 @@ impl Counts {
         Figures {
             packets: self.packets.get(),
             bytes: self.bytes.get(),
+            through: self.through.get(),
             submits: self.submits.get(),
             drains: self.drains.get(),
             hand_overs: self.hand_overs.get(),

@@ -197,22 +197,44 @@ where
         choice: Choice,
         batch: &mut Batch<T>,
     ) -> Result<(), Reason> {
+        self.submit_by(section, choice, batch, TxQueue::submit)
+    }
+
+    /// The same by [`TxQueue::submit_through`].
+    #[inline]
+    pub fn submit_through(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        batch: &mut Batch<T>,
+    ) -> Result<(), Reason> {
+        self.submit_by(section, choice, batch, TxQueue::submit_through)
+    }
+
+    #[inline]
+    fn submit_by(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        batch: &mut Batch<T>,
+        submit: impl Fn(&TxQueue<T, S, P, M>, &mut Batch<T>) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
         let _ = section;
         let chosen = match choice {
             Choice::Queue(number) => self.queues.get(number),
             _ => None,
         };
         if let Some(queue) = chosen {
-            return queue.submit(batch);
+            return submit(queue, batch);
         }
         let (entry, run) = self.run(choice, batch);
         if run == batch.len() {
-            return self.submit_to(entry, choice, batch);
+            return self.submit_to(entry, choice, batch, &submit);
         }
         self.in_parts(batch, |batch, part| {
             let (entry, run) = self.run(choice, batch);
             batch.move_front(part, run);
-            self.submit_to(entry, choice, part)
+            self.submit_to(entry, choice, part, &submit)
         })
     }
 
@@ -270,12 +292,18 @@ where
     }
 
     #[inline]
-    fn submit_to(&self, entry: u8, choice: Choice, batch: &mut Batch<T>) -> Result<(), Reason> {
+    fn submit_to(
+        &self,
+        entry: u8,
+        choice: Choice,
+        batch: &mut Batch<T>,
+        submit: impl Fn(&TxQueue<T, S, P, M>, &mut Batch<T>) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
         if entry & MOVING != 0 {
             return self.in_parts(batch, |batch, part| self.submit_moving(choice, batch, part));
         }
         match self.queue(entry) {
-            Some(queue) => queue.submit(batch),
+            Some(queue) => submit(queue, batch),
             None => Err(Reason::Closed),
         }
     }

@@ -13,6 +13,9 @@
 //! | [`Shared`](Service::Shared) | the worker goes on |
 //! | [`Worker`](Service::Worker) | the worker has itself woken again, so that its thread can do something else in between; submitters drain nothing |
 //!
+//! [`TxQueue::submit_through`] lets a submitter pass by an empty queue though its service
+//! is the worker's.
+//!
 //! A backend that is full says so, and the drainer leaves the role parked until
 //! [`TxQueue::resume`]. Items wait in the ring meanwhile, also those that the backend left
 //! of a burst, which stay the foremost.
@@ -147,7 +150,20 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// stays in the batch, and the reason is returned. May drain the queue for a turn.
     #[inline]
     pub fn submit(&self, batch: &mut Batch<T>) -> Result<(), Reason> {
+        self.submit_within(batch, self.tunables.bounds())
+    }
+
+    /// The same, but an empty queue that nobody drains passes the batch to the backend on
+    /// this thread, whatever its service is. The rest is left to who drains by that.
+    #[inline]
+    pub fn submit_through(&self, batch: &mut Batch<T>) -> Result<(), Reason> {
+        let direct = true;
         let bounds = self.tunables.bounds();
+        self.submit_within(batch, Bounds { direct, ..bounds })
+    }
+
+    #[inline]
+    fn submit_within(&self, batch: &mut Batch<T>, bounds: Bounds) -> Result<(), Reason> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -246,8 +262,11 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         batch: &mut Batch<T>,
         bounds: &Bounds,
     ) -> (Option<Refused>, Verdict) {
-        self.counts.most.raise(batch.len() as u64);
+        let items = batch.len();
+        self.counts.most.raise(items as u64);
         let verdict = self.burst_of(role, Some(batch));
+        let through = items.saturating_sub(batch.len());
+        self.counts.through.add(through as u64);
         if batch.is_empty() {
             self.counts.submits.add(1);
             return (None, verdict);

@@ -78,6 +78,14 @@ impl Mbuf {
         }
     }
 
+    /// Whether an interface has received it, or what it was made of. What a socket sends was
+    /// received by none.
+    #[inline]
+    pub(crate) fn was_received(&self) -> bool {
+        // SAFETY: the chain is this value's own and begins with a header.
+        unsafe { c::weft_shim_mbuf_was_received(self.raw()) }
+    }
+
     #[inline]
     pub(super) fn header(&self) -> c::weft_mbuf_meta {
         let mut header = mem::MaybeUninit::zeroed();
