@@ -67,6 +67,7 @@ use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::worker::{Job, Workers};
 use crate::pair_nodes::{self, Loss, Losses, Node, Shown};
+use crate::sojourn::{Drainer, Sojourn};
 
 /// What a pair can do.
 const OFFER: Offer = {
@@ -137,12 +138,19 @@ impl Platform for Kernel {
 pub(crate) struct Receiver {
     port: Port,
     lost: Shared<Losses>,
+    sojourn: Shared<Sojourn>,
+    drainer: Drainer,
 }
 
 impl Sink<Mbuf> for Receiver {
     fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
         let mut row = Row::new();
+        let watched = self.drainer.watched(&self.sojourn);
+        self.drainer.count(&self.sojourn, burst.len() as u64);
         while let Some(frame) = burst.pop() {
+            if watched == frame.address() {
+                self.drainer.drained(&self.sojourn);
+            }
             match frame.traits().is_segmented {
                 true => self.receive_long(frame, &mut row),
                 false => row.push(frame),
@@ -161,6 +169,7 @@ impl Sink<Mbuf> for Receiver {
     fn dropped(&mut self, frame: Mbuf, reason: Reason) {
         self.port.count(Counter::ReceivedDropped, 1);
         self.lost.count(Loss::of(reason), 1);
+        self.sojourn.gone(frame.address());
         drop(frame);
     }
 }
@@ -192,6 +201,7 @@ pub(crate) struct End {
     lost: Shared<Losses>,
     /// Whether frames may be received on the sender's thread.
     direct: Shared<AtomicBool>,
+    sojourn: Shared<Sojourn>,
     /// Until the end is taken out of the system.
     node: Slept<Option<Node>>,
 }
@@ -268,6 +278,8 @@ impl HasPeer for End {
 impl End {
     #[inline(never)]
     fn submit(&self, frame: Mbuf, through: bool, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let address = frame.address();
+        self.sojourn.sent(address);
         let mut batch = Batch::new();
         // There is room for one.
         let _room = batch.push(frame);
@@ -276,6 +288,7 @@ impl End {
             true => self.queues.submit_through(epoch, Choice::Flow, &mut batch),
         };
         submitted.map_err(|reason| {
+            self.sojourn.gone(address);
             self.own.count(Counter::SendDropped, 1);
             self.lost.count(Loss::of(reason), 1);
             Errno::ENOBUFS
@@ -292,8 +305,15 @@ impl End {
     ) -> Result<Box<Self>, Errno> {
         let count = pair_nodes::queues() as usize;
         let lost = Shared::made(|| Ok(Losses::new()))?;
+        let sojourn = Shared::made(|| Sojourn::new(count))?;
         let queues = memory::collected_in(count, |number, place| {
-            queue(place, workers, own, peer, &lost, number)
+            let sink = Receiver {
+                port: peer.port(),
+                lost: lost.clone(),
+                sojourn: sojourn.clone(),
+                drainer: Drainer::of(number),
+            };
+            queue(place, own.job(workers, number).ok()?, sink)
         })?;
         let lock = Mtx::new(c"weft pair")?;
         let queues = Shared::made_in(|place| {
@@ -305,6 +325,7 @@ impl End {
             queues: queues.clone(),
             lost: lost.clone(),
             direct: direct.clone(),
+            sojourn: sojourn.clone(),
         };
         let node = Node::new(sleepable, name, shown)?;
         memory::try_box(Self {
@@ -313,6 +334,7 @@ impl End {
             queues,
             lost,
             direct,
+            sojourn,
             node: Slept::new(Some(node)),
         })
         .map_err(|_| Errno::ENOMEM)
@@ -331,28 +353,15 @@ impl End {
     }
 }
 
-/// The queue of that number from an end to its peer.
-fn queue<'p>(
-    place: &'p mut MaybeUninit<Queue>,
-    workers: &Shared<Workers>,
-    own: &Unattached<End>,
-    peer: &Unattached<End>,
-    lost: &Shared<Losses>,
-    number: usize,
-) -> Option<&'p mut Queue> {
+/// A queue from an end to its peer.
+fn queue(place: &mut MaybeUninit<Queue>, job: Job, sink: Receiver) -> Option<&mut Queue> {
     let room = pair_nodes::room();
     let settings = Settings {
         service: Service::Worker,
         ..Settings::of(room)
     };
-    let platform = Kernel {
-        clock: Clock::new(),
-        job: own.job(workers, number).ok()?,
-    };
-    let sink = Receiver {
-        port: peer.port(),
-        lost: lost.clone(),
-    };
+    let clock = Clock::new();
+    let platform = Kernel { clock, job };
     let room = room as usize;
     TxQueue::new_in(place, room, &settings, sink, platform, StateMemory)
 }

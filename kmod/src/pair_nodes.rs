@@ -34,6 +34,7 @@ use crate::kpi::sysctl::{Access, Branch, Indexed, Number, Parent, Subject, Sysct
 use crate::kpi::text::Text;
 use crate::pair::{self, Queues};
 use crate::queue_nodes::{self, Owner, Servants, Tuning, Watched, allow};
+use crate::sojourn::{self, Sojourn};
 
 /// Queues of each direction, for pairs that are made later; 0 until it is set.
 static QUEUES: AtomicU64 = AtomicU64::new(0);
@@ -55,6 +56,9 @@ const MOST_STACK: u64 = 75;
 
 /// Whether pairs may be made in jails.
 static JAILS_MAY_CREATE: AtomicBool = AtomicBool::new(true);
+
+/// The most frames of which one is measured.
+const MOST_EVERY: u64 = 1 << 32;
 
 /// Times a millisecond that a bucket which is moved waits for its old queue.
 const PATIENCE: u32 = 100;
@@ -178,6 +182,8 @@ pub(crate) struct Shown {
     pub(crate) lost: Shared<Losses>,
     /// Whether frames may be received on the sender's thread.
     pub(crate) direct: Shared<AtomicBool>,
+    /// How long its frames wait.
+    pub(crate) sojourn: Shared<Sojourn>,
 }
 
 /// What is set and counted of the queues by which an end sends.
@@ -194,7 +200,10 @@ const OF_END: u32 = 1 << 31;
 const SPREAD: u32 = OF_END;
 const DIRECT: u32 = OF_END + 1;
 const MOVED: u32 = OF_END + 2;
-const LOSS: u32 = OF_END + 3;
+const EVERY: u32 = OF_END + 3;
+const LOSS: u32 = OF_END + 4;
+/// Indices of histograms begin here.
+const SOJOURN: u32 = OF_END + (1 << 30);
 
 impl Outlet {
     /// Queues that buckets name.
@@ -207,6 +216,14 @@ impl Outlet {
         let name = self.name.as_c_str().to_str().unwrap_or_default();
         allow(format_args!("net.weft.pair.{name}.direct"), direct, 0, 1)?;
         self.end.direct.store(direct == 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn set_every(&self, every: u64) -> Result<(), Errno> {
+        let name = self.name.as_c_str().to_str().unwrap_or_default();
+        let full = format_args!("net.weft.pair.{name}.sojourn_every");
+        allow(full, every, 0, MOST_EVERY)?;
+        self.end.sojourn.set_every(every);
         Ok(())
     }
 
@@ -250,6 +267,8 @@ impl Subject for Outlet {
             SPREAD => self.active(),
             DIRECT => u64::from(self.end.direct.load(Ordering::Relaxed)),
             MOVED => self.end.queues.lost(),
+            EVERY => self.end.sojourn.every(),
+            SOJOURN.. => self.end.sojourn.read(index - SOJOURN),
             LOSS.. => self.end.lost.get((index - LOSS) as usize),
             _ => queue_nodes::read(self, index),
         }
@@ -259,6 +278,7 @@ impl Subject for Outlet {
         match index {
             SPREAD => self.spread(sleepable, value),
             DIRECT => self.set_direct(value),
+            EVERY => self.set_every(value),
             _ => queue_nodes::write(self, index, value),
         }
     }
@@ -317,7 +337,8 @@ fn add_queues(branch: &mut Branch<Outlet>, node: Parent, count: usize) -> Result
         c"Queues of frames on their way to the other end",
     )?;
     for number in 0..count {
-        queue_nodes::add(branch, queue, number, Servants::Workers)?;
+        let node = queue_nodes::add(branch, queue, number, Servants::Workers)?;
+        sojourn::add(branch, node, SOJOURN, number)?;
     }
     Ok(())
 }
@@ -335,6 +356,8 @@ fn add_own(branch: &mut Branch<Outlet>, node: Parent) -> Result<(), Errno> {
     }
     let about = c"1: frames that this host forwards are received at once, by the thread that sends, where the queue is empty; 0: by a worker, as all others";
     branch.setting(node, c"direct", DIRECT, Writer::Host, about)?;
+    let about = c"One frame in so many has the time taken for which it waits in its queue (sojourn_ns); 0: none has";
+    branch.setting(node, c"sojourn_every", EVERY, Writer::Jail, about)?;
     let about = c"Queues in use, of those that were made; flows move in order, without loss";
     branch.setting(node, c"queues", SPREAD, Writer::Jail, about)
 }

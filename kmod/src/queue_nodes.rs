@@ -369,7 +369,7 @@ pub(crate) enum Servants {
     Workers,
 }
 
-/// Adds the node of a queue.
+/// Adds the node of a queue, and returns it.
 ///
 /// # Errors
 /// `ENOMEM`.
@@ -378,7 +378,7 @@ pub(crate) fn add<T: Subject>(
     parent: Parent,
     number: usize,
     servants: Servants,
-) -> Result<(), Errno> {
+) -> Result<Parent, Errno> {
     let name = Text::<8>::format(format_args!("{number}"));
     let about = c"A transmit queue";
     let tree = branch.tree();
@@ -395,5 +395,5 @@ pub(crate) fn add<T: Subject>(
             Kind::Setting { writer, .. } => branch.setting(node, name, index, *writer, about)?,
         }
     }
-    Ok(())
+    Ok(node)
 }

@@ -44,6 +44,12 @@ impl Mbuf {
         self.first.as_ptr()
     }
 
+    /// Where it is, which tells it from other packets that there are now.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.first.addr().get()
+    }
+
     /// Bytes that are really in the chain, whatever its header says.
     pub(crate) fn len(&self) -> u32 {
         // SAFETY: the chain is this value's own.

@@ -275,7 +275,6 @@ pub(crate) fn collected_in<T>(
 ///
 /// # Errors
 /// `ENOMEM`, or the first that `make` returned.
-#[cfg(feature = "test")]
 #[inline(always)]
 pub(crate) fn collected<T>(
     len: usize,

@@ -55,6 +55,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     exact(context)?;
     late(context)?;
     set(context, "", "net.inet.udp.maxdgram", longest)?;
+    waits(context)?;
     refused(context)?;
     apart(context)?;
     spread(context)?;
@@ -273,6 +274,38 @@ fn late(context: &mut Context<'_>) -> Result<()> {
     set_all(context, "wpair0a", "codel_target_us", 0)
 }
 
+/// How long frames wait, by the histograms of all queues.
+fn waits(context: &mut Context<'_>) -> Result<()> {
+    for (every, what) in [
+        (0, "no wait is measured when that is off"),
+        (1, "waits are measured"),
+    ] {
+        set(context, "", "net.weft.pair.wpair0a.sojourn_every", every)?;
+        // What was watched by then comes out.
+        bursts(context, None)?;
+        let before = sum(context, "wpair0a", "sojourn_ns_count")?;
+        bursts(context, None)?;
+        let count = sum(context, "wpair0a", "sojourn_ns_count")?;
+        context.report.check(
+            (count > before) == (every > 0),
+            what,
+            format_args!("{before}, then {count}"),
+        );
+    }
+    let count = sum(context, "wpair0a", "sojourn_ns_count")?;
+    let mut buckets = [0; 3];
+    for (bucket, limit) in buckets.iter_mut().zip(["1024", "1073741824", "+Inf"]) {
+        *bucket = sum(context, "wpair0a", &format!("sojourn_ns_bucket.{limit}"))?;
+    }
+    let time = sum(context, "wpair0a", "sojourn_ns_sum")?;
+    context.report.check(
+        buckets.is_sorted() && buckets[2] == count && buckets[1] > 0 && time > count,
+        "the histogram is of all that were measured",
+        format_args!("{buckets:?} of {count}, {time} ns together"),
+    );
+    set(context, "", "net.weft.pair.wpair0a.sojourn_every", 256)
+}
+
 /// Values that make no sense.
 fn refused(context: &mut Context<'_>) -> Result<()> {
     context.guest.clear_messages()?;
@@ -282,6 +315,8 @@ fn refused(context: &mut Context<'_>) -> Result<()> {
         ("queue.0.packets_limit", 0),
         ("queue.0.packets_limit", 1 << 20),
         ("queue.0.turn_packets", 0),
+        ("direct", 2),
+        ("sojourn_every", 1 << 33),
     ] {
         let name = format!("net.weft.pair.wpair0a.{name}");
         let why = context
