@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 17] = [
+const AREAS: [&str; 16] = [
     "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "jail",
-    "worker", "sysctl", "task", "thread", "fib", "nhop", "vnet",
+    "worker", "sysctl", "task", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [

@@ -112,13 +112,6 @@ bool	weft_shim_cpu_present(u_int);
 void	weft_shim_bind(u_int);
 void	weft_shim_unbind(void);
 
-/* thread.c */
-int	weft_shim_thread_start(void (*)(void *), void *, const char *,
-	    struct thread **);
-void	weft_shim_thread_exit(void) __dead2;
-void	weft_shim_sleep(const void *, struct mtx *);
-void	weft_shim_wakeup(const void *);
-
 /* event.c */
 struct eventhandler_entry *weft_shim_lowmem_register(void (*)(void *, int),
 	    void *);
@@ -251,7 +244,7 @@ void	weft_shim_pair_cloners(bool);
 int	weft_shim_jail_id(void);
 
 /* worker.c */
-int	weft_shim_worker_start(struct taskqueue **, u_int);
+int	weft_shim_worker_start(struct taskqueue **, const char *, u_int);
 void	weft_shim_worker_stop(struct taskqueue *);
 void	weft_shim_worker_task_init(struct task *, task_fn_t *, void *);
 
