@@ -10,6 +10,7 @@ use crate::guest::Result;
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "pair-tuning",
     group: "pair",
+    klds: &["bridgestp", "if_bridge"],
     about: "figures and settings of wpair's ends and queues: exact, tunable under load, kept apart by jail",
     limit: Duration::from_secs(300),
     run,
@@ -40,12 +41,21 @@ const JAILS: [(&str, &str, &str); 2] = [
 ];
 
 fn run(context: &mut Context<'_>) -> Result<()> {
+    for kld in SCENARIO.klds {
+        context.load_kld(kld)?;
+    }
     context.load_weft()?;
     set(context, "", "net.weft.pair.queues", QUEUES)?;
     for (jail, ..) in JAILS {
         create_jail(context, jail)?;
     }
+    let before = context.column("malloc sysctloid", 1)?;
     context.guest.line("if create wpair0")?;
+    let nodes = context.column("malloc sysctloid", 1)? - before;
+    context.report.note(&format!(
+        "bytes of nodes for each queue: {}",
+        nodes / (2 * QUEUES)
+    ));
     for (jail, end, address) in JAILS {
         connect(context, jail, end, address)?;
     }
@@ -503,6 +513,23 @@ fn forwarded(context: &mut Context<'_>) -> Result<()> {
         "with no stack to use, no frame is received at once",
     );
     set(context, "", "net.weft.pair.direct_stack", 50)?;
+    let bridge = context.guest.line("in mid if create bridge")?;
+    context.guest.call(&format!(
+        "in mid each if member {bridge} wpair1b -- if member {bridge} wpair2a -- if up {bridge}"
+    ))?;
+    context.guest.call("in to if addr wpair2b 10.2.0.9/24")?;
+    context
+        .guest
+        .call_within("in to ping 10.2.0.1 4 3000", LIMIT)?;
+    let direct = through_mid(context, "bridged one way, routed the other")?;
+    context.report.check(
+        direct.0 > before + STREAM / 2_000 && direct.1 == 0,
+        "bridged frames were received at once, too",
+        format_args!("{before}, then {direct:?}"),
+    );
+    context
+        .guest
+        .call_within(&format!("in mid if destroy {bridge}"), LIMIT)?;
     for jail in ["from", "mid", "to"] {
         remove_jail(context, jail)?;
     }
