@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 19] = [
+const AREAS: [&str; 18] = [
     "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "counter",
-    "jail", "l3", "worker", "sysctl", "task", "thread", "fib", "nhop", "vnet",
+    "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 use weft_engine::queue::{
-    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Reason, Sections, Settings, Sink, TxQueue,
-    Verdict,
+    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Reason, Sections, Service, Settings, Sink,
+    TxQueue, Verdict,
 };
 use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::random::Random;
@@ -414,4 +414,32 @@ fn a_bucket_waits_for_who_is_in_the_backend() {
     send(2);
     assert_eq!(*taken.lock().unwrap(), [1, 2]);
     assert_eq!(set.table()[0], 1);
+}
+
+/// Who submits through a queue of the worker's passes by it while it is empty, and only
+/// then; what is left is the worker's.
+#[test]
+fn an_empty_queue_is_passed_by() {
+    let world = world(0);
+    let queue = &world.set.queues()[0];
+    queue.set(&Settings {
+        service: Service::Worker,
+        ..queue.settings()
+    });
+    let submit = |through: bool, number| {
+        let packet = Owner::new(0, number, 64, &world.alive);
+        let section = world.set.sections().0.read().unwrap();
+        let submitted = match through {
+            true => world.set.submit_one_through(&section, Choice::Flow, packet),
+            false => world.set.submit_one(&section, Choice::Flow, packet),
+        };
+        assert!(submitted.is_ok());
+        let figures = queue.figures();
+        (figures.packets, figures.through, queue.level().items)
+    };
+    assert_eq!(submit(true, 1), (1, 1, 0));
+    assert_eq!(submit(false, 2), (1, 1, 1));
+    assert_eq!(submit(true, 3), (1, 1, 2));
+    queue.work();
+    assert_eq!(submit(true, 4), (4, 2, 0));
 }

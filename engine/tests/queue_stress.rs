@@ -102,8 +102,14 @@ fn submit(queue: &Queue, batch: &mut Batch<Owner>, one_by_one: bool) -> Result<(
     if !one_by_one {
         return queue.submit(batch);
     }
+    let mut through = false;
     while let Some(packet) = batch.pop() {
-        if let Err((packet, reason)) = queue.submit_one(packet) {
+        through = !through;
+        let submitted = match through {
+            true => queue.submit_one_through(packet),
+            false => queue.submit_one(packet),
+        };
+        if let Err((packet, reason)) = submitted {
             let mut rest = std::mem::take(batch);
             batch.fill([packet]);
             batch.fill(rest.drain());

@@ -30,6 +30,7 @@ mod pair_nodes;
 #[cfg(feature = "test")]
 mod queue;
 mod queue_nodes;
+mod sojourn;
 mod sysctl;
 #[cfg(feature = "test")]
 mod test;

@@ -5,11 +5,25 @@
 //! # The way of a frame
 //!
 //! `if_transmit` of one end, on the sender's thread: a hash of the flow, unless the stack
-//! gave one -> the [`QueueSet`] of that end -> a queue, or `ENOBUFS` if that is full. Nothing
-//! is received on the sender's thread, which may hold locks of its protocol. The queue's
-//! worker, a thread bound to a CPU that all pairs share, takes bursts out and hands each
-//! as one row to the other end's `if_input`, in one section of the network epoch. Frames of
-//! one flow go through one queue, so they stay in order.
+//! gave one -> the [`QueueSet`] of that end -> a queue, or `ENOBUFS` if that is full. The
+//! queue's worker, a thread bound to a CPU that all pairs share, takes bursts out and hands
+//! each as one row to the other end's `if_input`, in one section of the network epoch. Frames
+//! of one flow go through one queue, so they stay in order.
+//!
+//! # Who receives on the sender's thread
+//!
+//! Nobody, as a rule. TCP sends with the lock of its connection held. If the other end's
+//! stack received the segment on this thread, it would take the lock of the connection
+//! there, while a thread that sends the other way holds that one and wants this one; and an
+//! answer would come back into a connection that is in the middle of sending. Datagrams are
+//! sent with a socket's lock held, too.
+//!
+//! If an end is set to, frames that this host forwards are received at once, where the
+//! queue is empty: those that an interface has received, to one receiver, by a thread that
+//! is not known to hold a lock and has half its stack left. Forwarding holds no lock of a
+//! socket's. What the rules leave open is a received packet that a program in the kernel
+//! sends again through a socket, such as ng_ksocket(4): the socket's lock is seen while it
+//! is held for reading, which it is except when the sender still has to bind the socket.
 //!
 //! A queue holds mbufs as they are. They are the sender's already, so a packet of this
 //! module's around each would be one more allocation, and save none.
@@ -29,7 +43,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use weft_engine::link::{self, Capabilities, Offer};
 use weft_engine::queue::{
@@ -42,6 +56,7 @@ use crate::kpi::context::{NetEpoch, Sleepable};
 use crate::kpi::epoch::NetEpochs;
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::{Counter, Interface, Plan, Port, Unattached};
+use crate::kpi::jail;
 use crate::kpi::kernel::{self, Clock};
 use crate::kpi::lock::Mtx;
 use crate::kpi::mbuf::{Mbuf, Row};
@@ -51,7 +66,8 @@ use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::worker::{Job, Workers};
-use crate::pair_nodes::{self, Loss, Losses, Node};
+use crate::pair_nodes::{self, Loss, Losses, Node, Shown};
+use crate::sojourn::{Drainer, Sojourn};
 
 /// What a pair can do.
 const OFFER: Offer = {
@@ -131,12 +147,19 @@ impl Platform for Kernel {
 pub(crate) struct Receiver {
     port: Port,
     lost: Shared<Losses>,
+    sojourn: Shared<Sojourn>,
+    drainer: Drainer,
 }
 
 impl Sink<Mbuf> for Receiver {
     fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
         let mut row = Row::new();
+        let watched = self.drainer.watched(&self.sojourn);
+        self.drainer.count(&self.sojourn, burst.len() as u64);
         while let Some(frame) = burst.pop() {
+            if watched == frame.address() {
+                self.drainer.drained(&self.sojourn);
+            }
             match frame.traits().is_segmented {
                 true => self.receive_long(frame, &mut row),
                 false => row.push(frame),
@@ -155,6 +178,7 @@ impl Sink<Mbuf> for Receiver {
     fn dropped(&mut self, frame: Mbuf, reason: Reason) {
         self.port.count(Counter::ReceivedDropped, 1);
         self.lost.count(Loss::of(reason), 1);
+        self.sojourn.gone(frame.address());
         drop(frame);
     }
 }
@@ -184,6 +208,9 @@ pub(crate) struct End {
     peer: Port,
     queues: Shared<Queues>,
     lost: Shared<Losses>,
+    /// Whether frames may be received on the sender's thread.
+    direct: Shared<AtomicBool>,
+    sojourn: Shared<Sojourn>,
     /// Until the end is taken out of the system.
     node: Slept<Option<Node>>,
 }
@@ -213,8 +240,13 @@ impl Interface for End {
             return Ok(());
         }
         frame.ensure_hash(&TOEPLITZ);
+        let through = self.direct.load(Ordering::Relaxed)
+            && !traits.is_multicast
+            && frame.was_received()
+            && kernel::locks_held() == 0
+            && kernel::stack_used() < pair_nodes::direct_stack();
         self.peer.adopt(&mut frame);
-        self.submit(frame, epoch)?;
+        self.submit(frame, through, epoch)?;
         self.own.count(Counter::Sent, 1);
         self.own.count(Counter::SentBytes, len);
         if traits.is_multicast {
@@ -254,9 +286,15 @@ impl HasPeer for End {
 
 impl End {
     #[inline(never)]
-    fn submit(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
-        let submitted = self.queues.submit_one(epoch, Choice::Flow, frame);
+    fn submit(&self, frame: Mbuf, through: bool, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let address = frame.address();
+        self.sojourn.sent(address);
+        let submitted = match through {
+            false => self.queues.submit_one(epoch, Choice::Flow, frame),
+            true => self.queues.submit_one_through(epoch, Choice::Flow, frame),
+        };
         submitted.map_err(|(_frame, reason)| {
+            self.sojourn.gone(address);
             self.own.count(Counter::SendDropped, 1);
             self.lost.count(Loss::of(reason), 1);
             Errno::ENOBUFS
@@ -273,19 +311,36 @@ impl End {
     ) -> Result<Box<Self>, Errno> {
         let count = pair_nodes::queues() as usize;
         let lost = Shared::made(|| Ok(Losses::new()))?;
+        let sojourn = Shared::made(|| Sojourn::new(count))?;
         let queues = memory::collected_in(count, |number, place| {
-            queue(place, workers, own, peer, &lost, number)
+            let sink = Receiver {
+                port: peer.port(),
+                lost: lost.clone(),
+                sojourn: sojourn.clone(),
+                drainer: Drainer::of(number),
+            };
+            queue(place, own.job(workers, number).ok()?, sink)
         })?;
         let lock = Mtx::new(c"weft pair")?;
         let queues = Shared::made_in(|place| {
             QueueSet::new_in(place, queues, count, LIMBO, NetEpochs, lock, StateMemory)
         })?;
-        let node = Node::new(sleepable, name, own.port(), queues.clone(), lost.clone())?;
+        let direct = Shared::made(|| Ok(AtomicBool::new(false)))?;
+        let shown = Shown {
+            own: own.port(),
+            queues: queues.clone(),
+            lost: lost.clone(),
+            direct: direct.clone(),
+            sojourn: sojourn.clone(),
+        };
+        let node = Node::new(sleepable, name, shown)?;
         memory::try_box(Self {
             own: own.port(),
             peer: peer.port(),
             queues,
             lost,
+            direct,
+            sojourn,
             node: Slept::new(Some(node)),
         })
         .map_err(|_| Errno::ENOMEM)
@@ -304,28 +359,15 @@ impl End {
     }
 }
 
-/// The queue of that number from an end to its peer.
-fn queue<'p>(
-    place: &'p mut MaybeUninit<Queue>,
-    workers: &Shared<Workers>,
-    own: &Unattached<End>,
-    peer: &Unattached<End>,
-    lost: &Shared<Losses>,
-    number: usize,
-) -> Option<&'p mut Queue> {
+/// A queue from an end to its peer.
+fn queue(place: &mut MaybeUninit<Queue>, job: Job, sink: Receiver) -> Option<&mut Queue> {
     let room = pair_nodes::room();
     let settings = Settings {
         service: Service::Worker,
         ..Settings::of(room)
     };
-    let platform = Kernel {
-        clock: Clock::new(),
-        job: own.job(workers, number).ok()?,
-    };
-    let sink = Receiver {
-        port: peer.port(),
-        lost: lost.clone(),
-    };
+    let clock = Clock::new();
+    let platform = Kernel { clock, job };
     let room = room as usize;
     TxQueue::new_in(place, room, &settings, sink, platform, StateMemory)
 }
@@ -341,6 +383,9 @@ impl Pairs for Wpair {
         unit: u32,
         names: [&CStr; 2],
     ) -> Result<[Made<End>; 2], Errno> {
+        if jail::current(sleepable).is_some() && !pair_nodes::jails_may_create() {
+            return Err(Errno::EPERM);
+        }
         enter()?;
         let made = make(sleepable, unit, names);
         if made.is_err() {

@@ -17,7 +17,7 @@
 //! the threads that all pairs share.
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use weft_engine::packet::Cpus;
 use weft_engine::queue::{Moved, Reason};
@@ -34,6 +34,7 @@ use crate::kpi::sysctl::{Access, Branch, Indexed, Number, Parent, Subject, Sysct
 use crate::kpi::text::Text;
 use crate::pair::{self, Queues};
 use crate::queue_nodes::{self, Owner, Servants, Tuning, Watched, allow};
+use crate::sojourn::{self, Sojourn};
 
 /// Queues of each direction, for pairs that are made later; 0 until it is set.
 static QUEUES: AtomicU64 = AtomicU64::new(0);
@@ -47,6 +48,17 @@ static ROOM: AtomicU64 = AtomicU64::new(4096);
 /// The least and the most of it.
 const LEAST_ROOM: u64 = 64;
 const MOST_ROOM: u64 = 1 << 16;
+
+/// Percent of the kernel's stack up to which frames are received on the sender's thread.
+static DIRECT_STACK: AtomicU64 = AtomicU64::new(50);
+/// The most of it: receiving takes some kilobytes, and filters more.
+const MOST_STACK: u64 = 75;
+
+/// Whether pairs may be made in jails.
+static JAILS_MAY_CREATE: AtomicBool = AtomicBool::new(true);
+
+/// The most frames of which one is measured.
+const MOST_EVERY: u64 = 1 << 32;
 
 /// Times a millisecond that a bucket which is moved waits for its old queue.
 const PATIENCE: u32 = 100;
@@ -62,6 +74,19 @@ pub(crate) fn queues() -> u64 {
 /// Frames that each has room for.
 pub(crate) fn room() -> u64 {
     ROOM.load(Ordering::Relaxed)
+}
+
+/// Percent of its stack that a thread has used when it must not receive any more.
+#[inline]
+pub(crate) fn direct_stack() -> u64 {
+    DIRECT_STACK.load(Ordering::Relaxed)
+}
+
+/// Whether a pair may be made in a jail. It is not a parameter of jails
+/// (`prison_add_allow`): those stay in the kernel when the module goes, and a jail is given
+/// none unless somebody asks for it, while other interfaces can be made in any.
+pub(crate) fn jails_may_create() -> bool {
+    JAILS_MAY_CREATE.load(Ordering::Relaxed)
 }
 
 /// Why a frame was lost.
@@ -147,11 +172,23 @@ impl Losses {
     }
 }
 
+/// What an end has its node for.
+pub(crate) struct Shown {
+    /// Its interface.
+    pub(crate) own: Port,
+    /// By which it sends.
+    pub(crate) queues: Shared<Queues>,
+    /// What it sent and was lost.
+    pub(crate) lost: Shared<Losses>,
+    /// Whether frames may be received on the sender's thread.
+    pub(crate) direct: Shared<AtomicBool>,
+    /// How long its frames wait.
+    pub(crate) sojourn: Shared<Sojourn>,
+}
+
 /// What is set and counted of the queues by which an end sends.
 struct Outlet {
-    own: Port,
-    queues: Shared<Queues>,
-    lost: Shared<Losses>,
+    end: Shown,
     name: Text<NAME>,
     tuning: Tuning,
     /// Held while buckets move.
@@ -161,14 +198,33 @@ struct Outlet {
 /// Indices of an end's own numbers; smaller ones are its queues'.
 const OF_END: u32 = 1 << 31;
 const SPREAD: u32 = OF_END;
-const MOVED: u32 = OF_END + 1;
-const LOSS: u32 = OF_END + 2;
+const DIRECT: u32 = OF_END + 1;
+const MOVED: u32 = OF_END + 2;
+const EVERY: u32 = OF_END + 3;
+const LOSS: u32 = OF_END + 4;
+/// Indices of histograms begin here.
+const SOJOURN: u32 = OF_END + (1 << 30);
 
 impl Outlet {
     /// Queues that buckets name.
     fn active(&self) -> u64 {
-        let table = self.queues.table();
+        let table = self.end.queues.table();
         table.iter().max().map_or(0, |last| u64::from(*last) + 1)
+    }
+
+    fn set_direct(&self, direct: u64) -> Result<(), Errno> {
+        let name = self.name.as_c_str().to_str().unwrap_or_default();
+        allow(format_args!("net.weft.pair.{name}.direct"), direct, 0, 1)?;
+        self.end.direct.store(direct == 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn set_every(&self, every: u64) -> Result<(), Errno> {
+        let name = self.name.as_c_str().to_str().unwrap_or_default();
+        let full = format_args!("net.weft.pair.{name}.sojourn_every");
+        allow(full, every, 0, MOST_EVERY)?;
+        self.end.sojourn.set_every(every);
+        Ok(())
     }
 
     /// Spreads the flows over so many queues. Not a part of its caller's stack frame, for it
@@ -176,10 +232,10 @@ impl Outlet {
     #[inline(never)]
     fn spread(&self, sleepable: &mut Sleepable, active: u64) -> Result<(), Errno> {
         let name = self.name.as_c_str().to_str().unwrap_or_default();
-        let made = self.queues.queues().len() as u64;
+        let made = self.end.queues.queues().len() as u64;
         allow(format_args!("net.weft.pair.{name}.queues"), active, 1, made)?;
         let moved = self.spreading.with(sleepable, |_, ()| {
-            self.queues.spread(active as usize, PATIENCE)
+            self.end.queues.spread(active as usize, PATIENCE)
         });
         if moved.map_err(|_| Errno::EBUSY)? == Moved::GaveUp {
             log::warning(format_args!(
@@ -192,7 +248,7 @@ impl Outlet {
 
 impl Owner for Outlet {
     fn queue(&self, number: usize) -> Option<&dyn Watched> {
-        let queue = self.queues.queues().get(number);
+        let queue = self.end.queues.queues().get(number);
         queue.map(|queue| queue as &dyn Watched)
     }
 
@@ -203,14 +259,17 @@ impl Owner for Outlet {
 
 impl Subject for Outlet {
     fn is_shown(&self, sleepable: &Sleepable, vnet: &Vnet<'_>) -> bool {
-        jail::current(sleepable).is_none() || self.own.is_here(vnet)
+        jail::current(sleepable).is_none() || self.end.own.is_here(vnet)
     }
 
     fn read(&self, index: u32, _sleepable: &mut Sleepable) -> u64 {
         match index {
             SPREAD => self.active(),
-            MOVED => self.queues.lost(),
-            LOSS.. => self.lost.get((index - LOSS) as usize),
+            DIRECT => u64::from(self.end.direct.load(Ordering::Relaxed)),
+            MOVED => self.end.queues.lost(),
+            EVERY => self.end.sojourn.every(),
+            SOJOURN.. => self.end.sojourn.read(index - SOJOURN),
+            LOSS.. => self.end.lost.get((index - LOSS) as usize),
             _ => queue_nodes::read(self, index),
         }
     }
@@ -218,6 +277,8 @@ impl Subject for Outlet {
     fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
         match index {
             SPREAD => self.spread(sleepable, value),
+            DIRECT => self.set_direct(value),
+            EVERY => self.set_every(value),
             _ => queue_nodes::write(self, index, value),
         }
     }
@@ -239,13 +300,7 @@ impl Node {
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(crate) fn new(
-        sleepable: &mut Sleepable,
-        name: &CStr,
-        own: Port,
-        queues: Shared<Queues>,
-        lost: Shared<Losses>,
-    ) -> Result<Self, Errno> {
+    pub(crate) fn new(sleepable: &mut Sleepable, name: &CStr, end: Shown) -> Result<Self, Errno> {
         let parent = PARENT.with(sleepable, |_, parent| *parent);
         let parent = parent.ok_or(Errno::ENXIO)?;
         let interface = name.to_str().unwrap_or_default();
@@ -255,12 +310,10 @@ impl Node {
         };
         let full = name.as_c_str().to_str().unwrap_or_default();
         let tuning = Tuning::new(format_args!("net.weft.pair.{full}.queue"))?;
-        let count = queues.queues().len();
+        let count = end.queues.queues().len();
         let outlet = Shared::made(|| {
             Ok(Outlet {
-                own,
-                queues,
-                lost,
+                end,
                 name,
                 tuning,
                 spreading: Slept::new(()),
@@ -284,7 +337,8 @@ fn add_queues(branch: &mut Branch<Outlet>, node: Parent, count: usize) -> Result
         c"Queues of frames on their way to the other end",
     )?;
     for number in 0..count {
-        queue_nodes::add(branch, queue, number, Servants::Workers)?;
+        let node = queue_nodes::add(branch, queue, number, Servants::Workers)?;
+        sojourn::add(branch, node, SOJOURN, number)?;
     }
     Ok(())
 }
@@ -300,6 +354,10 @@ fn add_own(branch: &mut Branch<Outlet>, node: Parent) -> Result<(), Errno> {
             branch.figure(lost, name, reason, LOSS + *loss as u32, about)?;
         }
     }
+    let about = c"1: frames that this host forwards are received at once, by the thread that sends, where the queue is empty; 0: by a worker, as all others";
+    branch.setting(node, c"direct", DIRECT, Writer::Host, about)?;
+    let about = c"One frame in so many has the time taken for which it waits in its queue (sojourn_ns); 0: none has";
+    branch.setting(node, c"sojourn_every", EVERY, Writer::Jail, about)?;
     let about = c"Queues in use, of those that were made; flows move in order, without loss";
     branch.setting(node, c"queues", SPREAD, Writer::Jail, about)
 }
@@ -330,6 +388,35 @@ impl Number for RoomSetting {
         let name = format_args!("net.weft.pair.room");
         allow(name, value, LEAST_ROOM, MOST_ROOM)?;
         ROOM.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+struct StackSetting;
+
+impl Number for StackSetting {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        direct_stack()
+    }
+
+    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, value: u64) -> Result<(), Errno> {
+        let name = format_args!("net.weft.pair.direct_stack");
+        allow(name, value, 0, MOST_STACK)?;
+        DIRECT_STACK.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+struct JailsSetting;
+
+impl Number for JailsSetting {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        u64::from(jails_may_create())
+    }
+
+    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, value: u64) -> Result<(), Errno> {
+        allow(format_args!("net.weft.pair.jails_may_create"), value, 0, 1)?;
+        JAILS_MAY_CREATE.store(value == 1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -377,6 +464,18 @@ pub(crate) fn add_sysctls(
         c"Pairs that there are, in all jails; the module can be unloaded when there are none",
     )?;
     let access = Access::READ | Access::WRITE | Access::TUNABLE;
+    tree.number::<JailsSetting>(
+        node,
+        c"jails_may_create",
+        access,
+        c"1: a jail with a network stack of its own may make pairs; 0: the host only",
+    )?;
+    tree.number::<StackSetting>(
+        node,
+        c"direct_stack",
+        access,
+        c"Percent of its kernel stack up to which a thread receives the frames that it sends; see direct",
+    )?;
     tree.number::<RoomSetting>(
         node,
         c"room",

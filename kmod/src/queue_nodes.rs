@@ -159,9 +159,14 @@ const fn drop_for(reason: Reason, name: &'static CStr, about: &'static CStr) -> 
 }
 
 /// What each queue's node has; the kernel lists them in this order.
-const ENTRIES: [Entry; 24] = [
+const ENTRIES: [Entry; 25] = [
     figure(c"packets", |queue| queue.figures().packets, c"Packets that were passed on"),
     figure(c"bytes", |queue| queue.figures().bytes, c"Bytes of these packets"),
+    figure(
+        c"through",
+        |queue| queue.figures().through,
+        c"Those of the packets that their sender passed on itself, without their being queued",
+    ),
     figure(c"submits", |queue| queue.figures().submits, c"Calls that brought them: packets by submits is the size of a batch"),
     figure(c"drains", |queue| queue.figures().drains, c"Times that a thread began to pass packets on; fewer than submits if threads leave work to each other"),
     figure(c"hand_overs", |queue| queue.figures().hand_overs, c"Times that one went on where another had left work, at the end of its turn"),
@@ -364,7 +369,7 @@ pub(crate) enum Servants {
     Workers,
 }
 
-/// Adds the node of a queue.
+/// Adds the node of a queue, and returns it.
 ///
 /// # Errors
 /// `ENOMEM`.
@@ -373,7 +378,7 @@ pub(crate) fn add<T: Subject>(
     parent: Parent,
     number: usize,
     servants: Servants,
-) -> Result<(), Errno> {
+) -> Result<Parent, Errno> {
     let name = Text::<8>::format(format_args!("{number}"));
     let about = c"A transmit queue";
     let tree = branch.tree();
@@ -390,5 +395,5 @@ pub(crate) fn add<T: Subject>(
             Kind::Setting { writer, .. } => branch.setting(node, name, index, *writer, about)?,
         }
     }
-    Ok(())
+    Ok(node)
 }

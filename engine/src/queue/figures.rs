@@ -14,6 +14,8 @@ pub struct Figures {
     pub packets: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Those of the items that their submitter passed to the sink at once.
+    pub through: u64,
     /// Submissions of which anything was taken.
     pub submits: u64,
     /// Times that somebody began to drain.
@@ -73,6 +75,7 @@ pub(super) struct Counts {
     /// The others, as below.
     pub(super) packets: Count,
     pub(super) bytes: Count,
+    pub(super) through: Count,
     pub(super) submits: Count,
     pub(super) drains: Count,
     pub(super) hand_overs: Count,
@@ -104,6 +107,7 @@ impl Counts {
             singles: Count::new(),
             packets: Count::new(),
             bytes: Count::new(),
+            through: Count::new(),
             submits: Count::new(),
             drains: Count::new(),
             hand_overs: Count::new(),
@@ -126,6 +130,7 @@ impl Counts {
         Figures {
             packets: self.packets.get().wrapping_add(singles),
             bytes: self.bytes.get(),
+            through: self.through.get().wrapping_add(singles),
             submits: self.submits.get().wrapping_add(singles),
             drains: self.drains.get().wrapping_add(singles),
             hand_overs: self.hand_overs.get(),

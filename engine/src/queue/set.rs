@@ -225,16 +225,38 @@ where
         choice: Choice,
         item: T,
     ) -> Result<(), (T, Reason)> {
+        self.submit_one_by(section, choice, item, TxQueue::submit_one)
+    }
+
+    /// The same by [`TxQueue::submit_one_through`].
+    #[inline]
+    pub fn submit_one_through(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        item: T,
+    ) -> Result<(), (T, Reason)> {
+        self.submit_one_by(section, choice, item, TxQueue::submit_one_through)
+    }
+
+    #[inline]
+    fn submit_one_by(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        item: T,
+        submit: impl Fn(&TxQueue<T, S, P, M>, T) -> Result<(), (T, Reason)>,
+    ) -> Result<(), (T, Reason)> {
         let chosen = match choice {
             Choice::Queue(number) => self.queues.get(number),
             _ => None,
         };
         if let Some(queue) = chosen {
-            return queue.submit_one(item);
+            return submit(queue, item);
         }
         let entry = self.entry(self.bucket(choice, &item));
         match self.queue(entry) {
-            Some(queue) if entry & MOVING == 0 => queue.submit_one(item),
+            Some(queue) if entry & MOVING == 0 => submit(queue, item),
             _ => self.submit_moving_one(section, choice, item),
         }
     }

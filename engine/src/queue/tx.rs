@@ -13,6 +13,9 @@
 //! | [`Shared`](Service::Shared) | the worker goes on |
 //! | [`Worker`](Service::Worker) | the worker has itself woken again, so that its thread can do something else in between; submitters drain nothing |
 //!
+//! [`TxQueue::submit_one_through`] lets a submitter pass by an empty queue though its service
+//! is the worker's.
+//!
 //! A backend that is full says so, and the drainer leaves the role parked until
 //! [`TxQueue::resume`]. Items wait in the ring meanwhile, also those that the backend left
 //! of a burst, which stay the foremost.
@@ -160,7 +163,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         if batch.is_empty() {
             return Ok(());
         }
-        match self.pass_by() {
+        match self.pass_by(self.may_drain()) {
             Some((role, word)) => self.pass(role, word, batch),
             None => self.put(batch),
         }
@@ -170,18 +173,35 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// does, for less. May drain the queue for a turn.
     #[inline]
     pub fn submit_one(&self, item: T) -> Result<(), (T, Reason)> {
-        match self.pass_by() {
+        self.take_one(item, self.may_drain())
+    }
+
+    /// The same, but an empty queue that nobody drains passes the item to the backend on
+    /// this thread, whatever its service is. The rest is left to who drains by that.
+    #[inline]
+    pub fn submit_one_through(&self, item: T) -> Result<(), (T, Reason)> {
+        self.take_one(item, true)
+    }
+
+    #[inline]
+    fn take_one(&self, item: T, may_pass_by: bool) -> Result<(), (T, Reason)> {
+        match self.pass_by(may_pass_by) {
             Some((role, word)) => self.pass_one(role, word, item),
             None => self.put_one(item),
         }
     }
 
+    /// Whether submitters drain. Who may not must not pass by the ring either.
+    #[inline]
+    fn may_drain(&self) -> bool {
+        self.tunables.service() != Service::Worker
+    }
+
     /// The role, if what is submitted may go to the backend by the caller's hand, and there
     /// is nothing before it.
     #[inline]
-    fn pass_by(&self) -> Option<(RoleOf<'_, T, S, M>, Word)> {
-        // Who may not drain must not pass by the ring either.
-        if self.tunables.service() == Service::Worker || self.is_paused.load(Ordering::Relaxed) {
+    fn pass_by(&self, may: bool) -> Option<(RoleOf<'_, T, S, M>, Word)> {
+        if !may || self.is_paused.load(Ordering::Relaxed) {
             return None;
         }
         self.ring.pass_by()
@@ -309,6 +329,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         }
         self.counts.submits.add(1);
         self.counts.packets.add(items);
+        self.counts.through.add(items);
         self.counts.bytes.add(bytes);
         self.passed(role, word, verdict);
         Ok(())
@@ -372,6 +393,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         let left = batch.len();
         let sent = items.saturating_sub(left as u64);
         self.counts.packets.add(sent);
+        self.counts.through.add(sent);
         self.counts.bytes.add(bytes.saturating_sub(batch.bytes()));
         self.stamp(batch);
         let (refused, rose) = role.enqueue(batch, &self.tunables.bounds());
