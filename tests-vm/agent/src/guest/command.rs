@@ -12,8 +12,8 @@ use core::str::FromStr;
 use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
-    bulk, clock, echo, exec, filter, flood, jail, kld, memory, msgbuf, netif, ping, root, route,
-    sys, sysctl, tap, tcp, thread, traffic,
+    bulk, clock, echo, ether, exec, filter, flood, jail, kld, memory, msgbuf, netif, ping, root,
+    route, sys, sysctl, tap, tcp, thread, traffic,
 };
 use crate::frame;
 
