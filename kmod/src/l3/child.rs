@@ -104,7 +104,10 @@ impl Sink<Mbuf> for Receiver {
     fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
         let mut row = Row::new();
         while let Some(frame) = burst.pop() {
-            row.push(frame);
+            match frame.traits().is_segmented {
+                true => self.take_long(frame, &mut row),
+                false => row.push(frame),
+            }
         }
         let is_gone = self.trunk.as_ref().is_some_and(|trunk| trunk.is_gone());
         if is_gone || !self.port.is_going() {
@@ -117,6 +120,21 @@ impl Sink<Mbuf> for Receiver {
         self.port.count(Counter::Received, row.len());
         self.port.input(row);
         Verdict::GoOn
+    }
+}
+
+impl Receiver {
+    /// Puts a long segment into the row, in one piece if the receiving stack keeps it.
+    #[inline(never)]
+    fn take_long(&self, frame: Mbuf, row: &mut Row) {
+        match frame.plan() {
+            Some(plan) if !self.port.keeps(&plan) => {
+                if frame.cut(&plan, row).is_err() {
+                    self.counts.add(Figure::Lost, 1);
+                }
+            }
+            _ => row.push(frame),
+        }
     }
 }
 

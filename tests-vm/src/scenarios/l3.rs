@@ -27,7 +27,7 @@ const DATAGRAMS: u64 = 100;
 const DATAGRAM_RATE: u64 = 400;
 const DATAGRAM: u64 = 1_200;
 /// How often an interface, a jail or the parent goes under load.
-const TURNS: u32 = 3;
+const TURNS: u32 = 2;
 const TURNS_FULL: u32 = 100;
 /// How long one thing may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -73,6 +73,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     let pair = context.guest.line("if create wpair")?;
     names(context, &pair)?;
     connect(context, &pair)?;
+    link_local(context, &pair)?;
     for (from, to) in [(OUTER, RED), (RED, OUTER), (BLUE, OUTER), (OUTER, HOST)] {
         traffic(context, from, to)?;
     }
@@ -87,6 +88,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     tagged(context, &pair)?;
     let turns = if context.full { TURNS_FULL } else { TURNS };
     children_go(context, &pair, turns)?;
+    maker_dies(context, turns)?;
     parent_goes(context, &pair, turns)?;
     for place in [OUTER, RED, BLUE] {
         remove_jail(context, place.name)?;
@@ -152,6 +154,22 @@ fn address(context: &mut Context<'_>, place: Place, interface: &str) -> Result<(
             "{at}each if addr {interface} {v4}/24 -- if addr {interface} {v6}/64 -- if up {interface}"
         ))
         .map(drop)
+}
+
+/// Each forms an address of its own, though all have one hardware address.
+fn link_local(context: &mut Context<'_>, pair: &str) -> Result<()> {
+    let mut formed = context.guest.call(&format!("if local {pair}"))?;
+    for (place, name) in [(RED, "wpair0a.ip0"), (BLUE, "wpair0a.ip1")] {
+        let command = format!("{}if local {name}", place.at);
+        formed.extend(context.guest.call(&command)?);
+    }
+    let all = formed.join(", ");
+    formed.sort_unstable();
+    formed.dedup();
+    context
+        .report
+        .check(formed.len() == 3, "link-local addresses differ", all);
+    Ok(())
 }
 
 /// Echoes, datagrams and streams of both families.
@@ -361,7 +379,7 @@ fn addresses(context: &mut Context<'_>) -> Result<()> {
         let before = figure(context, number, "steered")?;
         context
             .guest
-            .call_within("in outer ping 10.7.0.30 4 2000", LIMIT)?;
+            .call_within("in outer ping 10.7.0.30 3 700", LIMIT)?;
         Ok(figure(context, number, "steered")? >= before + 2)
     };
     context
@@ -525,6 +543,31 @@ fn children_go(context: &mut Context<'_>, pair: &str, turns: u32) -> Result<()> 
     for (from, to) in [(OUTER, RED), (RED, BLUE)] {
         traffic(context, from, to)?;
     }
+    Ok(())
+}
+
+/// A jail dies with a parent and its interface that were created in it.
+fn maker_dies(context: &mut Context<'_>, turns: u32) -> Result<()> {
+    let before = context.guest.number("sysctl get net.weft.l3.interfaces")?;
+    for _ in 0..turns {
+        create_jail(context, "maker")?;
+        let parent = context.guest.line("in maker if create wpair")?;
+        let child = context
+            .guest
+            .line(&format!("in maker if create {parent}.ip"))?;
+        context.guest.call(&format!(
+            "in maker each if addr {parent} 10.9.0.1/24 -- if up {parent} -- if addr {child} 10.9.0.2/24 -- if up {child}"
+        ))?;
+        remove_jail(context, "maker")?;
+    }
+    let start = Instant::now();
+    let mut count = before + 1;
+    while count > before && start.elapsed() < LIMIT {
+        count = context.guest.number("sysctl get net.weft.l3.interfaces")?;
+    }
+    context
+        .report
+        .equal(&count, &before, "interfaces created in a jail go with it");
     Ok(())
 }
 
