@@ -117,6 +117,9 @@ impl Sink<Mbuf> for Receiver {
             }
             return Verdict::GoOn;
         }
+        if self.trunk.is_none() {
+            self.counts.add(Figure::Local, row.len());
+        }
         self.port.count(Counter::Received, row.len());
         self.port.input(row);
         Verdict::GoOn
@@ -241,9 +244,8 @@ impl Child {
     /// `ENOBUFS`; the frame is lost, and counted.
     pub(super) fn hand(&self, frame: Mbuf, from: u32, _epoch: &NetEpoch<'_>) -> Result<(), Errno> {
         let handed = self.put(&self.inbox, &self.own, frame, from);
-        match handed {
-            Ok(()) => self.counts.add(Figure::Local, 1),
-            Err(_) => self.counts.add(Figure::Lost, 1),
+        if handed.is_err() {
+            self.counts.add(Figure::Lost, 1);
         }
         handed
     }

@@ -165,6 +165,12 @@ impl Watcher for Follower {
         });
     }
 
+    fn turned_on(sleepable: &mut Sleepable, port: &Port) {
+        if in_net_epoch(sleepable, |epoch| handle_of(port, epoch).is_some()) {
+            port.form_link_local(sleepable);
+        }
+    }
+
     fn readdressed(epoch: &NetEpoch<'_>, port: &Port) {
         let trunk = trunk_of(port, epoch);
         if let Some(trunk) = trunk.or_else(|| Some(handle_of(port, epoch)?.0)) {
