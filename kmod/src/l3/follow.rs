@@ -30,7 +30,7 @@ pub(super) fn ask_in(epoch: &NetEpoch<'_>) {
 
 /// The same.
 pub(super) fn ask(sleepable: &mut Sleepable) {
-    in_net_epoch(sleepable, |epoch| ask_in(epoch));
+    in_net_epoch(sleepable, ask_in);
 }
 
 /// The work of the kernel's thread.
@@ -39,7 +39,7 @@ pub(super) struct Follow;
 impl Work for Follow {
     fn run(&mut self, sleepable: &mut Sleepable) {
         TRUNKS.reap(sleepable);
-        let Ok(trunks) = in_net_epoch(sleepable, |epoch| copied(epoch)) else {
+        let Ok(trunks) = in_net_epoch(sleepable, copied) else {
             return;
         };
         for trunk in &trunks {
