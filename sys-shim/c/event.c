@@ -38,6 +38,14 @@ departed(void *context __unused, if_t ifp)
 }
 
 static void
+changed(void *context __unused, if_t ifp, int event)
+{
+
+	if (event == IFNET_EVENT_UP)
+		weft_interface_event(ifp, WEFT_EVENT_UP);
+}
+
+static void
 address_changed(void *context __unused, if_t ifp, struct ifaddr *ifa __unused,
     int event __unused)
 {
@@ -68,6 +76,9 @@ weft_shim_interfaces_watch(struct eventhandler_entry **tags)
 	    arrived, NULL, EVENTHANDLER_PRI_ANY);
 	tags[WEFT_EVENT_DEPARTED] = EVENTHANDLER_REGISTER(
 	    ifnet_departure_event, departed, NULL, EVENTHANDLER_PRI_ANY);
+	/* Before IPv6, which gives it an address. */
+	tags[WEFT_EVENT_UP] = EVENTHANDLER_REGISTER(ifnet_event, changed, NULL,
+	    EVENTHANDLER_PRI_FIRST);
 	tags[WEFT_EVENT_ADDRESS] = EVENTHANDLER_REGISTER(ifaddr_event_ext,
 	    address_changed, NULL, EVENTHANDLER_PRI_ANY);
 	tags[WEFT_EVENT_MAC] = EVENTHANDLER_REGISTER(iflladdr_event,
@@ -91,6 +102,8 @@ weft_shim_interfaces_unwatch(struct eventhandler_entry **tags)
 	if (tags[WEFT_EVENT_DEPARTED] != NULL)
 		EVENTHANDLER_DEREGISTER(ifnet_departure_event,
 		    tags[WEFT_EVENT_DEPARTED]);
+	if (tags[WEFT_EVENT_UP] != NULL)
+		EVENTHANDLER_DEREGISTER(ifnet_event, tags[WEFT_EVENT_UP]);
 	if (tags[WEFT_EVENT_ADDRESS] != NULL)
 		EVENTHANDLER_DEREGISTER(ifaddr_event_ext,
 		    tags[WEFT_EVENT_ADDRESS]);

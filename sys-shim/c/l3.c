@@ -6,9 +6,11 @@
 
 #include <netinet6/in6_var.h>
 #include <netinet6/nd6.h>
+#include <netinet6/scope6_var.h>
 
-/* Of FreeBSD 15.1; older headers lack it. */
+/* Of FreeBSD 15.1; older headers lack them. */
 #define	STABLE_ADDRESSES	0x800
+bool	in6_get_stableifid(struct ifnet *, struct in6_addr *, int);
 
 struct list {
 	void	*place;
@@ -138,8 +140,8 @@ weft_shim_ifnet_all_groups(if_t ifp, bool on)
 }
 
 /*
- * Has the interface take its own IPv6 addresses after its name and the host, RFC
- * 7217, since its hardware address is not its own.  Sleeps.
+ * Has the interface form IPv6 addresses by RFC 7217, after its name and the host,
+ * since its hardware address is not its own.  Sleeps.
  */
 void
 weft_shim_ifnet_opaque_addresses(if_t ifp)
@@ -151,6 +153,54 @@ weft_shim_ifnet_opaque_addresses(if_t ifp)
 	if (nd6_ioctl(SIOCGIFINFO_IN6, (caddr_t)&request, ifp) == 0) {
 		request.ndi.flags |= STABLE_ADDRESSES;
 		(void)nd6_ioctl(SIOCSIFINFO_FLAGS, (caddr_t)&request, ifp);
+	}
+	CURVNET_RESTORE();
+}
+
+static bool
+wants_link_local(if_t ifp)
+{
+	struct epoch_tracker tracker;
+	struct in6_ndireq request;
+	struct in6_ifaddr *ia;
+
+	memset(&request, 0, sizeof(request));
+	if (nd6_ioctl(SIOCGIFINFO_IN6, (caddr_t)&request, ifp) != 0 ||
+	    (request.ndi.flags & ND6_IFF_AUTO_LINKLOCAL) == 0)
+		return (false);
+	NET_EPOCH_ENTER(tracker);
+	ia = in6ifa_ifpforlinklocal(ifp, 0);
+	NET_EPOCH_EXIT(tracker);
+	if (ia != NULL)
+		ifa_free(&ia->ia_ifa);
+	return (ia == NULL);
+}
+
+/*
+ * Gives the interface a link-local address formed in that way, if it is to have one
+ * and has none: the kernel forms that one of the hardware address, whatever the
+ * interface's flags say.  Sleeps.
+ */
+void
+weft_shim_ifnet_link_local(if_t ifp)
+{
+	struct epoch_tracker tracker;
+	struct in6_aliasreq request;
+	struct in6_addr *address = &request.ifra_addr.sin6_addr;
+	bool formed;
+
+	CURVNET_SET_QUIET(if_getvnet(ifp));
+	if (wants_link_local(ifp)) {
+		in6_prepare_ifra(&request, NULL, &in6mask64);
+		address->s6_addr32[0] = htonl(0xfe800000);
+		request.ifra_lifetime.ia6t_vltime = ND6_INFINITE_LIFETIME;
+		request.ifra_lifetime.ia6t_pltime = ND6_INFINITE_LIFETIME;
+		NET_EPOCH_ENTER(tracker);
+		formed = in6_get_stableifid(ifp, address, 64) &&
+		    in6_setscope(address, ifp, NULL) == 0;
+		NET_EPOCH_EXIT(tracker);
+		if (formed)
+			(void)in6_addifaddr(ifp, &request, NULL);
 	}
 	CURVNET_RESTORE();
 }

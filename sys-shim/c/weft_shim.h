@@ -119,6 +119,7 @@ void	weft_shim_lowmem_deregister(struct eventhandler_entry *);
 enum weft_event {
 	WEFT_EVENT_ARRIVED,		/* may sleep */
 	WEFT_EVENT_DEPARTED,		/* may sleep */
+	WEFT_EVENT_UP,			/* may sleep */
 	WEFT_EVENT_ADDRESS,
 	WEFT_EVENT_MAC,
 	WEFT_EVENT_LINK,
@@ -298,6 +299,7 @@ void	weft_shim_ifnet_set_mtu(if_t, int);
 int	weft_shim_ifnet_send(if_t, struct mbuf *);
 int	weft_shim_ifnet_all_groups(if_t, bool);
 void	weft_shim_ifnet_opaque_addresses(if_t);
+void	weft_shim_ifnet_link_local(if_t);
 struct vnet *weft_shim_vnet_switch(struct vnet *);
 
 /* jail.c */

@@ -40,10 +40,9 @@ pub fn aliased(mac: Mac) -> Option<u32> {
 /// to a group; and ARP's sender has its alias.
 #[inline]
 pub fn readdress(front: &mut [u8], from: u32, own: Mac) {
-    if let Some(destination) = front.first_chunk_mut::<6>() {
-        if !is_group(*destination) {
-            *destination = own;
-        }
+    let destination = front.first_chunk_mut::<6>();
+    if let Some(destination) = destination.filter(|destination| !is_group(**destination)) {
+        *destination = own;
     }
     let is_arp = untagged(front)
         .is_some_and(|(kind, payload)| kind == ethernet::ARP && Arp::parse(payload).is_some());

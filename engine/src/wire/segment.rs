@@ -97,7 +97,9 @@ impl Cut {
 
     /// How many frames there will be; one if the segment is not longer than a frame.
     pub fn count(&self) -> usize {
-        self.end.saturating_sub(self.payload).div_ceil(self.size)
+        // The size is never 0, which the compiler sees in some callers only.
+        let whole = self.end.saturating_sub(self.payload);
+        whole.div_ceil(self.size.max(1))
     }
 
     /// What of the long frame is the payload of the n-th, from 0 on; nothing if there is

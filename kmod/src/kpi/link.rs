@@ -197,6 +197,13 @@ impl Port {
         unsafe { c::weft_shim_ifnet_opaque_addresses(self.ptr()) };
     }
 
+    /// Forms its link-local address so, if it is to have one and has none yet. It is
+    /// attached until this returns.
+    pub(crate) fn form_link_local(&self, _sleepable: &mut Sleepable) {
+        // SAFETY: the caller may sleep.
+        unsafe { c::weft_shim_ifnet_link_local(self.ptr()) };
+    }
+
     /// Whether its link is up, as far as it knows.
     pub(crate) fn has_link(&self) -> bool {
         // SAFETY: reads a number.
@@ -254,6 +261,9 @@ pub(crate) trait Watcher {
     /// It is attached until this returns.
     fn departed(sleepable: &mut Sleepable, interface: &Port);
 
+    /// It was turned on, and IPv6 does not know yet.
+    fn turned_on(sleepable: &mut Sleepable, interface: &Port);
+
     /// Its addresses are others. Does not sleep.
     fn readdressed(epoch: &NetEpoch<'_>, interface: &Port);
 
@@ -306,11 +316,12 @@ unsafe extern "C" fn weft_interface_event(ifp: *mut c::ifnet, event: c::weft_eve
 }
 
 fn told<W: Watcher>(port: &Port, event: c::weft_event) {
-    // SAFETY: the kernel tells of these two in threads that may sleep.
+    // SAFETY: the kernel tells of the first three in threads that may sleep.
     let sleepable = || unsafe { Sleepable::assume() };
     match event {
         c::WEFT_EVENT_ARRIVED => W::arrived(&mut sleepable(), port),
         c::WEFT_EVENT_DEPARTED => W::departed(&mut sleepable(), port),
+        c::WEFT_EVENT_UP => W::turned_on(&mut sleepable(), port),
         c::WEFT_EVENT_ADDRESS => surely_in_net_epoch(|epoch| W::readdressed(epoch, port)),
         c::WEFT_EVENT_MAC => surely_in_net_epoch(|epoch| W::rewired(epoch, port)),
         _ => surely_in_net_epoch(|epoch| W::link_changed(epoch, port)),

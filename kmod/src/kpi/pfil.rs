@@ -84,6 +84,8 @@ pub(crate) enum Fate {
 pub(crate) trait Filter: Send + Sync + 'static {
     /// What it looks at.
     const LAYER: Layer;
+    /// Whether it comes behind those that are linked already, and not in front of them.
+    const IS_LAST: bool = false;
 
     /// Decides on a packet. Runs for each packet, on any CPU; must not sleep.
     fn pass(&self, epoch: &NetEpoch<'_>, packet: Mbuf, point: &Point) -> Fate;
@@ -135,15 +137,22 @@ impl<F: Filter> Hook<F> {
             _name: name,
             _filter: filter,
         };
-        // SAFETY: zero is a value of each field; the hook and the name are there.
-        Errno::check(unsafe {
-            let mut link: c::pfil_link_args = core::mem::zeroed();
-            link.pa_version = c::PFIL_VERSION as c_int;
-            link.pa_flags = (c::PFIL_IN | c::PFIL_OUT | c::PFIL_HOOKPTR) as c_int;
-            link.__bindgen_anon_1.pa_headname = F::LAYER.head().as_ptr();
-            link.__bindgen_anon_2.pa_hook = hook.hook.as_ptr();
-            c::pfil_link(&raw mut link)
-        })?;
+        // The kernel appends to the outer end, which is the last way in and the first out.
+        let (inward, outward) = match F::IS_LAST {
+            true => (c::PFIL_IN | c::PFIL_APPEND, c::PFIL_OUT),
+            false => (c::PFIL_IN, c::PFIL_OUT),
+        };
+        for flags in [inward, outward] {
+            // SAFETY: zero is a value of each field; the hook and the name are there.
+            Errno::check(unsafe {
+                let mut link: c::pfil_link_args = core::mem::zeroed();
+                link.pa_version = c::PFIL_VERSION as c_int;
+                link.pa_flags = (flags | c::PFIL_HOOKPTR) as c_int;
+                link.__bindgen_anon_1.pa_headname = F::LAYER.head().as_ptr();
+                link.__bindgen_anon_2.pa_hook = hook.hook.as_ptr();
+                c::pfil_link(&raw mut link)
+            })?;
+        }
         Ok(hook)
     }
 }

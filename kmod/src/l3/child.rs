@@ -115,7 +115,10 @@ impl Sink<Mbuf> for Receiver {
     fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
         let mut row = Row::new();
         while let Some(frame) = burst.pop() {
-            row.push(frame);
+            match frame.traits().is_segmented {
+                true => self.take_long(frame, &mut row),
+                false => row.push(frame),
+            }
         }
         let is_gone = self.trunk.as_ref().is_some_and(|trunk| trunk.is_gone());
         if is_gone || !self.port.is_going() {
@@ -125,9 +128,27 @@ impl Sink<Mbuf> for Receiver {
             }
             return Verdict::GoOn;
         }
+        if self.trunk.is_none() {
+            self.counts.add(Figure::Local, row.len());
+        }
         self.port.count(Counter::Received, row.len());
         self.port.input(row);
         Verdict::GoOn
+    }
+}
+
+impl Receiver {
+    /// Puts a long segment into the row, in one piece if the receiving stack keeps it.
+    #[inline(never)]
+    fn take_long(&self, frame: Mbuf, row: &mut Row) {
+        match frame.plan() {
+            Some(plan) if !self.port.keeps(&plan) => {
+                if frame.cut(&plan, row).is_err() {
+                    self.counts.add(Figure::Lost, 1);
+                }
+            }
+            _ => row.push(frame),
+        }
     }
 }
 
@@ -235,9 +256,8 @@ impl Child {
     /// `ENOBUFS`; the frame is lost, and counted.
     pub(super) fn hand(&self, frame: Mbuf, from: u32, _epoch: &NetEpoch<'_>) -> Result<(), Errno> {
         let handed = self.put(&self.inbox, &self.own, frame, from);
-        match handed {
-            Ok(()) => self.counts.add(Figure::Local, 1),
-            Err(_) => self.counts.add(Figure::Lost, 1),
+        if handed.is_err() {
+            self.counts.add(Figure::Lost, 1);
         }
         handed
     }

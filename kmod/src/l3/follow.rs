@@ -30,7 +30,7 @@ pub(super) fn ask_in(epoch: &NetEpoch<'_>) {
 
 /// The same.
 pub(super) fn ask(sleepable: &mut Sleepable) {
-    in_net_epoch(sleepable, |epoch| ask_in(epoch));
+    in_net_epoch(sleepable, ask_in);
 }
 
 /// The work of the kernel's thread.
@@ -39,7 +39,7 @@ pub(super) struct Follow;
 impl Work for Follow {
     fn run(&mut self, sleepable: &mut Sleepable) {
         TRUNKS.reap(sleepable);
-        let Ok(trunks) = in_net_epoch(sleepable, |epoch| copied(epoch)) else {
+        let Ok(trunks) = in_net_epoch(sleepable, copied) else {
             return;
         };
         for trunk in &trunks {
@@ -163,6 +163,12 @@ impl Watcher for Follower {
                 in_net_epoch(sleepable, |epoch| set_links(&entry.trunk, false, epoch));
             }
         });
+    }
+
+    fn turned_on(sleepable: &mut Sleepable, port: &Port) {
+        if in_net_epoch(sleepable, |epoch| handle_of(port, epoch).is_some()) {
+            port.form_link_local(sleepable);
+        }
     }
 
     fn readdressed(epoch: &NetEpoch<'_>, port: &Port) {

@@ -315,6 +315,8 @@ impl Trunk {
 
 impl Filter for Trunk {
     const LAYER: Layer = Layer::Ethernet;
+    // Firewalls see frames of the parent first.
+    const IS_LAST: bool = true;
 
     fn pass(&self, epoch: &NetEpoch<'_>, frame: Mbuf, point: &Point) -> Fate {
         if !point.is_at(&self.parent) {
