@@ -16,6 +16,8 @@ mod numbering;
 mod packets;
 mod pair;
 mod pair_long;
+mod pair_system;
+mod pair_verbs;
 mod queues;
 mod race;
 mod race_packet;
@@ -91,7 +93,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 20] = [
+pub const ALL: [Scenario; 22] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -107,6 +109,8 @@ pub const ALL: [Scenario; 20] = [
     packets::SCENARIO,
     pair::SCENARIO,
     pair_long::SCENARIO,
+    pair_verbs::SCENARIO,
+    pair_system::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
