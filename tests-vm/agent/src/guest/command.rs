@@ -91,6 +91,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         }
         ("each", rest) => each(rest, meter),
         ("repeat", [times, rest @ ..]) => repeat(number(times, "times")?, rest, meter),
+        ("together", rest) => together(rest, meter),
         ("echo", rest) => Ok(vec![rest.join(" ")]),
         ("halt", []) => Ok(vec![]),
         ("fault", []) => fault(),
@@ -159,6 +160,22 @@ fn repeat(times: u32, words: &[&str], meter: &Meter) -> Outcome {
     }
     let well: Vec<String> = well.iter().map(ToString::to_string).collect();
     Ok(vec![well.join(" ")])
+}
+
+/// `together WORDS... // WORDS... // ...`: runs commands at the same time, each in a process
+/// of its own, whether they fail or not.
+fn together(words: &[&str], meter: &Meter) -> Outcome {
+    let mut children = Vec::new();
+    for command in words.split(|&word| word == "//") {
+        match sys::fork()? {
+            Some(pid) => children.push(pid),
+            None => sys::exit(i32::from(run(command, meter).is_err())),
+        }
+    }
+    for pid in children {
+        sys::wait(pid, true)?;
+    }
+    Ok(vec![])
 }
 
 /// Panics: shows that the agent survives its commands.

@@ -48,7 +48,7 @@ const STATES: [&str; 3] = ["init", "backup", "master"];
 /// `if lladdr NAME [XX:XX:XX:XX:XX:XX]`: the line is the address that it has afterwards.
 /// `if vlan NAME PARENT TAG 802.1q|802.1ad`, `if lagg NAME PROTOCOL PORT...`, `if carp NAME
 /// VHID SKEW`, `if carp-state NAME VHID`, `if reclaim NAME JAIL`, `if unaddr NAME ADDRESS` of
-/// IPv4, `if pcp NAME PRIORITY` of 802.1p, `if promiscuous NAME`; `if create-with NAME ADDRESS`
+/// IPv4, `if pcp NAME PRIORITY` of 802.1p, `if promiscuous NAME [off]`; `if create-with NAME ADDRESS`
 /// tells the cloner that its parameters are at this address.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
@@ -82,7 +82,8 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             control()?.ioctl(SIOCIFCREATE2, &mut request)?;
             Ok(vec![name_in(&request.ifr_name)])
         }
-        ["promiscuous", name] => set_promiscuous(name),
+        ["promiscuous", name] => set_promiscuous(name, true),
+        ["promiscuous", name, "off"] => set_promiscuous(name, false),
         ["unaddr", name, old] => {
             let mut request = named(name)?;
             request.ifr_ifru.ifru_addr = match address::parse(old)? {
@@ -159,7 +160,7 @@ fn set_vlan(name: &str, parent: &str, tag: u16, kind: &str) -> Outcome {
 }
 
 /// `SIOCGIFFLAGS`, `SIOCSIFFLAGS`, and `IFF_PPROMISC` in the upper half of the flags.
-fn set_promiscuous(name: &str) -> Outcome {
+fn set_promiscuous(name: &str, on: bool) -> Outcome {
     const SIOCSIFFLAGS: c_ulong = 0x8020_6910;
     const SIOCGIFFLAGS: c_ulong = 0xc020_6911;
     const PROMISCUOUS: i16 = 0x2;
@@ -168,7 +169,12 @@ fn set_promiscuous(name: &str) -> Outcome {
     socket.ioctl(SIOCGIFFLAGS, &mut request)?;
     // SAFETY: any bytes of the union are two shorts.
     let [low, high] = unsafe { request.ifr_ifru.ifru_flags };
-    request.ifr_ifru.ifru_flags = [low, high | PROMISCUOUS];
+    let high = if on {
+        high | PROMISCUOUS
+    } else {
+        high & !PROMISCUOUS
+    };
+    request.ifr_ifru.ifru_flags = [low, high];
     socket.ioctl(SIOCSIFFLAGS, &mut request)?;
     Ok(vec![])
 }
