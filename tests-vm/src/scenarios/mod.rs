@@ -17,7 +17,9 @@ mod numbering;
 mod packets;
 mod pair;
 mod pair_long;
+mod pair_system;
 mod pair_tuning;
+mod pair_verbs;
 mod queues;
 mod race;
 mod race_packet;
@@ -93,7 +95,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 22] = [
+pub const ALL: [Scenario; 24] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -111,6 +113,8 @@ pub const ALL: [Scenario; 22] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     l3::SCENARIO,
+    pair_verbs::SCENARIO,
+    pair_system::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
