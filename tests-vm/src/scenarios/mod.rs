@@ -15,7 +15,9 @@ mod memory;
 mod numbering;
 mod packets;
 mod pair;
+mod pair_conf;
 mod pair_long;
+mod pair_system;
 mod queues;
 mod race;
 mod race_packet;
@@ -50,6 +52,18 @@ pub struct Context<'a> {
     pub full: bool,
 }
 
+/// What of FreeBSD's own a scenario needs beside the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum System {
+    /// Nothing.
+    #[default]
+    None,
+    /// The programs and startup scripts of a userland.
+    Programs,
+    /// Those, and the tests of a source tree.
+    Tests,
+}
+
 /// One test in the guest.
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -68,6 +82,8 @@ pub struct Scenario {
     pub memory_mib: [u32; 2],
     /// Whether the guest's clock counts instructions.
     pub counted: bool,
+    /// What it needs of FreeBSD's own.
+    pub system: System,
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
     /// The test. An error breaks it off and counts as a failed check.
@@ -84,13 +100,14 @@ impl Scenario {
         limit: Duration::from_secs(120),
         memory_mib: [1024, 2048],
         counted: false,
+        system: System::None,
         by_name: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 18] = [
+pub const ALL: [Scenario; 20] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -106,6 +123,8 @@ pub const ALL: [Scenario; 18] = [
     packets::SCENARIO,
     pair::SCENARIO,
     pair_long::SCENARIO,
+    pair_conf::SCENARIO,
+    pair_system::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,

@@ -26,5 +26,6 @@ mod sysctl;
 mod table;
 mod tap;
 mod tcp;
+mod text;
 mod traffic;
 mod visible;
