@@ -17,13 +17,13 @@ mod packets;
 mod pair;
 mod pair_conf;
 mod pair_long;
-mod pair_system;
 mod queues;
 mod race;
 mod race_packet;
 mod refuse;
 mod sharing;
 mod show;
+mod system_tests;
 
 use std::time::{Duration, Instant};
 
@@ -124,10 +124,10 @@ pub const ALL: [Scenario; 20] = [
     pair::SCENARIO,
     pair_long::SCENARIO,
     pair_conf::SCENARIO,
-    pair_system::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
+    system_tests::SCENARIO,
 ];
 
 /// What `cargo xtask run` shows.

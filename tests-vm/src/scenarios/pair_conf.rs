@@ -96,6 +96,7 @@ fn install(context: &mut Context<'_>, file: &str) -> Result<()> {
 /// What rc(8) does at boot.
 fn at_boot(context: &mut Context<'_>) -> Result<()> {
     shell(context, "/etc/rc.d/netif start")?;
+    shell(context, "/etc/rc.d/routing start")?;
     let pairs = context.guest.number("sysctl get net.weft.pair.pairs")?;
     context
         .report

@@ -12,8 +12,8 @@ use crate::image::SYSTEM;
 use crate::sources::{self, TESTS};
 
 pub(super) const SCENARIO: Scenario = Scenario {
-    name: "pair-system",
-    group: "pair-system",
+    name: "system-tests",
+    group: "system-tests",
     about: "FreeBSD's own network tests, with epair and with wpair in its place",
     klds: &["tmpfs", "nullfs", "if_epair"],
     limit: Duration::from_secs(4 * 3600),
@@ -163,6 +163,10 @@ struct Case<'a> {
 fn run(context: &mut Context<'_>) -> Result<()> {
     begin(context)?;
     context.load_weft()?;
+    // ipfw(4) would let nothing pass, in all jails, and its tests want it to.
+    context
+        .guest
+        .call("kenv set net.inet.ip.fw.default_to_accept 1")?;
     for kld in sources::KLDS
         .iter()
         .filter(|kld| context.kernel.has_module(kld))
