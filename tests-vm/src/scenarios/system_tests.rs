@@ -24,7 +24,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     ..Scenario::ORDINARY
 };
 
-/// Which scripts run; those whose names begin with the value, with commas between, if set.
+/// Which cases run, if it is set: those for which `SCRIPT CASE` begins with one of the
+/// values, with commas between.
 const ONLY: &str = "WEFT_SYSTEM_TESTS";
 
 /// What a script gets that asks for an epair: FreeBSD's own, then ours.
@@ -173,12 +174,19 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     {
         let _ = context.load_kld(kld);
     }
+    let only = std::env::var(ONLY).ok();
     let mut tallies = [Tally::default(); 2];
     for scripts in &SCRIPTS {
         for name in scripts.names.split_whitespace() {
             let script = format!("{}/{name}.sh", scripts.folder);
-            if wanted(&script) {
-                run_script(context, scripts.place, &script, &mut tallies)?;
+            if wanted(only.as_deref(), &script, None) {
+                run_script(
+                    context,
+                    scripts.place,
+                    &script,
+                    only.as_deref(),
+                    &mut tallies,
+                )?;
             }
         }
     }
@@ -202,11 +210,15 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     context.unload_weft()
 }
 
-fn wanted(script: &str) -> bool {
-    let Ok(only) = std::env::var(ONLY) else {
+/// Whether the selection, if there is one, has cases of this script, or this case of it.
+fn wanted(only: Option<&str>, script: &str, case: Option<&str>) -> bool {
+    let Some(only) = only else {
         return true;
     };
-    only.split(',').any(|start| script.starts_with(start))
+    only.split(',').any(|start| match case {
+        Some(case) => format!("{script} {case}").starts_with(start),
+        None => script.starts_with(start) || start.starts_with(script),
+    })
 }
 
 /// All cases of a script with both kinds of pairs, a line of the table each.
@@ -214,17 +226,19 @@ fn run_script(
     context: &mut Context<'_>,
     place: &str,
     script: &str,
+    only: Option<&str>,
     tallies: &mut [Tally; 2],
 ) -> Result<()> {
     let program = format!("/bin/sh {SYSTEM}/case.sh");
     context
         .guest
         .run_program(&format!("{program} list {TESTS}/{script} {ANSWER}"), LIMIT)?;
-    for name in context.guest.call(&format!("text {ANSWER}"))? {
+    let names = context.guest.call(&format!("text {ANSWER}"))?;
+    for name in names.iter().filter(|name| wanted(only, script, Some(name))) {
         let case = Case {
             place,
             script,
-            name: &name,
+            name,
         };
         compare(context, &case, tallies)?;
     }
@@ -283,6 +297,17 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn scripts_and_cases_can_be_selected() {
+        let wanted = |only, case| wanted(Some(only), "net/if_vlan.sh", case);
+        for only in ["net/", "net/if_vlan.sh", "netpfil,net/if_vlan.sh bas"] {
+            assert!(wanted(only, None) && wanted(only, Some("basic")), "{only}");
+        }
+        assert!(wanted("net/if_vlan.sh qinq", None));
+        assert!(!wanted("net/if_vlan.sh qinq", Some("basic")));
+        assert!(!wanted("netinet/", None));
+    }
 
     #[test]
     fn results_are_read() {
