@@ -29,6 +29,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     counted: true,
     by_name: true,
     run: |context| run(context, &COUNTED),
+    ..Scenario::ORDINARY
 };
 
 pub(super) const SCENARIO_TIME: Scenario = Scenario {

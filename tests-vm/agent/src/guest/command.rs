@@ -13,7 +13,7 @@ use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
     bulk, clock, echo, ether, exec, filter, flood, graph, group, jail, kld, memory, msgbuf, netif,
-    ping, root, route, sys, sysctl, tap, tcp, thread, traffic,
+    ping, root, route, sys, sysctl, tap, tcp, text, thread, traffic,
 };
 use crate::frame;
 
@@ -97,6 +97,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("fault", []) => fault(),
         ("mount", rest) => root::mount_command(rest),
         ("exec", rest) => exec::command(rest),
+        ("text", rest) => text::command(rest),
         ("kld", rest) => kld::command(rest),
         ("kenv", rest) => kld::environment(rest),
         ("sysctl", rest) => sysctl::command(rest),

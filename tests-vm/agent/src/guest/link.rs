@@ -6,12 +6,10 @@ use alloc::format;
 use alloc::vec;
 use core::ffi::{c_char, c_int, c_ulong};
 use core::mem::size_of;
-use core::net::IpAddr;
 
-use super::address;
 use super::command::{Failure, Outcome, number};
 use super::jail;
-use super::netif::{as_sockaddr, control, name_bytes, name_in, named};
+use super::netif::{control, name_bytes, name_in, named};
 use super::sys::{self, Fd, Plain};
 
 // Requests of `sys/sockio.h`, `net/if_vlan_var.h` and `netinet/ip_carp.h` about a struct

@@ -33,6 +33,7 @@ mod sysctl;
 mod table;
 mod tap;
 mod tcp;
+mod text;
 mod thread;
 mod traffic;
 mod visible;
