@@ -74,6 +74,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     names(context, &pair)?;
     connect(context, &pair)?;
     link_local(context, &pair)?;
+    autoconfigured(context, &pair)?;
     for (from, to) in [(OUTER, RED), (RED, OUTER), (BLUE, OUTER), (OUTER, HOST)] {
         traffic(context, from, to)?;
     }
@@ -156,12 +157,18 @@ fn address(context: &mut Context<'_>, place: Place, interface: &str) -> Result<(
         .map(drop)
 }
 
+/// The IPv6 addresses of an interface that begin so.
+fn inet6(context: &mut Context<'_>, at: &str, name: &str, begin: &str) -> Result<Vec<String>> {
+    let mut all = context.guest.call(&format!("{at}if inet6 {name}"))?;
+    all.retain(|address| address.starts_with(begin));
+    Ok(all)
+}
+
 /// Each forms an address of its own, though all have one hardware address.
 fn link_local(context: &mut Context<'_>, pair: &str) -> Result<()> {
-    let mut formed = context.guest.call(&format!("if local {pair}"))?;
+    let mut formed = inet6(context, HOST.at, pair, "fe80:")?;
     for (place, name) in [(RED, "wpair0a.ip0"), (BLUE, "wpair0a.ip1")] {
-        let command = format!("{}if local {name}", place.at);
-        formed.extend(context.guest.call(&command)?);
+        formed.extend(inet6(context, place.at, name, "fe80:")?);
     }
     let all = formed.join(", ");
     formed.sort_unstable();
@@ -170,6 +177,55 @@ fn link_local(context: &mut Context<'_>, pair: &str) -> Result<()> {
         .report
         .check(formed.len() == 3, "link-local addresses differ", all);
     Ok(())
+}
+
+/// A router advertises fd00:9::/64 to all: an Ethernet frame with RFC 4861's message.
+fn advertisement() -> String {
+    let addresses = "fe800000000000000000000000001111ff020000000000000000000000000001";
+    let message = "86000000400000000000000000000000";
+    let prefix = "030440c000000e1000000e1000000000fd000009000000000000000000000000";
+    let summed = format!("{addresses}000000300000003a{message}{prefix}");
+    let words = (0..summed.len()).step_by(4);
+    let sum: u32 = words
+        .filter_map(|at| u32::from_str_radix(summed.get(at..at + 4)?, 16).ok())
+        .sum();
+    let checksum = !((sum & 0xffff) + (sum >> 16)) & 0xffff;
+    let message = message.replacen("86000000", &format!("8600{checksum:04x}"), 1);
+    let packet = format!("6000000000303aff{addresses}{message}{prefix}");
+    frame("333300000001", "020000001111", "86dd", &packet)
+}
+
+/// An interface forms an address of what a router advertises on the wire, not after its
+/// hardware address, and is reached by it.
+fn autoconfigured(context: &mut Context<'_>, pair: &str) -> Result<()> {
+    create_jail(context, "auto")?;
+    let guest = &mut context.guest;
+    guest.call("in auto sysctl set net.inet6.ip6.accept_rtadv 1")?;
+    let child = guest.line(&format!("if create {pair}.ip9"))?;
+    guest.call_within(&format!("if vnet {child} auto"), LIMIT)?;
+    guest.call(&format!("in auto if up {child}"))?;
+    let far = other(pair);
+    guest.call(&format!("in outer if addr {far} fd00:9::1/64"))?;
+    let start = Instant::now();
+    let mut formed = vec![];
+    while formed.is_empty() && start.elapsed() < LIMIT {
+        let command = format!("in outer ether send {far} {}", advertisement());
+        context.guest.call(&command)?;
+        formed = inet6(context, "in auto ", &child, "fd00:9:")?;
+    }
+    let address = formed.first().cloned().unwrap_or_default();
+    context.report.check(
+        formed.len() == 1 && !address.contains("ff:fe"),
+        "an address of the router's prefix is formed, not after the hardware address",
+        formed.join(", "),
+    );
+    meet(context, OUTER, &address, "outer to auto")?;
+    let command = format!("in outer if unaddr {far} fd00:9::1");
+    context.guest.call(&command)?;
+    context
+        .guest
+        .call_within(&format!("in auto if destroy {child}"), LIMIT)?;
+    remove_jail(context, "auto")
 }
 
 /// Echoes, datagrams and streams of both families.

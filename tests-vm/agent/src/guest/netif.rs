@@ -57,7 +57,7 @@ const IFDATA_GENERAL: i32 = 1;
 const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
 
 /// `if create NAME`, `destroy NAME`, `vnet NAME JAIL`, `fib NAME N`,
-/// `mtu NAME BYTES`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `unaddr NAME ADDRESS`, `up NAME`, `down NAME`, `stat NAME`, `local NAME`,
+/// `mtu NAME BYTES`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `unaddr NAME ADDRESS`, `up NAME`, `down NAME`, `stat NAME`, `inet6 NAME`,
 /// `member BRIDGE NAME`, `capability NAME [[-]CAPABILITY]`: the line names those that are
 /// enabled afterwards; and what [`link`] does.
 pub(super) fn command(words: &[&str]) -> Outcome {
@@ -96,7 +96,7 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         ["up", name] => set_up(name, true),
         ["down", name] => set_up(name, false),
         ["stat", name] => stat(name),
-        ["local", name] => local(name),
+        ["inet6", name] => inet6(name),
         ["member", bridge, name] => add_member(bridge, name),
         ["capability", name, changes @ ..] => capability(name, changes),
         _ => link::command(words),
@@ -308,28 +308,29 @@ fn capabilities(socket: &Fd, name: &str) -> Result<[c_int; 2], Failure> {
 /// `NET_RT_IFLIST` of `sys/socket.h`: what there is of an interface and its addresses.
 const IFLIST: i32 = 3;
 
-/// A line for each link-local address of IPv6.
-fn local(name: &str) -> Outcome {
+/// A line for each address of IPv6, without its zone.
+fn inet6(name: &str) -> Outcome {
     let mut request = named(name)?;
     control()?.ioctl(SIOCGIFINDEX, &mut request)?;
     // SAFETY: any bytes of the union are a short.
     let index = unsafe { request.ifr_ifru.ifru_index };
-    let (route, inet6) = (libc::PF_ROUTE, libc::AF_INET6);
-    let oid = [libc::CTL_NET, route, 0, inet6, IFLIST, i32::from(index)];
+    let (route, family) = (libc::PF_ROUTE, libc::AF_INET6);
+    let oid = [libc::CTL_NET, route, 0, family, IFLIST, i32::from(index)];
     let mut room = vec![0; 8192];
     let used = sys::sysctl_read(&oid, &mut room)?;
     // Length, family, port, flow: what a struct sockaddr_in6 begins with.
-    let begin = [28, 28, 0, 0, 0, 0, 0, 0, 0xfe, 0x80];
-    let found = room[..used]
-        .windows(24)
-        .filter(|part| part.starts_with(&begin));
-    Ok(found
+    let begin = [28, 28, 0, 0, 0, 0, 0, 0];
+    let parts = room[..used].windows(24);
+    let addresses = parts
+        .filter(|part| part.starts_with(&begin) && part[8] != 0xff)
         .map(|part| {
-            let octets: [u8; 16] = part[8..].try_into().unwrap_or_default();
-            let [_, _, _, _, identifier @ ..] = Ipv6Addr::from(octets).segments();
-            format!("{identifier:x?}")
-        })
-        .collect())
+            let mut octets: [u8; 16] = part[8..].try_into().unwrap_or_default();
+            if octets[0] == 0xfe {
+                octets[2..4].fill(0);
+            }
+            format!("{}", Ipv6Addr::from(octets))
+        });
+    Ok(addresses.collect())
 }
 
 /// One line: packets, bytes, errors, drops in; packets, bytes, errors, drops out.
