@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Runs FreeBSD's test scripts case by case, with pairs of either kind.
+# Runs FreeBSD's test scripts case by case, with pairs of either kind. A case that passes
+# and asks for no pair counts as skipped, for it shows nothing of them.
 #
 #	case.sh list SCRIPT ANSWER
 #	case.sh run KIND ENVIRONMENT SCRIPT CASE SECONDS ANSWER
@@ -15,6 +16,7 @@ HERE=$(dirname "$0")
 SCRATCH=${CASE_SCRATCH:-/tmp/case}
 LOG=${SCRATCH}/log
 RESULT=${SCRATCH}/result
+PAIRS=${SCRATCH}/pairs
 JAIL=system-test
 # The configuration of the test suite, as kyua.conf(5) would have it.
 export ATF_CONFIG_fibs="1 2 3" ATF_CONFIG_allow_sysctl_side_effects=1
@@ -28,29 +30,35 @@ script()
 	. "$1"
 }
 
-# What a script says to ifconfig(8) and jexec(8), with the kind of pair that is tested.
+# What a script says to ifconfig(8) and jexec(8), with the KIND of pair that is tested.
 # Interfaces have the names that ifconfig gave, so only those that are asked for change.
-as_wpair()
+# PAIRS notes each that is.
+with_kind()
 {
+	KIND=$1
 	ifconfig()
 	{
+		local _name
+
 		case $1 in
 		epair|epair[0-9]*)
-			local _name=wpair${1#epair}
+			_name=${KIND}${1#epair}
 			shift
-			set -- "${_name}" "$@" ;;
+			set -- "${_name}" "$@"
+			echo "$*" >> ${PAIRS} ;;
 		esac
 		command ifconfig "$@"
 	}
 	jexec()
 	{
-		local _jail=$1
+		local _jail=$1 _name
 		shift
 		case "$1 $2" in
 		"ifconfig epair"*)
-			local _name=wpair${2#epair}
+			_name=${KIND}${2#epair}
 			shift 2
-			set -- ifconfig "${_name}" "$@" ;;
+			set -- ifconfig "${_name}" "$@"
+			echo "$*" >> ${PAIRS} ;;
 		esac
 		command jexec "${_jail}" "$@"
 	}
@@ -82,7 +90,7 @@ missing()
 part()
 {
 	script "$3"
-	[ $2 = epair ] || as_wpair
+	with_kind $2
 	$4_head
 	cd "${SCRATCH}/work"
 	case $1 in
@@ -151,6 +159,8 @@ verdict()
 
 	_result=$(tail -n 1 ${RESULT})
 	case ${_result} in
+	passed)
+		[ -s ${PAIRS} ] || _result="skipped: asks for no pair" ;;
 	failed:*)
 		_why=$(sed '/^cleanup:$/,$d' ${LOG} > ${SCRATCH}/body; missing ${SCRATCH}/body)
 		[ -z "${_why}" ] || _result="skipped: ${_why}" ;;
@@ -164,7 +174,7 @@ list)
 run)
 	rm -rf ${SCRATCH}
 	mkdir -p ${SCRATCH}/work
-	: > ${LOG} > ${RESULT}
+	: > ${LOG} > ${RESULT} > ${PAIRS}
 	run $2 $3 "$4" $5 $6 > "$7" 2>> ${LOG}
 	tail -n 60 ${LOG} | cut -c 1-300 >> "$7" ;;
 part)

@@ -48,7 +48,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     }
     at_boot(context)?;
     jails(context)?;
-    by_hand(context)?;
+    restarted(context)?;
     for (jail, ..) in JAILS {
         shell(context, &format!("umount /jails/{jail}"))?;
     }
@@ -97,17 +97,7 @@ fn install(context: &mut Context<'_>, file: &str) -> Result<()> {
 fn at_boot(context: &mut Context<'_>) -> Result<()> {
     shell(context, "/etc/rc.d/netif start")?;
     shell(context, "/etc/rc.d/routing start")?;
-    let pairs = context.guest.number("sysctl get net.weft.pair.pairs")?;
-    context
-        .report
-        .equal(&pairs, &1, "rc.d/netif makes the pair of rc.conf");
-    let said = shell(context, "ifconfig wpair0a")?.join("\n");
-    context.report.check(
-        said.contains("inet 10.0.0.1 ") && said.contains("inet6 fd00:1::1 "),
-        "rc.d/netif gives the end its addresses",
-        &said,
-    );
-    Ok(())
+    configured(context, "rc.d/netif started")
 }
 
 /// rc.d/jail starts, stops and starts again, and all packets go both ways.
@@ -138,11 +128,29 @@ fn jails(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The pair of rc.conf goes and comes by rc.d/netif.
-fn by_hand(context: &mut Context<'_>) -> Result<()> {
-    shell(context, "/etc/rc.d/netif stop wpair0a")?;
+/// rc.d/netif stopped and started again leaves the pair, with its addresses; it goes by
+/// the name of an end.
+fn restarted(context: &mut Context<'_>) -> Result<()> {
+    // It complains that it can neither destroy nor make an interface of the pair's name.
+    shell(context, "/etc/rc.d/netif restart || true")?;
+    configured(context, "rc.d/netif restarted")?;
     shell(context, "ifconfig wpair0a destroy")?;
     await_pairs(context, 0, "no pair is left")
+}
+
+/// Checks that there is the pair of rc.conf, with its addresses.
+fn configured(context: &mut Context<'_>, what: &str) -> Result<()> {
+    let pairs = context.guest.number("sysctl get net.weft.pair.pairs")?;
+    context
+        .report
+        .equal(&pairs, &1, &format!("{what}: there is the pair of rc.conf"));
+    let said = shell(context, "ifconfig wpair0a")?.join("\n");
+    context.report.check(
+        said.contains("inet 10.0.0.1 ") && said.contains("inet6 fd00:1::1 "),
+        &format!("{what}: the end has its addresses"),
+        &said,
+    );
+    Ok(())
 }
 
 fn reaches(context: &mut Context<'_>, place: &str, address: &str, what: &str) -> Result<()> {

@@ -293,6 +293,8 @@ fn run_case(context: &mut Context<'_>, kind: &str, case: &Case<'_>) -> Result<(E
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
     use std::process::Command;
 
@@ -325,6 +327,8 @@ atf_test_case checks cleanup
 checks_head() { atf_set descr 'x y'; atf_set require.progs sh; }
 checks_body()
 {
+    atf_check -o inline:"wpair create\n" ifconfig epair create
+    atf_check -o inline:"lo0 up\n" ifconfig lo0 up
     atf_check -s exit:0 -o match:foo -o match:"b.r$" echo foo bar
     atf_check -o inline:"a\nb\n" printf 'a\nb\n'
     atf_check -s not-exit:0 false
@@ -340,6 +344,8 @@ atf_test_case second_way
 second_way_body() { atf_check -o match:one -o match:nope echo one; }
 atf_test_case status
 status_body() { false; }
+atf_test_case no_pair
+no_pair_body() { :; }
 atf_test_case expected
 expected_body() { atf_expect_fail "PR 1"; atf_check false; }
 atf_test_case unexpected
@@ -353,7 +359,7 @@ atf_test_case slow
 slow_body() { sleep 60; }
 atf_init_test_cases()
 {
-    for name in checks said second_way status expected unexpected declared undeclared slow; do
+    for name in checks said second_way status no_pair expected unexpected declared undeclared slow; do
         atf_add_test_case $name
     done
 }
@@ -363,13 +369,19 @@ atf_init_test_cases()
     fn end_of(folder: &Path, name: &str) -> End {
         let (script, answer) = (folder.join("script.sh"), folder.join("answer"));
         std::fs::write(&script, SCRIPT).unwrap();
+        // An ifconfig that only says what it is told.
+        let program = folder.join("ifconfig");
+        std::fs::write(&program, "#!/bin/sh\necho \"$@\"\n").unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::var("PATH").unwrap();
         let status = Command::new("sh")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("system/case.sh"))
-            .args(["run", "epair", "host"])
+            .args(["run", "wpair", "host"])
             .arg(&script)
             .args([name, "2"])
             .arg(&answer)
             .env("CASE_SCRATCH", folder.join("scratch"))
+            .env("PATH", format!("{}:{path}", folder.display()))
             .status()
             .unwrap();
         assert!(status.success());
@@ -387,6 +399,7 @@ atf_init_test_cases()
         for name in ["said", "second_way", "status", "unexpected", "slow"] {
             assert!(matches!(end(name), End::Failed(_)), "{name}");
         }
+        assert_eq!(end("no_pair"), End::Skipped("asks for no pair".into()));
         for name in ["declared", "undeclared"] {
             assert_eq!(end(name), End::Skipped("needs no-such-program".into()));
         }
