@@ -44,7 +44,7 @@ const QUEUES_UNASKED: u64 = 8;
 const MOST_QUEUES: u64 = 64;
 
 /// Frames that a queue has room for, in pairs that are made later. A power of two.
-static ROOM: AtomicU64 = AtomicU64::new(4096);
+static ROOM: AtomicU64 = AtomicU64::new(1024);
 /// The least and the most of it.
 const LEAST_ROOM: u64 = 64;
 const MOST_ROOM: u64 = 1 << 16;

@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Links: what can carry frames, apart from the interfaces on it.
 //!
-//! | what                             | is                                            | in |
-//! | -------------------------------- | --------------------------------------------- | -- |
-//! | [`Link`]                         | a link's state, changed by [`Change`]s that are asked for; what comes of each is an [`Event`] | `state.rs` |
-//! | [`Capabilities`], [`Offer`]      | what a link does for packets, and how that is settled | `capabilities.rs` |
-//!
-//! What the system keeps of a link elsewhere, such as an ifnet's flags, its enabled
-//! capabilities, link state and baud rate, follows the events and is not asked.
+//! What a link does for packets, and how that is settled, is in `capabilities.rs`.
 
 mod capabilities;
-mod state;
 
 pub use capabilities::{Capabilities, Offer};
-pub use state::{Carrier, Change, Event, Link, Mtu, Refusal};
 
 /// Whether a frame that is to be sent is longer than the link takes.
 ///

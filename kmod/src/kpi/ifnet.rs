@@ -162,10 +162,12 @@ impl Port {
         }
     }
 
+    /// What others have enabled, such as netmap(4), stays so.
     fn set_enabled(&self, capabilities: Capabilities) {
-        // SAFETY: sets numbers.
+        // SAFETY: reads and sets numbers.
         unsafe {
-            c::if_setcapenable(self.raw(), bits_of(capabilities) as c_int);
+            let others = c::if_getcapenable(self.raw()) as u32 & !bits_of(Capabilities::all());
+            c::if_setcapenable(self.raw(), (others | bits_of(capabilities)) as c_int);
             c::if_sethwassist(self.raw(), assists_of(capabilities) as c_int);
         }
     }
