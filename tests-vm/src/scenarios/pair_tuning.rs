@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::pair::{create_jail, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::Result;
 
@@ -90,21 +91,6 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         remove_jail(context, jail)?;
     }
     context.unload_weft()
-}
-
-fn create_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
-    let guest = &mut context.guest;
-    guest.call_within(&format!("jail create {jail}"), LIMIT)?;
-    guest
-        .call(&format!(
-            "in {jail} each if addr lo0 127.0.0.1/8 -- if up lo0"
-        ))
-        .map(drop)
-}
-
-fn remove_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
-    let command = format!("jail remove {jail}");
-    context.guest.call_within(&command, LIMIT).map(drop)
 }
 
 /// Gives an end to a jail, with an address, up.
