@@ -43,13 +43,15 @@ const PROGRAMS: [&str; 9] = [
 /// more than programs need.
 const PROGRAM_FOLDERS: [&str; 6] = ["bin", "rescue", "lib", "libexec", "usr/bin", "usr/sbin"];
 /// What programs read in `/etc`, and nothing of the host's own configuration.
-const ETC: [&str; 10] = [
+const ETC: [&str; 12] = [
     "rc",
     "rc.subr",
     "network.subr",
     "rc.d",
     "defaults",
     "protocols",
+    "hosts",
+    "pf.os",
     "services",
     "group",
     "passwd",
