@@ -39,7 +39,11 @@ bench-packet:
 bench-queue:
 	$(XTASK) bench-queue
 
+# Measure wpair beside if_epair, in virtual machines.
+bench-pair:
+	$(XTASK) vm --filter race-pair
+
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm bench-fib bench-packet bench-queue clean
+.PHONY: all setup build run test vm bench-fib bench-packet bench-queue bench-pair clean

@@ -35,7 +35,7 @@ const FUNCTIONS: [&str; 29] = [
     "pfil_(add_hook|remove_hook|link)",
     "taskqueue_(enqueue|drain)",
     "ether_(ifattach|ifdetach|ioctl|gen_addr)",
-    "if(_alloc|_free|_ref|_rele|_initname|_setname|_name|unit|_(get|set)(softc|mtu|capenable|capabilities|hwassist)|_inc_counter|_getdunit|_getdname|_gettype|_getlinkstate|_getvnet|_getflags)",
+    "if(_alloc|_free|_ref|_rele|_initname|_setname|_name|unit|_(get|set)(softc|mtu|vnet|capenable|capabilities|hwassist)|_inc_counter|_getdunit|_getdname|_gettype|_getlinkstate|_getflags)",
     "if_(set(flags|drvflagbits|baudrate|hwtsomax|(transmit|qflush|ioctl|init)fn)|link_state_change|vlancap|clone_addif)",
     "if(c_name2unit|c_alloc_unit|c_free_unit|media_ioctl|media_removeall|unit_ref)",
 ];

@@ -10,7 +10,7 @@ include!("../bindings/layout.rs");
 
 const AREAS: [&str; 18] = [
     "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "counter",
-    "l3", "worker", "sysctl", "task", "thread", "fib", "nhop", "vnet",
+    "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [

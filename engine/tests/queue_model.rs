@@ -227,8 +227,13 @@ impl World {
     }
 }
 
-/// Submits packets of these numbers at once, and returns how many were taken.
+/// Submits packets of these numbers at once, one by itself, and returns how many were
+/// taken.
 fn send(queue: &Queue, sender: usize, numbers: std::ops::RangeInclusive<usize>) -> usize {
+    if numbers.start() == numbers.end() {
+        let alone = packet(sender, *numbers.start());
+        return usize::from(queue.submit_one(alone).is_ok());
+    }
     let mut batch = Batch::new();
     for number in numbers {
         assert!(batch.push(packet(sender, number)).is_ok());
@@ -257,6 +262,24 @@ fn submitters_drain_for_one_another() {
         let beside = thread::spawn(move || send(&other.queue, 1, 1..=2));
         assert_eq!(send(&world.queue, 0, 1..=1), 1);
         assert_eq!(send(&world.queue, 0, 2..=2), 1);
+        assert_eq!(beside.join().unwrap(), 2);
+        world.assert_drained([2, 2]);
+    });
+}
+
+/// Both at a time with batches: what is left of one follows what was left before.
+#[test]
+fn batches_go_through_the_same_ring() {
+    explore(2, || {
+        let world = world(4, Some(1), Settings::of(4));
+        let other = world.clone();
+        let beside = thread::spawn(move || {
+            let sent = send(&other.queue, 1, 1..=2);
+            other.device.has_room.store(true, Ordering::Relaxed);
+            other.queue.resume();
+            sent
+        });
+        assert_eq!(send(&world.queue, 0, 1..=2), 2);
         assert_eq!(beside.join().unwrap(), 2);
         world.assert_drained([2, 2]);
     });
@@ -433,10 +456,9 @@ fn a_flow_stays_in_order_while_its_bucket_moves() {
         let other = set.clone();
         let beside = thread::spawn(move || {
             for number in 1..=3 {
-                let mut batch = Batch::new();
-                assert!(batch.push(packet(0, number)).is_ok());
+                let alone = packet(0, number);
                 let section = other.sections().0.read().unwrap();
-                assert_eq!(other.submit(&section, Choice::Flow, &mut batch), Ok(()));
+                assert!(other.submit_one(&section, Choice::Flow, alone).is_ok());
             }
         });
         assert_eq!(set.move_bucket(0, 1, 9), Ok(Moved::InOrder));

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 use weft_engine::queue::{
-    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Sections, Settings, Sink, TxQueue, Verdict,
+    BUCKETS, Batch, Choice, MoveError, Moved, QueueSet, Reason, Sections, Service, Settings, Sink,
+    TxQueue, Verdict,
 };
 use weft_engine::sim::memory::HostMemory;
 use weft_engine::sim::random::Random;
@@ -107,7 +108,12 @@ fn produce(world: &World, seed: u64) -> u64 {
             .map(|&flow| world.flows[flow].lock().unwrap())
             .collect();
         let mut batch = Batch::new();
-        for _ in 0..1 + random.below(32) {
+        let len = if random.percent(50) {
+            1
+        } else {
+            2 + random.below(31)
+        };
+        for _ in 0..len {
             let which = random.below(chosen.len());
             *held[which] += 1;
             let packet = Owner::new(chosen[which], *held[which], 64, &world.alive);
@@ -116,7 +122,17 @@ fn produce(world: &World, seed: u64) -> u64 {
         let sent = batch.len();
         let section = world.set.sections().0.read().unwrap();
         stall(&mut random);
-        let result = world.set.submit(&section, Choice::Flow, &mut batch);
+        let result = match batch.len() {
+            1 => {
+                let alone = batch.pop().unwrap();
+                let result = world.set.submit_one(&section, Choice::Flow, alone);
+                result.map_err(|(back, reason)| {
+                    batch.fill([back]);
+                    reason
+                })
+            }
+            _ => world.set.submit(&section, Choice::Flow, &mut batch),
+        };
         drop(section);
         assert_eq!(result.is_ok(), batch.is_empty());
         taken += (sent - batch.len()) as u64;
@@ -301,6 +317,44 @@ fn a_stuck_queue_is_given_up() {
     assert_eq!(world.arrivals.astray.load(Ordering::Relaxed), 1);
 }
 
+/// What a paused queue holds is all seen when it goes on, also behind a burst that was
+/// taken out before it was full; and packets that come alone are counted like others.
+#[test]
+fn figures_tell_of_single_packets_and_of_what_came_behind_a_burst() {
+    let world = world(0);
+    let queue = &world.set.queues()[0];
+    queue.set(&Settings {
+        packets: 5,
+        ..queue.settings()
+    });
+    let mut numbers = 1..;
+    let mut submit = || {
+        let packet = Owner::new(0, numbers.next().unwrap(), 64, &world.alive);
+        queue.submit_one(packet).map_err(|(_, reason)| reason)
+    };
+    // The backend takes parts of a burst, or nothing at first.
+    let drain = || {
+        while queue.level().items > 0 {
+            queue.resume();
+        }
+    };
+    assert_eq!(submit(), Ok(()));
+    drain();
+    queue.pause();
+    for _ in 0..5 {
+        assert_eq!(submit(), Ok(()));
+    }
+    assert_eq!(submit(), Err(Reason::Packets));
+    assert_eq!(queue.figures().most, 1);
+    drain();
+    let figures = queue.figures();
+    assert_eq!(
+        (figures.packets, figures.bytes, figures.most),
+        (6, 6 * 64, 5)
+    );
+    assert_eq!((figures.submits, figures.lost_for(Reason::Packets)), (6, 1));
+}
+
 /// A backend that takes packets when it is let.
 struct Gate {
     opened: Arc<Mutex<()>>,
@@ -360,4 +414,32 @@ fn a_bucket_waits_for_who_is_in_the_backend() {
     send(2);
     assert_eq!(*taken.lock().unwrap(), [1, 2]);
     assert_eq!(set.table()[0], 1);
+}
+
+/// Who submits through a queue of the worker's passes by it while it is empty, and only
+/// then; what is left is the worker's.
+#[test]
+fn an_empty_queue_is_passed_by() {
+    let world = world(0);
+    let queue = &world.set.queues()[0];
+    queue.set(&Settings {
+        service: Service::Worker,
+        ..queue.settings()
+    });
+    let submit = |through: bool, number| {
+        let packet = Owner::new(0, number, 64, &world.alive);
+        let section = world.set.sections().0.read().unwrap();
+        let submitted = match through {
+            true => world.set.submit_one_through(&section, Choice::Flow, packet),
+            false => world.set.submit_one(&section, Choice::Flow, packet),
+        };
+        assert!(submitted.is_ok());
+        let figures = queue.figures();
+        (figures.packets, figures.through, queue.level().items)
+    };
+    assert_eq!(submit(true, 1), (1, 1, 0));
+    assert_eq!(submit(false, 2), (1, 1, 1));
+    assert_eq!(submit(true, 3), (1, 1, 2));
+    queue.work();
+    assert_eq!(submit(true, 4), (4, 2, 0));
 }

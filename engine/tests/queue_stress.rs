@@ -86,7 +86,7 @@ fn produce(world: &World, flow: usize, seed: u64) -> u64 {
         }
         stall(&mut random);
         let before = batch.len();
-        let result = world.queue.submit(&mut batch);
+        let result = submit(&world.queue, &mut batch, random.percent(50));
         assert_eq!(result.is_ok(), batch.is_empty(), "{result:?}");
         taken += (before - batch.len()) as u64;
         if let Err(reason) = result {
@@ -95,6 +95,28 @@ fn produce(world: &World, flow: usize, seed: u64) -> u64 {
         }
     }
     taken
+}
+
+/// Submits a batch, at once or packet by packet.
+fn submit(queue: &Queue, batch: &mut Batch<Owner>, one_by_one: bool) -> Result<(), Reason> {
+    if !one_by_one {
+        return queue.submit(batch);
+    }
+    let mut through = false;
+    while let Some(packet) = batch.pop() {
+        through = !through;
+        let submitted = match through {
+            true => queue.submit_one_through(packet),
+            false => queue.submit_one(packet),
+        };
+        if let Err((packet, reason)) = submitted {
+            let mut rest = std::mem::take(batch);
+            batch.fill([packet]);
+            batch.fill(rest.drain());
+            return Err(reason);
+        }
+    }
+    Ok(())
 }
 
 /// What a backend's completions and a worker's thread do.

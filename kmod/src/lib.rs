@@ -26,8 +26,11 @@ mod kpi;
 mod l3;
 mod packet;
 mod pair;
+mod pair_nodes;
 #[cfg(feature = "test")]
 mod queue;
+mod queue_nodes;
+mod sojourn;
 mod sysctl;
 #[cfg(feature = "test")]
 mod test;

@@ -5,11 +5,25 @@
 //! # The way of a frame
 //!
 //! `if_transmit` of one end, on the sender's thread: a hash of the flow, unless the stack
-//! gave one -> the [`QueueSet`] of that end -> a queue, or `ENOBUFS` if that is full. Nothing
-//! is received on the sender's thread, which may hold locks of its protocol. The queue's
-//! worker, a thread bound to a CPU that all pairs share, takes bursts out and hands each
-//! as one row to the other end's `if_input`, in one section of the network epoch. Frames of
-//! one flow go through one queue, so they stay in order.
+//! gave one -> the [`QueueSet`] of that end -> a queue, or `ENOBUFS` if that is full. The
+//! queue's worker, a thread bound to a CPU that all pairs share, takes bursts out and hands
+//! each as one row to the other end's `if_input`, in one section of the network epoch. Frames
+//! of one flow go through one queue, so they stay in order.
+//!
+//! # Who receives on the sender's thread
+//!
+//! Nobody, as a rule. TCP sends with the lock of its connection held. If the other end's
+//! stack received the segment on this thread, it would take the lock of the connection
+//! there, while a thread that sends the other way holds that one and wants this one; and an
+//! answer would come back into a connection that is in the middle of sending. Datagrams are
+//! sent with a socket's lock held, too.
+//!
+//! If an end is set to, frames that this host forwards are received at once, where the
+//! queue is empty: those that an interface has received, to one receiver, by a thread that
+//! is not known to hold a lock and has half its stack left. Forwarding holds no lock of a
+//! socket's. What the rules leave open is a received packet that a program in the kernel
+//! sends again through a socket, such as ng_ksocket(4): the socket's lock is seen while it
+//! is held for reading, which it is except when the sender still has to bind the socket.
 //!
 //! A queue holds mbufs as they are. They are the sender's already, so a packet of this
 //! module's around each would be one more allocation, and save none.
@@ -29,7 +43,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use weft_engine::link::{self, Capabilities, Offer};
 use weft_engine::queue::{
@@ -38,23 +52,22 @@ use weft_engine::queue::{
 use weft_engine::wire::toeplitz::Toeplitz;
 
 use crate::kpi::cloner::{self, HasPeer, Made, Pairs};
-use crate::kpi::context::{NetEpoch, Sleepable, Vnet};
-use crate::kpi::cpu::CriticalSections;
+use crate::kpi::context::{NetEpoch, Sleepable};
 use crate::kpi::epoch::NetEpochs;
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::{Counter, Interface, Plan, Port, Unattached};
+use crate::kpi::jail;
 use crate::kpi::kernel::{self, Clock};
 use crate::kpi::lock::Mtx;
-use crate::kpi::log;
 use crate::kpi::mbuf::{Mbuf, Row};
 use crate::kpi::memory::{self, StateMemory, try_box};
 use crate::kpi::module::refuse_while;
 use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
-use crate::kpi::sysctl::{Access, Indexed, Number, Parent, Sysctls};
 use crate::kpi::worker::{Job, Workers};
-use weft_engine::packet::Cpus;
+use crate::pair_nodes::{self, Loss, Losses, Node, Shown};
+use crate::sojourn::{Drainer, Sojourn};
 
 /// What a pair can do.
 const OFFER: Offer = {
@@ -81,41 +94,13 @@ const BAUDRATE: u64 = 10_000_000_000;
 /// The longest IP packet, which leaves room for headers of Ethernet in 64 KB.
 const LONGEST_SEGMENT: u32 = 65_535 - 18;
 
-/// Queues of each direction, for pairs that are made later; 0 until it is set.
-static QUEUES: AtomicU64 = AtomicU64::new(0);
-/// As many as there are CPUs, up to this, if it is not set.
-const QUEUES_UNASKED: u64 = 8;
-/// The most that may be set.
-const MOST_QUEUES: u64 = 64;
-
-/// Frames that a queue has room for, in pairs that are made later. A power of two.
-static ROOM: AtomicU64 = AtomicU64::new(4096);
-/// The least and the most of it.
-const LEAST_ROOM: u64 = 64;
-const MOST_ROOM: u64 = 1 << 16;
-
-/// Frames that could be kept while a bucket moves from queue to queue; none does yet.
-const LIMBO: usize = 64;
+/// Frames that are kept while a bucket moves from queue to queue.
+const LIMBO: usize = 1024;
 
 /// Pairs that there are, and whether there can be none any more.
 static PAIRS: AtomicU32 = AtomicU32::new(SHUT);
 /// No pair can be made.
 const SHUT: u32 = 1 << 31;
-
-/// Frames that were lost, by the order of [`Reason::ALL`], then those that reached an end
-/// that was down, and long segments for whose parts there was no memory.
-static LOST: [AtomicU64; Reason::ALL.len() + 2] =
-    [const { AtomicU64::new(0) }; Reason::ALL.len() + 2];
-/// The index of frames for an end that was down.
-const DOWN: usize = Reason::ALL.len();
-/// The index of long segments that could not be cut.
-const UNCUT: usize = DOWN + 1;
-
-fn lose(index: usize, frames: usize) {
-    if let Some(count) = LOST.get(index) {
-        count.fetch_add(frames as u64, Ordering::Relaxed);
-    }
-}
 
 /// The threads that receive.
 static WORKERS: Published<Shared<Workers>> = Published::nothing();
@@ -141,7 +126,7 @@ const MICROSOFT_KEY: [u8; 40] = [
 ];
 
 /// What a queue needs of the kernel.
-struct Kernel {
+pub(crate) struct Kernel {
     clock: Clock,
     job: Job,
 }
@@ -159,14 +144,22 @@ impl Platform for Kernel {
 }
 
 /// Where frames of one queue come out.
-struct Receiver {
+pub(crate) struct Receiver {
     port: Port,
+    lost: Shared<Losses>,
+    sojourn: Shared<Sojourn>,
+    drainer: Drainer,
 }
 
 impl Sink<Mbuf> for Receiver {
     fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
         let mut row = Row::new();
+        let watched = self.drainer.watched(&self.sojourn);
+        self.drainer.count(&self.sojourn, burst.len() as u64);
         while let Some(frame) = burst.pop() {
+            if watched == frame.address() {
+                self.drainer.drained(&self.sojourn);
+            }
             match frame.traits().is_segmented {
                 true => self.receive_long(frame, &mut row),
                 false => row.push(frame),
@@ -174,7 +167,7 @@ impl Sink<Mbuf> for Receiver {
         }
         if !self.port.is_going() {
             self.port.count(Counter::ReceivedDropped, row.len());
-            lose(DOWN, row.len() as usize);
+            self.lost.count(Loss::Down, row.len());
             return Verdict::GoOn;
         }
         self.port.count(Counter::Received, row.len());
@@ -184,7 +177,8 @@ impl Sink<Mbuf> for Receiver {
 
     fn dropped(&mut self, frame: Mbuf, reason: Reason) {
         self.port.count(Counter::ReceivedDropped, 1);
-        lose(reason as usize, 1);
+        self.lost.count(Loss::of(reason), 1);
+        self.sojourn.gone(frame.address());
         drop(frame);
     }
 }
@@ -197,7 +191,7 @@ impl Receiver {
             Some(plan) if !self.port.keeps(&plan) => {
                 if frame.cut(&plan, row).is_err() {
                     self.port.count(Counter::ReceivedDropped, 1);
-                    lose(UNCUT, 1);
+                    self.lost.count(Loss::Uncut, 1);
                 }
             }
             _ => row.push(frame),
@@ -205,14 +199,20 @@ impl Receiver {
     }
 }
 
-type Queue = TxQueue<Mbuf, Receiver, Kernel, StateMemory>;
-type Queues = QueueSet<Mbuf, Receiver, Kernel, StateMemory, NetEpochs, Mtx, Vec<Queue>>;
+pub(crate) type Queue = TxQueue<Mbuf, Receiver, Kernel, StateMemory>;
+pub(crate) type Queues = QueueSet<Mbuf, Receiver, Kernel, StateMemory, NetEpochs, Mtx, Vec<Queue>>;
 
 /// An end, and the queues to the other one.
 pub(crate) struct End {
     own: Port,
     peer: Port,
-    queues: Box<Queues>,
+    queues: Shared<Queues>,
+    lost: Shared<Losses>,
+    /// Whether frames may be received on the sender's thread.
+    direct: Shared<AtomicBool>,
+    sojourn: Shared<Sojourn>,
+    /// Until the end is taken out of the system.
+    node: Slept<Option<Node>>,
 }
 
 /// Held while ends come to terms.
@@ -236,12 +236,17 @@ impl Interface for End {
         // As on a wire, whoever sends does not learn that nobody listens.
         if !self.peer.is_going() {
             self.own.count(Counter::SendErrors, 1);
-            lose(DOWN, 1);
+            self.lost.count(Loss::Down, 1);
             return Ok(());
         }
         frame.ensure_hash(&TOEPLITZ);
+        let through = self.direct.load(Ordering::Relaxed)
+            && !traits.is_multicast
+            && frame.was_received()
+            && kernel::locks_held() == 0
+            && kernel::stack_used() < pair_nodes::direct_stack();
         self.peer.adopt(&mut frame);
-        self.submit(frame, epoch)?;
+        self.submit(frame, through, epoch)?;
         self.own.count(Counter::Sent, 1);
         self.own.count(Counter::SentBytes, len);
         if traits.is_multicast {
@@ -254,6 +259,10 @@ impl Interface for End {
         if let Some(queue) = self.queues.queues().get(number) {
             queue.work();
         }
+    }
+
+    fn retire(&self, sleepable: &mut Sleepable) {
+        drop(self.node.with(sleepable, |_, node| node.take()));
     }
 
     fn enable(&self, sleepable: &mut Sleepable, wanted: Capabilities) {
@@ -277,39 +286,62 @@ impl HasPeer for End {
 
 impl End {
     #[inline(never)]
-    fn submit(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
-        let mut batch = Batch::new();
-        // There is room for one.
-        let _room = batch.push(frame);
-        let submitted = self.queues.submit(epoch, Choice::Flow, &mut batch);
-        submitted.map_err(|reason| {
+    fn submit(&self, frame: Mbuf, through: bool, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let address = frame.address();
+        self.sojourn.sent(address);
+        let submitted = match through {
+            false => self.queues.submit_one(epoch, Choice::Flow, frame),
+            true => self.queues.submit_one_through(epoch, Choice::Flow, frame),
+        };
+        submitted.map_err(|(_frame, reason)| {
+            self.sojourn.gone(address);
             self.own.count(Counter::SendDropped, 1);
-            lose(reason as usize, 1);
+            self.lost.count(Loss::of(reason), 1);
             Errno::ENOBUFS
         })
     }
 
-    /// An end and its queues.
+    /// An end of that name, its queues and their node.
     fn new(
+        sleepable: &mut Sleepable,
         workers: &Shared<Workers>,
         own: &Unattached<Self>,
         peer: &Unattached<Self>,
+        name: &CStr,
     ) -> Result<Box<Self>, Errno> {
-        let count = match QUEUES.load(Ordering::Relaxed) {
-            0 => (workers.count() as u64).min(QUEUES_UNASKED),
-            asked => asked,
-        } as usize;
+        let count = pair_nodes::queues() as usize;
+        let lost = Shared::made(|| Ok(Losses::new()))?;
+        let sojourn = Shared::made(|| Sojourn::new(count))?;
         let queues = memory::collected_in(count, |number, place| {
-            queue(place, workers, own, peer, number)
+            let sink = Receiver {
+                port: peer.port(),
+                lost: lost.clone(),
+                sojourn: sojourn.clone(),
+                drainer: Drainer::of(number),
+            };
+            queue(place, own.job(workers, number).ok()?, sink)
         })?;
         let lock = Mtx::new(c"weft pair")?;
-        let queues = memory::boxed_in(|place| {
+        let queues = Shared::made_in(|place| {
             QueueSet::new_in(place, queues, count, LIMBO, NetEpochs, lock, StateMemory)
         })?;
+        let direct = Shared::made(|| Ok(AtomicBool::new(false)))?;
+        let shown = Shown {
+            own: own.port(),
+            queues: queues.clone(),
+            lost: lost.clone(),
+            direct: direct.clone(),
+            sojourn: sojourn.clone(),
+        };
+        let node = Node::new(sleepable, name, shown)?;
         memory::try_box(Self {
             own: own.port(),
             peer: peer.port(),
             queues,
+            lost,
+            direct,
+            sojourn,
+            node: Slept::new(Some(node)),
         })
         .map_err(|_| Errno::ENOMEM)
     }
@@ -317,31 +349,25 @@ impl End {
     /// Empties the queues, to which nobody submits any more.
     fn close(&self, sleepable: &mut Sleepable) {
         for queue in self.queues.queues() {
-            while queue.close(|_| lose(Reason::Closed as usize, 1)).is_err() {
+            while queue
+                .close(|_| self.lost.count(Loss::Destroyed, 1))
+                .is_err()
+            {
                 kernel::pause_ms(sleepable, 1);
             }
         }
     }
 }
 
-/// The queue of that number from an end to its peer.
-fn queue<'p>(
-    place: &'p mut MaybeUninit<Queue>,
-    workers: &Shared<Workers>,
-    own: &Unattached<End>,
-    peer: &Unattached<End>,
-    number: usize,
-) -> Option<&'p mut Queue> {
-    let room = ROOM.load(Ordering::Relaxed);
+/// A queue from an end to its peer.
+fn queue(place: &mut MaybeUninit<Queue>, job: Job, sink: Receiver) -> Option<&mut Queue> {
+    let room = pair_nodes::room();
     let settings = Settings {
         service: Service::Worker,
         ..Settings::of(room)
     };
-    let platform = Kernel {
-        clock: Clock::new(),
-        job: own.job(workers, number).ok()?,
-    };
-    let sink = Receiver { port: peer.port() };
+    let clock = Clock::new();
+    let platform = Kernel { clock, job };
     let room = room as usize;
     TxQueue::new_in(place, room, &settings, sink, platform, StateMemory)
 }
@@ -357,6 +383,9 @@ impl Pairs for Wpair {
         unit: u32,
         names: [&CStr; 2],
     ) -> Result<[Made<End>; 2], Errno> {
+        if jail::current(sleepable).is_some() && !pair_nodes::jails_may_create() {
+            return Err(Errno::EPERM);
+        }
         enter()?;
         let made = make(sleepable, unit, names);
         if made.is_err() {
@@ -402,9 +431,14 @@ fn make(sleepable: &mut Sleepable, unit: u32, names: [&CStr; 2]) -> Result<[Made
     };
     let workers = workers(sleepable)?;
     let [a, b] = names.map(|name| Unattached::new(sleepable, &plan, name));
-    let end_a = End::new(&workers, &a, &b)?;
-    let end_b = End::new(&workers, &b, &a)?;
+    let end_a = End::new(sleepable, &workers, &a, &b, names[0])?;
+    let end_b = End::new(sleepable, &workers, &b, &a, names[1])?;
     Ok([(a, end_a), (b, end_b)])
+}
+
+/// Pairs that there are, in all network stacks.
+pub(crate) fn pairs() -> u32 {
+    PAIRS.load(Ordering::Relaxed) & !SHUT
 }
 
 /// Whether pairs can be made.
@@ -468,117 +502,5 @@ fn refuse(pairs: u32) -> Result<(), Errno> {
     refuse_while(
         pairs as usize,
         format_args!("there are {pairs} pairs of interfaces (wpair), in this or other jails"),
-    )
-}
-
-/// Puts a setting into its place, if it is in its range.
-fn set(place: &AtomicU64, name: &str, value: u64, least: u64, most: u64) -> Result<(), Errno> {
-    if !(least..=most).contains(&value) {
-        log::warning(format_args!(
-            "net.weft.pair.{name}={value}: refused, allowed are {least} to {most}"
-        ));
-        return Err(Errno::EINVAL);
-    }
-    place.store(value, Ordering::Relaxed);
-    Ok(())
-}
-
-struct QueuesSetting;
-
-impl Number for QueuesSetting {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        match QUEUES.load(Ordering::Relaxed) {
-            0 => (CriticalSections.count() as u64).min(QUEUES_UNASKED),
-            asked => asked,
-        }
-    }
-
-    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, value: u64) -> Result<(), Errno> {
-        set(&QUEUES, "queues", value, 1, MOST_QUEUES)
-    }
-}
-
-struct RoomSetting;
-
-impl Number for RoomSetting {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        ROOM.load(Ordering::Relaxed)
-    }
-
-    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, value: u64) -> Result<(), Errno> {
-        let value = value.checked_next_power_of_two().unwrap_or(u64::MAX);
-        set(&ROOM, "room", value, LEAST_ROOM, MOST_ROOM)
-    }
-}
-
-struct PairsFigure;
-
-impl Number for PairsFigure {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        u64::from(PAIRS.load(Ordering::Relaxed) & !SHUT)
-    }
-}
-
-/// Frames lost for a reason.
-struct Lost;
-
-impl Indexed for Lost {
-    fn read(index: u32, _sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        let count = LOST.get(index as usize);
-        count.map_or(0, |count| count.load(Ordering::Relaxed))
-    }
-}
-
-const LOST_FIGURES: [(usize, &CStr, &CStr); 4] = [
-    (
-        Reason::Packets as usize,
-        c"full",
-        c"Frames that found no room in a queue; their senders were told (ENOBUFS)",
-    ),
-    (
-        Reason::Closed as usize,
-        c"destroyed",
-        c"Frames that were in a queue when their pair was destroyed",
-    ),
-    (
-        DOWN,
-        c"down",
-        c"Frames that were sent to an end that was down",
-    ),
-    (
-        UNCUT,
-        c"uncut",
-        c"Long segments of TCP that had to be cut, wholly or in part, without memory for it",
-    ),
-];
-
-/// Adds `net.weft.pair`.
-///
-/// # Errors
-/// `ENOMEM`.
-pub(crate) fn add_sysctls(tree: &mut Sysctls, weft: Parent) -> Result<(), Errno> {
-    let node = tree.node(weft, c"pair", c"Pairs of interfaces, wpair")?;
-    let lost = tree.node(node, c"lost", c"Frames that were lost, in all pairs")?;
-    for (index, name, about) in LOST_FIGURES.iter().rev() {
-        tree.number_of::<Lost>(lost, name, None, *index as u32, about)?;
-    }
-    tree.number::<PairsFigure>(
-        node,
-        c"pairs",
-        Access::READ,
-        c"Pairs that there are, in all jails; the module can be unloaded when there are none",
-    )?;
-    let access = Access::READ | Access::WRITE | Access::TUNABLE;
-    tree.number::<RoomSetting>(
-        node,
-        c"room",
-        access,
-        c"Frames that each queue has room for, in pairs made later; rounded up to a power of two",
-    )?;
-    tree.number::<QueuesSetting>(
-        node,
-        c"queues",
-        access,
-        c"Queues in each direction, in pairs made later; as many as CPUs, up to 8, if not set",
     )
 }

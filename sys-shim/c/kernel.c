@@ -5,6 +5,8 @@
  */
 #include "weft_shim.h"
 
+#include <machine/stack.h>
+
 MALLOC_DEFINE(M_WEFT, "weft", "weft: module state");
 MALLOC_DEFINE(M_WEFT_FIB, "weft_fib", "weft: route lookup tables");
 MALLOC_DEFINE(M_WEFT_PACKET, "weft_packet", "weft: buffers of packets");
@@ -99,3 +101,24 @@ const int weft_shim_vimage = 1;
 #else
 const int weft_shim_vimage = 0;
 #endif
+
+/* Percent of the current thread's kernel stack that are in use. */
+u_int
+weft_shim_stack_used(void)
+{
+	size_t total, used;
+
+	GET_STACK_USAGE(total, used);
+	return (used * 100 / total);
+}
+
+/*
+ * Locks that the current thread holds: rwlocks for reading, and with INVARIANTS
+ * in the kernel all but spin locks.
+ */
+u_int
+weft_shim_locks_held(void)
+{
+
+	return (curthread->td_rw_rlocks + curthread->td_locks);
+}

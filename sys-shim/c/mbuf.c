@@ -215,6 +215,14 @@ weft_shim_mbuf_note(const struct mbuf *m)
 	return (m->m_pkthdr.PH_loc.thirtytwo[0]);
 }
 
+/* Whether an interface has received it: what a socket sends has none. */
+bool
+weft_shim_mbuf_was_received(const struct mbuf *m)
+{
+
+	return (m->m_pkthdr.rcvif != NULL);
+}
+
 /* Makes a packet that was sent one that the interface receives. */
 void
 weft_shim_mbuf_hand_over(struct mbuf *m, if_t ifp)

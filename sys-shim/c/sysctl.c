@@ -24,3 +24,14 @@ weft_shim_sysctl_is_write(const struct sysctl_req *req)
 
 	return (req->newptr != NULL);
 }
+
+/*
+ * The argument that the OID was added with.  What a handler is given is something
+ * else if the OID is one of each network stack's (CTLFLAG_VNET).
+ */
+void *
+weft_shim_sysctl_subject(const struct sysctl_oid *oid)
+{
+
+	return (oid->oid_arg1);
+}

@@ -63,6 +63,8 @@ MALLOC_DECLARE(M_WEFT);
 MALLOC_DECLARE(M_WEFT_FIB);
 MALLOC_DECLARE(M_WEFT_PACKET);
 struct thread *weft_shim_curthread(void);
+u_int	weft_shim_stack_used(void);
+u_int	weft_shim_locks_held(void);
 void	weft_shim_pause_ms(u_int);
 void	weft_shim_log(int, const char *, size_t);
 void	weft_shim_panic(const char *, size_t) __dead2;
@@ -109,13 +111,6 @@ u_int	weft_shim_cpus(void);
 bool	weft_shim_cpu_present(u_int);
 void	weft_shim_bind(u_int);
 void	weft_shim_unbind(void);
-
-/* thread.c */
-int	weft_shim_thread_start(void (*)(void *), void *, const char *,
-	    struct thread **);
-void	weft_shim_thread_exit(void) __dead2;
-void	weft_shim_sleep(const void *, struct mtx *);
-void	weft_shim_wakeup(const void *);
 
 /* event.c */
 struct eventhandler_entry *weft_shim_lowmem_register(void (*)(void *, int),
@@ -201,6 +196,17 @@ uint64_t weft_test_tag(u_int, uint32_t, u_int);
 uint64_t weft_test_buf_ring(u_int, u_int, void **);
 uint64_t weft_test_mbufq(u_int, u_int, void **);
 uint64_t weft_test_mp_ring(u_int, u_int, void **);
+uint64_t weft_test_mtx_sent(u_int, u_int, void **);
+uint64_t weft_test_buf_ring_sent(u_int, u_int, void **);
+uint64_t weft_test_mbufq_sent(u_int, u_int, void **);
+uint64_t weft_test_mp_ring_sent(u_int, u_int, void **);
+struct weft_test_tasks;
+struct weft_test_tasks *weft_test_tasks_new(void);
+void	weft_test_tasks_free(struct weft_test_tasks *);
+void	weft_test_tasks_ask(struct weft_test_tasks *);
+bool	weft_test_tasks_run(struct weft_test_tasks *);
+uint64_t weft_test_buf_ring_task(u_int, u_int, void **);
+uint64_t weft_test_mbufq_task(u_int, u_int, void **);
 struct mbuf *weft_test_hold(u_int, u_int);
 void	weft_test_release(struct mbuf *);
 #endif
@@ -211,6 +217,7 @@ const void *weft_shim_mbuf_head(const struct mbuf *, u_int *);
 void	weft_shim_mbuf_set_hash(struct mbuf *, uint32_t);
 void	weft_shim_mbuf_set_note(struct mbuf *, uint32_t);
 uint32_t weft_shim_mbuf_note(const struct mbuf *);
+bool	weft_shim_mbuf_was_received(const struct mbuf *);
 void	weft_shim_mbuf_hand_over(struct mbuf *, if_t);
 void	weft_shim_mbuf_set_next(struct mbuf *, struct mbuf *);
 struct mbuf *weft_shim_mbuf_next(const struct mbuf *);
@@ -295,8 +302,11 @@ void	weft_shim_ifnet_opaque_addresses(if_t);
 void	weft_shim_ifnet_link_local(if_t);
 struct vnet *weft_shim_vnet_switch(struct vnet *);
 
+/* jail.c */
+int	weft_shim_jail_id(void);
+
 /* worker.c */
-int	weft_shim_worker_start(struct taskqueue **, u_int);
+int	weft_shim_worker_start(struct taskqueue **, const char *, u_int);
 void	weft_shim_worker_stop(struct taskqueue *);
 void	weft_shim_worker_task_init(struct task *, task_fn_t *, void *);
 
@@ -304,6 +314,7 @@ void	weft_shim_worker_task_init(struct task *, task_fn_t *, void *);
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);
 struct sysctl_oid_list *weft_shim_sysctl_net(void);
 struct sysctl_oid_list *weft_shim_sysctl_children(struct sysctl_oid *);
+void	*weft_shim_sysctl_subject(const struct sysctl_oid *);
 bool	weft_shim_sysctl_is_write(const struct sysctl_req *);
 
 /* fib.c */

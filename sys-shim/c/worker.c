@@ -5,18 +5,21 @@
 #include <sys/cpuset.h>
 #include <sys/priority.h>
 
-/* A queue in *place, which stays there, with a thread bound to the CPU. */
+/*
+ * A queue in *place, which stays there, as its name does, with a thread bound to
+ * the CPU.
+ */
 int
-weft_shim_worker_start(struct taskqueue **place, u_int cpu)
+weft_shim_worker_start(struct taskqueue **place, const char *name, u_int cpu)
 {
 	cpuset_t mask;
 	int error;
 
-	*place = taskqueue_create("weft_worker", M_WAITOK,
+	*place = taskqueue_create(name, M_WAITOK,
 	    taskqueue_thread_enqueue, place);
 	CPU_SETOF(cpu, &mask);
 	error = taskqueue_start_threads_cpuset(place, 1, PI_NET, &mask,
-	    "weft_worker_%u", cpu);
+	    "%s_%u", name, cpu);
 	if (error != 0)
 		taskqueue_free(*place);
 	return (error);

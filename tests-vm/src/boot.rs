@@ -15,7 +15,7 @@ use crate::kernel::{Form, Kernel};
 use crate::loader;
 use crate::machine::Machine;
 use crate::qemu::{self, Accelerator, Start};
-use crate::userland::{Userland, loader_conf};
+use crate::userland::{NO_USERLAND, Userland, loader_conf};
 
 /// What runs the guest.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,11 +94,7 @@ pub struct Order<'a> {
 /// Why this back end cannot be used here, if so.
 #[must_use]
 pub fn reason_to_skip(backend: Backend, userland: Option<&Userland>) -> Option<String> {
-    let without_userland = || {
-        let why =
-            "no FreeBSD userland found: set WEFT_USERLAND to the root of one (docs/testing.md)";
-        userland.is_none().then(|| why.to_string())
-    };
+    let without_userland = || userland.is_none().then(|| NO_USERLAND.to_string());
     let without_qemu = || {
         (!qemu::is_there())
             .then(|| format!("{} is not installed (cargo xtask setup)", qemu::PROGRAM))

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 pub const MODULES: &str = "/modules";
 /// Where the kernel's own modules are in the guest.
 pub const KLDS: &str = "/klds";
+/// Where the scripts that run FreeBSD's programs are in the guest.
+pub const SYSTEM: &str = "/system";
 
 /// A root file system to be: paths in the guest and the host's files for them.
 #[derive(Clone, Debug, Default)]

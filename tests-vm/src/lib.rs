@@ -21,6 +21,7 @@ pub mod record;
 pub mod report;
 pub mod runner;
 pub mod scenarios;
+pub mod sources;
 pub mod table;
 pub mod userland;
 
@@ -31,6 +32,7 @@ use anyhow::{Context, Result};
 pub use boot::Backend;
 pub use report::Counts;
 use scenarios::Scenario;
+use sources::Sources;
 use userland::Userland;
 
 /// What to test and what to test it with.
@@ -198,6 +200,7 @@ fn run_all(
         output: artifacts.output.clone(),
         backend: args.backend,
         userland,
+        sources: Sources::find(|name| std::env::var_os(name)),
     };
     let mut counts = Counts::default();
     for kernel in kernels {

@@ -11,11 +11,12 @@ use crate::Artifacts;
 use crate::boot::{Backend, Order};
 use crate::console::Sign;
 use crate::guest::{Error, Guest};
-use crate::image::{KLDS, MODULES, Root};
-use crate::kernel::Kernel;
+use crate::image::{KLDS, MODULES, Root, SYSTEM};
+use crate::kernel::{Form, Kernel};
 use crate::report::{Counts, Report};
-use crate::scenarios::{Context, Scenario, TABLES};
-use crate::userland::Userland;
+use crate::scenarios::{Context, Scenario, System, TABLES};
+use crate::sources::{self, NO_SOURCES, Sources};
+use crate::userland::{NO_USERLAND, Userland};
 
 /// How much longer everything may take in the long form.
 const FULL_FACTOR: u32 = 10;
@@ -37,8 +38,10 @@ pub struct Plan<'a> {
     pub output: PathBuf,
     /// What runs the guests.
     pub backend: Backend,
-    /// Where the loader and bhyve come from, if they are needed.
+    /// Where the loader, bhyve and FreeBSD's other programs come from, if they are needed.
     pub userland: Option<Userland>,
+    /// Where FreeBSD's own tests come from, if they are needed.
+    pub sources: Option<Sources>,
 }
 
 impl Plan<'_> {
@@ -93,6 +96,10 @@ impl Plan<'_> {
                 report.skip(scenario.name, "only QEMU counts instructions");
                 continue;
             }
+            if let Some(why) = self.lacks_system(scenario.system, kernel) {
+                report.skip(scenario.name, &why);
+                continue;
+            }
             report.begin(scenario.name);
             let log = folder.join(scenario.name).join("console.log");
             let mut current = match guest.take() {
@@ -118,6 +125,22 @@ impl Plan<'_> {
             halt(guest, report);
         }
         Ok(())
+    }
+
+    /// Why there is not what a scenario needs of FreeBSD's own, if so.
+    fn lacks_system(&self, needed: System, kernel: &Kernel) -> Option<String> {
+        if needed >= System::Programs {
+            if kernel.form == Form::Disk {
+                return Some("the programs are on a root of their own only".into());
+            }
+            let Some(userland) = &self.userland else {
+                return Some(NO_USERLAND.into());
+            };
+            if let Some(why) = userland.lacks_programs() {
+                return Some(why);
+            }
+        }
+        (needed >= System::Tests && self.sources.is_none()).then(|| NO_SOURCES.into())
     }
 
     /// True if the machine can be used for the next scenario.
@@ -231,6 +254,25 @@ impl Plan<'_> {
         }
         for (place, (file, _)) in TABLES.into_iter().zip(&self.tables) {
             root.add(place, file);
+        }
+        let system = group.iter().map(|scenario| scenario.system).max();
+        if system >= Some(System::Programs)
+            && let Some(userland) = &self.userland
+        {
+            userland.add_programs(&mut root);
+            root.add(
+                SYSTEM,
+                &Path::new(env!("CARGO_MANIFEST_DIR")).join("system"),
+            );
+        }
+        if system >= Some(System::Tests)
+            && let Some(sources) = &self.sources
+        {
+            sources.add_tests(&mut root);
+            let klds = sources::KLDS.iter();
+            for (kld, path) in klds.filter_map(|kld| Some((kld, kernel.module(kld)?))) {
+                root.add(&format!("{KLDS}/{kld}.ko"), &path);
+            }
         }
         root
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Finds a FreeBSD userland: the loader for CDs, and bhyve for machines inside a
-//! machine.
+//! Finds a FreeBSD userland: the loader for CDs, bhyve for machines inside a machine,
+//! and the programs and startup scripts of an installed system.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,42 @@ const BHYVE: [&str; 4] = [
     "usr/sbin/bhyvectl",
     "boot/userboot.so",
 ];
+
+/// Without these the startup scripts, jail(8) and the network tests do not run.
+const PROGRAMS: [&str; 9] = [
+    "bin/sh",
+    "sbin/ifconfig",
+    "usr/bin/awk",
+    "usr/bin/mktemp",
+    "bin/timeout",
+    "usr/sbin/jail",
+    "etc/rc.subr",
+    "etc/rc.d/netif",
+    "etc/defaults/rc.conf",
+];
+/// What else an installed system has of programs and their libraries; `usr/lib` has far
+/// more than programs need.
+const PROGRAM_FOLDERS: [&str; 6] = ["bin", "rescue", "lib", "libexec", "usr/bin", "usr/sbin"];
+/// What programs read in `/etc`, and nothing of the host's own configuration.
+const ETC: [&str; 10] = [
+    "rc",
+    "rc.subr",
+    "network.subr",
+    "rc.d",
+    "defaults",
+    "protocols",
+    "services",
+    "group",
+    "passwd",
+    "pwd.db",
+];
+/// The largest folder of programs that goes on a CD whole, in entries: a system that was
+/// made for this, not the one that people work on.
+const MOST_PROGRAMS: usize = 400;
+
+/// Why a userland is not there, and what to do.
+pub const NO_USERLAND: &str =
+    "no FreeBSD userland found: set WEFT_USERLAND to the root of one (docs/testing.md)";
 
 impl Userland {
     /// The folder that `given` (the value of `WEFT_USERLAND`) names, on FreeBSD the
@@ -61,6 +97,42 @@ impl Userland {
         root.add("/boot/kernel/kernel", kernel);
         root.add("/boot/loader.conf", loader_conf);
         root.boot_by("/boot/cdboot");
+    }
+
+    /// What is missing to run startup scripts and jails from here, if anything is.
+    #[must_use]
+    pub fn lacks_programs(&self) -> Option<String> {
+        if let Some(missing) = PROGRAMS.iter().find(|path| !self.0.join(path).exists()) {
+            return Some(format!("{} has no {missing}", self.0.display()));
+        }
+        let count = |path| std::fs::read_dir(self.0.join(path)).map_or(0, Iterator::count);
+        (count("usr/bin") > MOST_PROGRAMS).then(|| {
+            format!(
+                "{} is more than what fits on a CD: set WEFT_USERLAND to a small system",
+                self.0.display()
+            )
+        })
+    }
+
+    /// Makes `root` one in which startup scripts and programs run; its /sbin/init
+    /// stays what it is.
+    pub fn add_programs(&self, root: &mut Root) {
+        let etc = ETC.map(|name| format!("etc/{name}"));
+        let folders = PROGRAM_FOLDERS.map(String::from);
+        let sbin = std::fs::read_dir(self.0.join("sbin")).into_iter().flatten();
+        let sbin = sbin.flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            (name != "init").then(|| format!("sbin/{name}"))
+        });
+        for path in folders.into_iter().chain(etc).chain(sbin) {
+            let from = self.0.join(&path);
+            if from.exists() {
+                root.add(&format!("/{path}"), &from);
+            }
+        }
+        for folder in ["/var", "/jails", "/mnt", "/root"] {
+            root.folder(folder);
+        }
     }
 
     /// Adds bhyve, the libraries it may be linked with, and rescue's programs.

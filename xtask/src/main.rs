@@ -12,10 +12,11 @@ mod rust_src;
 mod simulate;
 mod test;
 mod tools;
+mod tsan;
 mod vm;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 use clap::{Parser, Subcommand};
 
@@ -48,6 +49,8 @@ enum Task {
     BenchQueue(bench::BenchArgs),
     /// Check everything that can be checked on this machine
     Test,
+    /// Run the engine's tests with threads under ThreadSanitizer
+    Tsan(tsan::TsanArgs),
     /// Test the module in virtual machines
     Vm(weft_tests_vm::VmArgs),
 }
@@ -88,6 +91,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),
         Task::BenchQueue(arguments) => return race(&root, "weft-bench-queue", &arguments),
+        Task::Tsan(arguments) => return Ok(code(tsan::run(&root, &arguments)?)),
         Task::Test => return test::run(&root),
         Task::Vm(arguments) => {
             let counts = vm::run(&build::Build::prepare(&root)?, &arguments)?;
@@ -105,12 +109,15 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
 }
 
 fn race(root: &Path, program: &str, arguments: &bench::BenchArgs) -> anyhow::Result<ExitCode> {
-    let status = bench::run(root, program, arguments)?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(code(bench::run(root, program, arguments)?))
+}
+
+/// A program's success as this one's.
+fn code(status: ExitStatus) -> ExitCode {
+    match status.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
 /// The folder of the workspace: that above this package's.

@@ -93,9 +93,13 @@ impl Weft {
 
 impl Queue for Weft {
     fn submit(&self, packets: &[Packet]) {
+        // What is refused is lost.
+        if let [alone] = packets {
+            let _ = self.0.submit_one(*alone);
+            return;
+        }
         let mut batch = Batch::new();
         batch.fill(packets.iter().copied());
-        // What is refused is lost.
         let _ = self.0.submit(&mut batch);
     }
 }

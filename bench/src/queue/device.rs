@@ -162,7 +162,13 @@ impl Device {
 impl Sink<Packet> for Device {
     #[inline]
     fn take(&mut self, burst: &mut Batch<Packet>) -> Verdict {
-        self.send(std::iter::from_fn(|| burst.pop()));
+        self.send(burst.drain());
         Verdict::GoOn
+    }
+
+    #[inline]
+    fn take_one(&mut self, packet: Packet) -> Result<Verdict, Packet> {
+        self.send(std::iter::once(packet));
+        Ok(Verdict::GoOn)
     }
 }

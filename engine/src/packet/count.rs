@@ -78,14 +78,13 @@ impl Holds {
     pub(super) fn take(&self, count: u32, of: u32) -> Option<u32> {
         let held = self.0.load(Ordering::Acquire);
         let last = of.checked_sub(count)?;
-        let first = (0..=last).find(|&first| held & units(first, count) == 0)?;
-        let mask = units(first, count);
         if held == DATA {
             // Nobody else has anything of this buffer: nobody stores beside this.
-            self.0.store(DATA | mask, Ordering::Relaxed);
-        } else {
-            self.0.fetch_or(mask, Ordering::Relaxed);
+            self.0.store(DATA | units(0, count), Ordering::Relaxed);
+            return Some(0);
         }
+        let first = (0..=last).find(|&first| held & units(first, count) == 0)?;
+        self.0.fetch_or(units(first, count), Ordering::Relaxed);
         Some(first)
     }
 

@@ -46,10 +46,28 @@ pub struct TagsFull {
 pub struct Entry {
     /// The next tag of the packet.
     pub(super) next: *mut Entry,
-    id: u16,
-    len: u16,
-    cookie: u32,
+    kind: Kind,
     free: unsafe extern "C" fn(*mut Entry),
+}
+
+/// `m_tag_id`, `m_tag_len` and `m_tag_cookie`, which are compared and written as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+struct Kind(u64);
+
+impl Kind {
+    const fn of<T: Tag>() -> Self {
+        let [i0, i1] = T::ID.to_ne_bytes();
+        let [l0, l1] = (size_of::<T::Data>() as u16).to_ne_bytes();
+        let [c0, c1, c2, c3] = T::COOKIE.to_ne_bytes();
+        Self(u64::from_ne_bytes([i0, i1, l0, l1, c0, c1, c2, c3]))
+    }
+
+    /// Bytes of the data.
+    const fn len(self) -> usize {
+        let [_, _, l0, l1, ..] = self.0.to_ne_bytes();
+        u16::from_ne_bytes([l0, l1]) as usize
+    }
 }
 
 impl Entry {
@@ -64,7 +82,7 @@ impl Entry {
     }
 }
 
-const _: () = assert!(size_of::<Entry>() == 24 && offset_of!(Entry, cookie) == 12);
+const _: () = assert!(size_of::<Entry>() == 24 && offset_of!(Entry, kind) == 8);
 const _: () = assert!(EMBEDDED.is_multiple_of(TAGS));
 
 /// Bytes of the unit in which the area is given out.
@@ -106,7 +124,7 @@ unsafe fn place(entry: *mut Entry) -> (Buffer, u32, u32) {
         let address = entry.addr();
         let area = address & !(TAGS - 1);
         let header = ptr::with_exposed_provenance_mut(area.wrapping_sub(EMBEDDED));
-        let count = units(usize::from((*entry).len));
+        let count = units((*entry).kind.len());
         let first = (address.wrapping_sub(area) / UNIT) as u32;
         (NonNull::new_unchecked(header), first, count)
     }
@@ -129,18 +147,13 @@ pub(super) unsafe fn find<T: Tag>(buffer: Buffer) -> Option<NonNull<T::Data>> {
     unsafe {
         let mut entry = (*buffer.as_ptr()).tags;
         while let Some(tag) = entry.as_ref() {
-            if is::<T>(tag) {
+            if tag.kind == const { Kind::of::<T>() } {
                 return NonNull::new(entry.add(1).cast());
             }
             entry = tag.next;
         }
     }
     None
-}
-
-#[inline]
-fn is<T: Tag>(tag: &Entry) -> bool {
-    tag.cookie == T::COOKIE && tag.id == T::ID && usize::from(tag.len) == size_of::<T::Data>()
 }
 
 /// Puts a tag before the others.
@@ -163,9 +176,7 @@ pub(super) unsafe fn insert<T: Tag>(buffer: Buffer, data: T::Data) -> Result<(),
         let entry = room(buffer, size_of::<T::Data>())?;
         entry.write(Entry {
             next: (*buffer.as_ptr()).tags,
-            id: T::ID,
-            len: size_of::<T::Data>() as u16,
-            cookie: T::COOKIE,
+            kind: const { Kind::of::<T>() },
             free: FREE,
         });
         entry.add(1).cast::<T::Data>().write(data);
@@ -201,11 +212,11 @@ pub(super) unsafe fn remove<T: Tag>(buffer: Buffer) -> Option<T::Data> {
     unsafe {
         let mut link: *mut *mut Entry = &raw mut (*buffer.as_ptr()).tags;
         while let Some(tag) = (*link).as_ref() {
-            if is::<T>(tag) {
+            if tag.kind == const { Kind::of::<T>() } {
                 let entry = *link;
                 *link = tag.next;
                 let data = entry.add(1).cast::<T::Data>().read();
-                drop_one(buffer, entry);
+                drop_one(buffer, entry, size_of::<T::Data>());
                 return Some(data);
             }
             link = &raw mut (**link).next;
@@ -214,17 +225,16 @@ pub(super) unsafe fn remove<T: Tag>(buffer: Buffer) -> Option<T::Data> {
     None
 }
 
-/// Frees a tag of the packet that is in its list no more.
+/// Frees a tag of the packet, with `len` bytes of data, that is in its list no more.
 #[inline]
-unsafe fn drop_one(buffer: Buffer, entry: *mut Entry) {
-    // SAFETY: a tag; if it is one of the engine's, `place` is right, and if it is one
-    // of this buffer, the caller has the data.
+unsafe fn drop_one(buffer: Buffer, entry: *mut Entry, len: usize) {
+    // SAFETY: a tag. What lies in this buffer's area is one of the engine's, and the caller
+    // has the data.
     unsafe {
-        if is_inline(&*entry) {
-            let (home, first, count) = place(entry);
-            if home == buffer {
-                return (*buffer.as_ptr()).holds.give_own(first, count);
-            }
+        let at = entry.addr().wrapping_sub(tag_area(buffer).addr());
+        if at < TAGS {
+            let first = (at / UNIT) as u32;
+            return (*buffer.as_ptr()).holds.give_own(first, units(len));
         }
         Entry::free(entry);
     }
@@ -243,8 +253,8 @@ pub(super) unsafe fn clear(buffer: Buffer) {
         let mut entry = (*header).tags;
         (*header).tags = ptr::null_mut();
         while !entry.is_null() {
-            let next = (*entry).next;
-            drop_one(buffer, entry);
+            let (next, len) = ((*entry).next, (*entry).kind.len());
+            drop_one(buffer, entry, len);
             entry = next;
         }
     }
@@ -262,7 +272,7 @@ pub(super) unsafe fn copy(to: Buffer, from: Buffer) -> bool {
         let mut link: *mut *mut Entry = &raw mut (*to.as_ptr()).tags;
         let mut entry = (*from.as_ptr()).tags;
         while let Some(tag) = entry.as_ref() {
-            let len = usize::from(tag.len);
+            let len = tag.kind.len();
             let place = match is_inline(tag) {
                 true => room(to, len),
                 false => return clear_and_fail(to),

@@ -75,9 +75,30 @@ impl<T: Item> Batch<T> {
     /// Puts items behind the others, as many as there are and there is room for.
     #[inline]
     pub fn fill(&mut self, items: impl IntoIterator<Item = T>) {
-        for item in items.into_iter().take(self.room()) {
-            // There is room.
-            self.push_raw(item.into_raw());
+        if self.first > 0 {
+            self.close_up();
+        }
+        let room = self.raws.get_mut(self.len as usize..).unwrap_or_default();
+        // A place is asked for first: no item is taken for which there is none.
+        let mut len = self.len;
+        for (place, item) in room.iter_mut().zip(items) {
+            place.write(item.into_raw());
+            len = len.wrapping_add(1);
+        }
+        self.len = len;
+    }
+
+    /// The items, taken out from the foremost on. Those that are not asked for stay.
+    #[inline]
+    pub fn drain(&mut self) -> Drain<'_, T> {
+        let at = self.first as usize;
+        let end = at.wrapping_add(self.len as usize);
+        // Who forgets the iterator leaks what is left, and nothing worse.
+        (self.first, self.len) = (0, 0);
+        Drain {
+            batch: self,
+            at,
+            end,
         }
     }
 
@@ -184,6 +205,7 @@ impl<T: Item> Batch<T> {
     /// Moves all to the start of the array. The standard's `copy_within` could panic, for
     /// all that the compiler sees.
     #[cold]
+    #[inline(never)]
     fn close_up(&mut self) {
         for at in 0..self.len as usize {
             let from = self.raws.get(at.wrapping_add(self.first as usize)).copied();
@@ -204,6 +226,54 @@ impl<T: Item> Batch<T> {
             0 => 0,
             _ => self.first.wrapping_add(items),
         };
+    }
+}
+
+/// Items on their way out of a [`Batch`].
+///
+/// # Invariants
+///
+/// `batch.raws[at..end]` are pointers from [`Item::into_raw`], owned by this; the batch is
+/// empty.
+pub struct Drain<'b, T: Item> {
+    batch: &'b mut Batch<T>,
+    at: usize,
+    end: usize,
+}
+
+impl<T: Item> Iterator for Drain<'_, T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        if self.at == self.end {
+            return None;
+        }
+        // SAFETY: by the invariant this one is initialised, in the array, and not taken yet.
+        let item = unsafe {
+            let raw = self.batch.raws.as_ptr().add(self.at).read();
+            T::from_raw(raw.assume_init())
+        };
+        self.at = self.at.wrapping_add(1);
+        Some(item)
+    }
+}
+
+impl<T: Item> Drop for Drain<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.at != self.end {
+            self.batch.first = self.at as u32;
+            self.batch.len = self.end.wrapping_sub(self.at) as u32;
+        }
+    }
+}
+
+impl<T: Item> fmt::Debug for Drain<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain")
+            .field("left", &self.end.wrapping_sub(self.at))
+            .finish_non_exhaustive()
     }
 }
 

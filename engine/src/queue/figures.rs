@@ -14,6 +14,8 @@ pub struct Figures {
     pub packets: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Those of the items that their submitter passed to the sink at once.
+    pub through: u64,
     /// Submissions of which anything was taken.
     pub submits: u64,
     /// Times that somebody began to drain.
@@ -68,8 +70,12 @@ impl Count {
 /// What the holder of the role counts.
 #[repr(align(128))]
 pub(super) struct Counts {
+    /// Items that came alone and passed by the ring: each a drain and a submission, too.
+    pub(super) singles: Count,
+    /// The others, as below.
     pub(super) packets: Count,
     pub(super) bytes: Count,
+    pub(super) through: Count,
     pub(super) submits: Count,
     pub(super) drains: Count,
     pub(super) hand_overs: Count,
@@ -98,8 +104,10 @@ impl Refusals {
 impl Counts {
     pub(super) fn new() -> Self {
         Self {
+            singles: Count::new(),
             packets: Count::new(),
             bytes: Count::new(),
+            through: Count::new(),
             submits: Count::new(),
             drains: Count::new(),
             hand_overs: Count::new(),
@@ -118,14 +126,16 @@ impl Counts {
         if let Some(late) = lost.get_mut(Reason::Sojourn as usize) {
             *late = self.late.get();
         }
+        let singles = self.singles.get();
         Figures {
-            packets: self.packets.get(),
+            packets: self.packets.get().wrapping_add(singles),
             bytes: self.bytes.get(),
-            submits: self.submits.get(),
-            drains: self.drains.get(),
+            through: self.through.get().wrapping_add(singles),
+            submits: self.submits.get().wrapping_add(singles),
+            drains: self.drains.get().wrapping_add(singles),
             hand_overs: self.hand_overs.get(),
             pauses: self.pauses.get(),
-            most: self.most.get(),
+            most: self.most.get().max(u64::from(singles > 0)),
             lost,
         }
     }

@@ -47,7 +47,7 @@ mod sync;
 mod tx;
 mod word;
 
-pub use batch::{BATCH, Batch};
+pub use batch::{BATCH, Batch, Drain};
 pub use codel::Codel;
 pub use figures::Figures;
 pub use item::{Item, Ticks, ticks};

@@ -57,6 +57,7 @@ use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
+use core::slice;
 
 /// The bit of a slot that changes from lap to lap.
 pub(super) const LAP: usize = 1;
@@ -138,17 +139,27 @@ pub(super) struct Bounds {
     pub(super) cells: u64,
     /// From how many items on producers are told to stop.
     pub(super) high: u64,
-    /// Whether a producer that finds the ring empty and without consumer becomes the
-    /// consumer *without* putting anything in.
-    pub(super) direct: bool,
+}
+
+/// Places that were claimed, or the role alone.
+struct Claim {
+    place: u64,
+    amount: Amount,
+    /// The claimer has the role by it.
+    is_free: bool,
+    /// There was something in the ring.
+    has_found: bool,
+    /// Producers are to be told to stop.
+    rose: bool,
+    /// Why it is not for all.
+    refused: Option<Refused>,
 }
 
 /// What came of [`Ring::enqueue`].
 pub(super) struct Enqueued<'r, T: Item, D, M: Memory> {
     /// The role, if the caller got it. It must go on from there.
     pub(super) role: Option<Role<'r, T, D, M>>,
-    /// Why there is still something in the batch. `None` if there is nothing, or it is the
-    /// caller's turn to pass it on directly.
+    /// Why there is still something with the caller.
     pub(super) refused: Option<Refused>,
     /// Whether producers are to be told to stop, by the caller.
     pub(super) rose: bool,
@@ -163,6 +174,33 @@ pub(super) enum Refused {
     Cells,
     Stopped,
     Closed,
+}
+
+/// The answer while nothing is taken.
+#[cold]
+fn shut(word: Word) -> Refused {
+    match word.has(CLOSED) {
+        true => Refused::Closed,
+        false => Refused::Stopped,
+    }
+}
+
+impl Refused {
+    /// Whether there was no room, of which there may be some later.
+    pub(super) fn is_for_room(self) -> bool {
+        matches!(self, Self::Items | Self::Cells)
+    }
+}
+
+impl<T: Item, D, M: Memory> Enqueued<'_, T, D, M> {
+    fn refused(refused: Refused) -> Self {
+        Self {
+            role: None,
+            refused: Some(refused),
+            rose: false,
+            is_handed_over: false,
+        }
+    }
 }
 
 impl<T: Item, D, M: Memory> Ring<T, D, M> {
@@ -270,29 +308,14 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         (!Word(before).has(BUSY)).then(|| Role::of(self))
     }
 
-    /// Puts in as much of `batch` as fits, in one piece. What does not stays in it.
+    /// The role, if the ring is empty, without consumer, and open, and the word as it was.
+    /// Who has it may pass by the ring, and then [leave](Role::leave_as) it as it was.
     #[inline]
-    pub(super) fn enqueue(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
-        match self.pass_by(bounds) {
-            None => self.claim(batch, bounds),
-            role => Enqueued {
-                role,
-                refused: None,
-                rose: false,
-                is_handed_over: false,
-            },
-        }
-    }
-
-    /// The role, if the ring is empty and without consumer, and need not be used.
-    #[inline]
-    fn pass_by(&self, bounds: &Bounds) -> Option<Role<'_, T, D, M>> {
+    pub(super) fn pass_by(&self) -> Option<(Role<'_, T, D, M>, Word)> {
         let word = self.word();
-        if word.has(BUSY | STOPPED | CLOSED) || !bounds.direct {
-            return None;
-        }
-        let done = Word(self.done.0.load(Ordering::Acquire));
-        if done.items() != word.items() {
+        // The consumer's position has no flags: one comparison tells that none is set and
+        // that there is nothing in.
+        if word.0 != self.done.0.load(Ordering::Acquire) {
             return None;
         }
         let entered = self.claims.0.word.compare_exchange(
@@ -301,46 +324,90 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
-        entered.is_ok().then(|| Role::of(self))
+        entered.is_ok().then(|| (Role::of(self), word))
     }
 
-    /// Claims places for what fits, and fills them.
+    /// Puts in as much of `batch` as fits, in one piece. What does not stays in it.
     #[inline(never)]
-    fn claim(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
-        let claims = &self.claims.0;
+    pub(super) fn enqueue(&self, batch: &mut Batch<T>, bounds: &Bounds) -> Enqueued<'_, T, D, M> {
         let all = batch.amount();
+        let claim = match self.claim(all, bounds, |items, cells| batch.fitting(items, cells)) {
+            Ok(claim) => claim,
+            Err(refused) => return Enqueued::refused(refused),
+        };
+        let is_given = self.fill(claim.place, batch, claim.amount);
+        self.enqueued(claim, is_given)
+    }
+
+    /// Puts in one item, or gives it back.
+    #[inline]
+    pub(super) fn enqueue_one(
+        &self,
+        item: T,
+        bounds: &Bounds,
+    ) -> (Enqueued<'_, T, D, M>, Option<T>) {
+        let none = |_, _| Amount::default();
+        let claim = match self.claim(Amount::of(&item), bounds, none) {
+            Ok(claim) => claim,
+            Err(refused) => return (Enqueued::refused(refused), Some(item)),
+        };
+        if claim.amount.items == 0 {
+            return (self.enqueued(claim, false), Some(item));
+        }
+        let is_given = self.fill_first(claim.place, item.into_raw());
+        (self.enqueued(claim, is_given), None)
+    }
+
+    #[inline]
+    fn enqueued(&self, claim: Claim, is_given: bool) -> Enqueued<'_, T, D, M> {
+        Enqueued {
+            role: (claim.is_free | is_given).then(|| Role::of(self)),
+            refused: claim.refused,
+            rose: claim.rose,
+            is_handed_over: !claim.is_free | claim.has_found,
+        }
+    }
+
+    /// Claims places for what fits: for `all`, or as much as `fitting` says of a number of
+    /// items and of cells. If nothing fits and nobody drains, it claims the role by itself.
+    #[inline(always)]
+    fn claim(
+        &self,
+        all: Amount,
+        bounds: &Bounds,
+        fitting: impl Fn(u64, u64) -> Amount,
+    ) -> Result<Claim, Refused> {
+        let claims = &self.claims.0;
         let mut word = self.word();
         loop {
             if word.has(STOPPED | CLOSED) {
-                return self.shut(word);
+                return Err(shut(word));
             }
             let is_free = !word.has(BUSY);
-            let mut done = Word(claims.done_seen.load(Ordering::Acquire));
-            let mut fits = self.fits(word.since(done), all, batch, bounds);
-            if is_free || fits.is_none_or(|fits| fits.items < all.items) {
+            let mut done = match is_free {
+                true => Word(self.done.0.load(Ordering::Acquire)),
+                false => Word(claims.done_seen.load(Ordering::Acquire)),
+            };
+            let mut fits = self.fits(word.since(done), all, bounds, &fitting);
+            if !is_free && fits.is_none_or(|fits| fits.items < all.items) {
                 done = Word(self.done.0.load(Ordering::Acquire));
-                if !is_free {
-                    claims.done_seen.store(done.0, Ordering::Release);
-                }
-                fits = self.fits(word.since(done), all, batch, bounds);
+                claims.done_seen.store(done.0, Ordering::Release);
+                fits = self.fits(word.since(done), all, bounds, &fitting);
             }
             let Some(fits) = fits else {
                 // The consumer is ahead of what was read of the word.
                 word = self.word();
                 continue;
             };
-            let level = word.since(done).items;
+            let level = word.since(done);
             if fits.items == 0 && !is_free {
-                return Enqueued {
-                    role: None,
-                    refused: self.why(word.since(done), batch, bounds),
-                    rose: false,
-                    is_handed_over: false,
-                };
+                return Err(self.why(level, bounds));
             }
-            let is_high = level.wrapping_add(fits.items) >= bounds.high && fits.items > 0;
-            let flags = if is_high { BUSY | HIGH } else { BUSY };
-            let next = word.plus(fits).with(flags);
+            let after = level.items.wrapping_add(fits.items);
+            let is_high = after >= bounds.high && fits.items > 0;
+            let next = word
+                .plus(fits)
+                .with(if is_high { BUSY | HIGH } else { BUSY });
             if let Err(now) = claims.word.compare_exchange_weak(
                 word.0,
                 next.0,
@@ -350,35 +417,31 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
                 word = Word(now);
                 continue;
             }
-            let got = is_free | self.fill(word.items(), batch, fits);
-            return Enqueued {
-                role: got.then(|| Role::of(self)),
-                refused: self.why(next.since(done), batch, bounds),
+            let is_cut = fits.items < all.items;
+            return Ok(Claim {
+                place: word.items(),
+                amount: fits,
+                is_free,
+                has_found: level.items > 0,
                 rose: is_high && !word.has(HIGH),
-                is_handed_over: !is_free || level > 0,
-            };
+                refused: is_cut.then(|| self.why(next.since(done), bounds)),
+            });
         }
     }
 
-    /// The answer while nothing is taken.
-    #[cold]
-    fn shut(&self, word: Word) -> Enqueued<'_, T, D, M> {
-        let is_closed = word.has(CLOSED);
-        Enqueued {
-            role: None,
-            refused: Some(if is_closed {
-                Refused::Closed
-            } else {
-                Refused::Stopped
-            }),
-            rose: false,
-            is_handed_over: false,
+    /// How much of `all` fits beside what is in. `None` if that is more than can be in.
+    #[inline(always)]
+    fn fits(
+        &self,
+        level: Level,
+        all: Amount,
+        bounds: &Bounds,
+        fitting: impl Fn(u64, u64) -> Amount,
+    ) -> Option<Amount> {
+        if all.items == 1 && level.items == 0 {
+            // However little the limit is: what is larger would never be sent.
+            return Some(all);
         }
-    }
-
-    /// How much of a batch, which is `all`, fits beside what is in. `None` if that is more than can be in.
-    #[inline]
-    fn fits(&self, level: Level, all: Amount, batch: &Batch<T>, bounds: &Bounds) -> Option<Amount> {
         let capacity = self.capacity();
         if level.items > capacity {
             return None;
@@ -388,23 +451,20 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         if all.items <= items && all.cells <= cells {
             return Some(all);
         }
-        let fits = batch.fitting(items, cells);
-        if fits.items == 0 && level.items == 0 && items > 0 {
-            // However little the limit is: what is larger would never be sent.
-            return Some(batch.fitting(1, MOST_CELLS));
+        let fits = fitting(items, cells);
+        if fits.items == 0 && level.items == 0 {
+            return Some(fitting(1, MOST_CELLS));
         }
         Some(fits)
     }
 
     /// Which bound keeps the rest of a batch out.
-    fn why(&self, level: Level, batch: &Batch<T>, bounds: &Bounds) -> Option<Refused> {
-        let is_full = level.items >= bounds.items.min(self.capacity());
-        let why = if is_full {
-            Refused::Items
-        } else {
-            Refused::Cells
-        };
-        (!batch.is_empty()).then_some(why)
+    #[cold]
+    fn why(&self, level: Level, bounds: &Bounds) -> Refused {
+        match level.items >= bounds.items.min(self.capacity()) {
+            true => Refused::Items,
+            false => Refused::Cells,
+        }
     }
 
     /// Moves the foremost items, so much of the batch, to the places from `place` on,
@@ -415,23 +475,40 @@ impl<T: Item, D, M: Memory> Ring<T, D, M> {
         let Some((&first, others)) = raws.unwrap_or_default().split_first() else {
             return false;
         };
-        let mut at = place;
-        for &raw in others {
-            at = advance(at, 1);
-            let filled = self.filled(at, raw, 0);
-            self.slot(at).store(filled, Ordering::Relaxed);
+        let (mut at, mut left) = (advance(place, 1), others);
+        while !left.is_empty() {
+            let slots = self.slots_from(at, left.len() as u64);
+            let lap = self.lap(at);
+            for (slot, raw) in slots.iter().zip(left) {
+                let filled = raw.as_ptr().map_addr(|address| address | lap);
+                slot.store(filled, Ordering::Relaxed);
+            }
+            at = advance(at, slots.len() as u64);
+            left = left.get(slots.len()..).unwrap_or_default();
         }
-        let first = self.filled(place, first, FIRST);
-        let stale = self.slot(place).swap(first, Ordering::AcqRel);
         batch.forget(amount.items as usize);
+        self.fill_first(place, first)
+    }
+
+    /// Fills the first place of a claim. True if the caller got the role by that.
+    #[inline]
+    fn fill_first(&self, place: u64, raw: NonNull<()>) -> bool {
+        let marks = FIRST | self.lap(place);
+        let filled = raw.as_ptr().map_addr(|address| address | marks);
+        let stale = self.slot(place).swap(filled, Ordering::AcqRel);
         stale.addr() == HELD
     }
 
-    /// What stands for a pointer at a place.
+    /// The slots of so many places at most, which are in the same lap.
     #[inline]
-    fn filled(&self, place: u64, raw: NonNull<()>, first: usize) -> *mut () {
-        raw.as_ptr()
-            .map_addr(|address| address | first | self.lap(place))
+    pub(super) fn slots_from(&self, place: u64, most: u64) -> &[AtomicPtr<()>] {
+        let index = place & self.mask;
+        let len = most.min(self.capacity().wrapping_sub(index));
+        // SAFETY: the mask keeps the first within the slots, and `len` the last.
+        unsafe {
+            let first = self.slots.as_ptr().add(index as usize);
+            slice::from_raw_parts(first, len as usize)
+        }
     }
 
     /// The lap bit of a place that is filled. A slot begins as after a lap with the

@@ -6,9 +6,9 @@ use super::batch::Batch;
 use super::item::Item;
 use super::ring::{Berth, Bounds, Enqueued, FIRST, HELD, LAP, Owned, PARKED, QUIET, Refused, Ring};
 use super::sync::Ordering;
-use super::word::{Amount, BUSY, HIGH, Word, advance, distance};
+use super::word::{self, Amount, BUSY, HIGH, Word, distance};
 use crate::fib::Memory;
-use core::mem::{self, ManuallyDrop};
+use core::mem;
 use core::ptr::{self, NonNull};
 
 /// The role of a ring's consumer. One that is dropped is free to be taken again.
@@ -23,6 +23,7 @@ pub(super) struct Taken {
     pub(super) items: u64,
     /// Claims that began with one of them.
     pub(super) claims: u64,
+    pub(super) bytes: u64,
     /// Items that were in the ring before.
     pub(super) level: u64,
 }
@@ -51,6 +52,12 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         (&mut owned.data, &mut owned.rest)
     }
 
+    /// What belongs to the consumer.
+    #[inline]
+    pub(super) fn data(&mut self) -> &mut D {
+        &mut self.owned().data
+    }
+
     /// What was taken out, to be passed on from the front.
     #[inline]
     pub(super) fn rest(&mut self) -> &mut Batch<T> {
@@ -70,41 +77,57 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         self.ring.word()
     }
 
-    /// Moves items to [`rest`](Role::rest), until that is full, or the next place is not
-    /// filled. They count as in the ring until they
-    /// are [settled](Role::settle).
-    #[inline]
+    /// Moves items to [`rest`](Role::rest), until that is full, the next place is not
+    /// filled, or the ring's last slot is reached. They count as in the ring until they are
+    /// [settled](Role::settle).
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Taken {
         let ring = self.ring;
         let word = ring.word();
         let owned = self.owned();
-        let there = distance(owned.next.items(), word.items());
-        let level = there.wrapping_add(owned.rest.len() as u64);
-        let most = there.min(owned.rest.room() as u64);
-        let mut claims = 0u64;
-        let mut sum = Amount::default();
-        while sum.items < most {
-            let place = advance(owned.next.items(), sum.items);
-            let raw = ring.slot(place).load(Ordering::Acquire);
-            if raw.addr() & LAP != ring.lap(place) {
-                break;
+        let place = owned.next.items();
+        let there = distance(place, word.items());
+        let before = owned.rest.len();
+        let lap = ring.lap(place);
+        let (mut claims, mut bytes, mut cells) = (0u64, 0u64, 0u64);
+        let slots = ring.slots_from(place, there).iter();
+        owned.rest.fill(slots.map_while(|slot| {
+            let raw = slot.load(Ordering::Acquire);
+            if (raw.addr() ^ lap) & LAP != 0 {
+                return None;
             }
-            claims = claims.wrapping_add((raw.addr() & FIRST != 0) as u64);
-            let Some(raw) = NonNull::new(raw.map_addr(|address| address & !(LAP | FIRST))) else {
-                break;
-            };
-            // SAFETY: a filled place holds an item, of which this looks at the size only.
-            let item = ManuallyDrop::new(unsafe { T::from_raw(raw) });
-            let amount = Amount::of(&*item);
-            owned.rest.push_raw(raw);
-            sum = sum.plus(amount);
-        }
-        owned.next = owned.next.plus(sum);
+            claims = claims.wrapping_add((raw.addr() & FIRST) as u64);
+            let raw = NonNull::new(raw.map_addr(|address| address & !(LAP | FIRST)))?;
+            // SAFETY: a filled place holds what `into_raw` gave, and the role takes it out.
+            let item = unsafe { T::from_raw(raw) };
+            let of_item = item.bytes();
+            bytes = bytes.wrapping_add(u64::from(of_item));
+            cells = cells.wrapping_add(word::cells(of_item));
+            Some(item)
+        }));
+        let items = owned.rest.len().wrapping_sub(before) as u64;
+        owned.next = owned.next.plus(Amount { items, cells });
         Taken {
-            items: sum.items,
-            claims,
-            level,
+            items,
+            claims: claims / FIRST as u64,
+            bytes,
+            level: there.wrapping_add(before as u64),
         }
+    }
+
+    /// Items in the ring, with those that were taken out and not passed on.
+    pub(super) fn level(&mut self) -> u64 {
+        let claimed = self.ring.word().items();
+        let owned = self.owned();
+        distance(owned.next.items(), claimed).wrapping_add(owned.rest.len() as u64)
+    }
+
+    /// Whether all that is in the ring was taken out and passed on.
+    #[inline]
+    pub(super) fn has_all(&mut self) -> bool {
+        let claimed = self.ring.word().items();
+        let owned = self.owned();
+        owned.next.items() == claimed && owned.rest.is_empty()
     }
 
     /// Cells of what is in the ring behind what was taken out.
@@ -120,7 +143,10 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
     pub(super) fn settle(&mut self, low: u64) -> bool {
         let ring = self.ring;
         let owned = self.owned();
-        let done = owned.next.minus(owned.rest.amount());
+        let done = match owned.rest.is_empty() {
+            true => owned.next,
+            false => owned.next.minus(owned.rest.amount()),
+        };
         ring.done.0.store(done.0, Ordering::Release);
         let word = Word(ring.claims.0.word.load(Ordering::Relaxed));
         word.has(HIGH)
@@ -188,6 +214,25 @@ impl<'r, T: Item, D, M: Memory> Role<'r, T, D, M> {
         }
         mem::forget(self);
         Left::Held
+    }
+
+    /// Goes away from a ring that it [passed by](Ring::pass_by), if nobody has claimed
+    /// or wanted anything since: the word is as it was.
+    #[inline]
+    pub(super) fn leave_as(self, word: Word) -> Result<(), Self> {
+        let left = self.ring.claims.0.word.compare_exchange(
+            word.with(BUSY).0,
+            word.0,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        match left {
+            Ok(_) => {
+                mem::forget(self);
+                Ok(())
+            }
+            Err(_) => Err(self),
+        }
     }
 
     /// Answers the calls at a berth: what is tried after this is tried after what they

@@ -216,6 +216,68 @@ where
         })
     }
 
+    /// Submits one packet to its queue, or gives it back with the reason: what
+    /// [`submit`](QueueSet::submit) does, for less.
+    #[inline]
+    pub fn submit_one(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        item: T,
+    ) -> Result<(), (T, Reason)> {
+        self.submit_one_by(section, choice, item, TxQueue::submit_one)
+    }
+
+    /// The same by [`TxQueue::submit_one_through`].
+    #[inline]
+    pub fn submit_one_through(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        item: T,
+    ) -> Result<(), (T, Reason)> {
+        self.submit_one_by(section, choice, item, TxQueue::submit_one_through)
+    }
+
+    #[inline]
+    fn submit_one_by(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        item: T,
+        submit: impl Fn(&TxQueue<T, S, P, M>, T) -> Result<(), (T, Reason)>,
+    ) -> Result<(), (T, Reason)> {
+        let chosen = match choice {
+            Choice::Queue(number) => self.queues.get(number),
+            _ => None,
+        };
+        if let Some(queue) = chosen {
+            return submit(queue, item);
+        }
+        let entry = self.entry(self.bucket(choice, &item));
+        match self.queue(entry) {
+            Some(queue) if entry & MOVING == 0 => submit(queue, item),
+            _ => self.submit_moving_one(section, choice, item),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn submit_moving_one(
+        &self,
+        section: &G::Section<'_>,
+        choice: Choice,
+        item: T,
+    ) -> Result<(), (T, Reason)> {
+        let mut batch = Batch::new();
+        batch.fill([item]);
+        let submitted = self.submit(section, choice, &mut batch);
+        match (submitted, batch.pop()) {
+            (Err(reason), Some(item)) => Err((item, reason)),
+            _ => Ok(()),
+        }
+    }
+
     /// The entry of a batch's first packet, and how many packets have the same.
     #[inline]
     fn run(&self, choice: Choice, batch: &Batch<T>) -> (u8, usize) {
@@ -322,7 +384,6 @@ where
             items: u64::MAX,
             cells: u64::MAX,
             high: u64::MAX,
-            direct: false,
         };
         // The mover has the role.
         match self.limbo.enqueue(batch, &bounds).refused {
@@ -333,9 +394,7 @@ where
 
     /// The queue of each bucket.
     pub fn table(&self) -> [u8; BUCKETS] {
-        self.entries
-            .each_ref()
-            .map(|entry| entry.load(Ordering::Relaxed) & !MOVING)
+        core::array::from_fn(|bucket| self.entry(bucket) & !MOVING)
     }
 
     /// Moves a bucket to another queue. May sleep: it waits for submitters, and up to

@@ -138,9 +138,6 @@ impl Tunables {
             items: get(&self.packets),
             cells: get(&self.cells),
             high: get(&self.high),
-            // Who may not drain must not pass by the ring either; and to be dropped late, an
-            // item must have been in it.
-            direct: get(&self.service) != WORKER,
         }
     }
 

@@ -2,7 +2,7 @@
 //! A transmit queue: many threads submit, one at a time drains into the backend, and none
 //! waits for another.
 //!
-//! Who submits to a queue that is empty and that nobody drains passes the batch to the
+//! Who submits to a queue that is empty and that nobody drains passes the items to the
 //! backend directly. Who submits while another drains leaves the items in the ring, and
 //! goes. A drainer sends bursts until nothing is left, but no longer than a turn while
 //! there is somebody else to go on:
@@ -12,6 +12,9 @@
 //! | [`Submitters`](Service::Submitters) | the role is free for a moment: a submitter that comes takes it; if none does, the drainer goes on for another turn |
 //! | [`Shared`](Service::Shared) | the worker goes on |
 //! | [`Worker`](Service::Worker) | the worker has itself woken again, so that its thread can do something else in between; submitters drain nothing |
+//!
+//! [`TxQueue::submit_one_through`] lets a submitter pass by an empty queue though its service
+//! is the worker's.
 //!
 //! A backend that is full says so, and the drainer leaves the role parked until
 //! [`TxQueue::resume`]. Items wait in the ring meanwhile, also those that the backend left
@@ -28,11 +31,11 @@ use super::codel::{self, Codel};
 use super::figures::{Counts, Figures, Refusals};
 use super::item::{Item, ticks};
 use super::reason::Reason;
-use super::ring::{Berth, Bounds, Enqueued, Refused, Ring};
+use super::ring::{Berth, Enqueued, Refused, Ring};
 use super::role::{Left, Role};
 use super::settings::{Service, Settings, Tunables};
 use super::sync::{AtomicBool, LOOKS, Ordering};
-use super::word::{CELL, CLOSED, Level, STOPPED};
+use super::word::{CELL, CLOSED, Level, STOPPED, Word};
 use crate::fib::Memory;
 use core::mem::MaybeUninit;
 
@@ -51,6 +54,16 @@ pub trait Sink<T: Item>: Send {
     /// Takes as many items as it can from the front of a burst. What it leaves comes
     /// again first, and counts as [`Verdict::Full`] if it has taken none.
     fn take(&mut self, burst: &mut Batch<T>) -> Verdict;
+
+    /// Takes an item that comes alone, as most do in a kernel, or gives it back: that
+    /// counts as [`Verdict::Full`]. A sink that is to be cheap for these has more to say
+    /// than this.
+    fn take_one(&mut self, item: T) -> Result<Verdict, T> {
+        let mut burst = Batch::new();
+        burst.fill([item]);
+        let verdict = self.take(&mut burst);
+        burst.pop().map_or(Ok(verdict), Err)
+    }
 
     /// Gets what was dropped after it had been queued.
     fn dropped(&mut self, item: T, reason: Reason) {
@@ -147,35 +160,58 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// stays in the batch, and the reason is returned. May drain the queue for a turn.
     #[inline]
     pub fn submit(&self, batch: &mut Batch<T>) -> Result<(), Reason> {
-        let bounds = self.tunables.bounds();
         if batch.is_empty() {
             return Ok(());
         }
-        if self.tunables.codel().is_some() {
-            batch.set_queued_at(ticks(self.platform.now()));
+        match self.pass_by(self.may_drain()) {
+            Some((role, word)) => self.pass(role, word, batch),
+            None => self.put(batch),
         }
-        let refused = match self.put(batch, &bounds) {
-            // Who was kept out by a full queue that nobody drained has drained it.
-            (Some(Refused::Items | Refused::Cells), true) => self.put(batch, &bounds).0,
-            (refused, _) => refused,
-        };
-        match refused {
-            None => Ok(()),
-            Some(refused) => Err(self.refuse(refused, batch.len())),
+    }
+
+    /// Takes one item, or gives it back with the reason: what [`submit`](TxQueue::submit)
+    /// does, for less. May drain the queue for a turn.
+    #[inline]
+    pub fn submit_one(&self, item: T) -> Result<(), (T, Reason)> {
+        self.take_one(item, self.may_drain())
+    }
+
+    /// The same, but an empty queue that nobody drains passes the item to the backend on
+    /// this thread, whatever its service is. The rest is left to who drains by that.
+    #[inline]
+    pub fn submit_one_through(&self, item: T) -> Result<(), (T, Reason)> {
+        self.take_one(item, true)
+    }
+
+    #[inline]
+    fn take_one(&self, item: T, may_pass_by: bool) -> Result<(), (T, Reason)> {
+        match self.pass_by(may_pass_by) {
+            Some((role, word)) => self.pass_one(role, word, item),
+            None => self.put_one(item),
         }
+    }
+
+    /// Whether submitters drain. Who may not must not pass by the ring either.
+    #[inline]
+    fn may_drain(&self) -> bool {
+        self.tunables.service() != Service::Worker
+    }
+
+    /// The role, if what is submitted may go to the backend by the caller's hand, and there
+    /// is nothing before it.
+    #[inline]
+    fn pass_by(&self, may: bool) -> Option<(RoleOf<'_, T, S, M>, Word)> {
+        if !may || self.is_paused.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.ring.pass_by()
     }
 
     /// Puts in what limits allow, and drains nothing: that is up to the caller, who
     /// [goes on](TxQueue::go_on) with the role.
     pub(super) fn put_in(&self, batch: &mut Batch<T>) -> PutIn<'_, T, S, M> {
-        let bounds = Bounds {
-            direct: false,
-            ..self.tunables.bounds()
-        };
-        if self.tunables.codel().is_some() {
-            batch.set_queued_at(ticks(self.platform.now()));
-        }
-        let entered = self.ring.enqueue(batch, &bounds);
+        self.stamp(batch);
+        let entered = self.ring.enqueue(batch, &self.tunables.bounds());
         if entered.rose {
             self.platform.watermark_crossed();
         }
@@ -184,6 +220,14 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             Some(refused) => Err(self.refuse(refused, batch.len())),
         };
         (result, entered.role)
+    }
+
+    /// Notes in items that are about to be queued when that was, if somebody will ask.
+    #[inline]
+    fn stamp(&self, batch: &mut Batch<T>) {
+        if self.tunables.codel().is_some() {
+            batch.set_queued_at(ticks(self.platform.now()));
+        }
     }
 
     #[cold]
@@ -198,99 +242,214 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         reason
     }
 
-    /// Why not all was taken, and whether this thread drained.
+    /// Puts a batch into the ring, and drains if nobody else does.
+    #[inline(never)]
+    fn put(&self, batch: &mut Batch<T>) -> Result<(), Reason> {
+        let bounds = self.tunables.bounds();
+        self.stamp(batch);
+        let mut may_repeat = true;
+        loop {
+            let entered = self.ring.enqueue(batch, &bounds);
+            let Some(refused) = entered.refused else {
+                self.entered(entered);
+                return Ok(());
+            };
+            // Who was kept out by a full queue that nobody drained has drained it.
+            if !self.entered(entered) || !refused.is_for_room() || !may_repeat {
+                return Err(self.refuse(refused, batch.len()));
+            }
+            may_repeat = false;
+        }
+    }
+
+    /// The same of one item.
+    #[inline(never)]
+    fn put_one(&self, mut item: T) -> Result<(), (T, Reason)> {
+        let bounds = self.tunables.bounds();
+        if self.tunables.codel().is_some() {
+            item.set_queued_at(ticks(self.platform.now()));
+        }
+        let mut may_repeat = true;
+        loop {
+            let (entered, back) = self.ring.enqueue_one(item, &bounds);
+            let (refused, Some(back)) = (entered.refused, back) else {
+                self.entered(entered);
+                return Ok(());
+            };
+            let refused = refused.unwrap_or(Refused::Items);
+            if !self.entered(entered) || !refused.is_for_room() || !may_repeat {
+                return Err((back, self.refuse(refused, 1)));
+            }
+            item = back;
+            may_repeat = false;
+        }
+    }
+
+    /// Does what comes with having put something in. Whether that was to drain.
     #[inline]
-    fn put(&self, batch: &mut Batch<T>, bounds: &Bounds) -> (Option<Refused>, bool) {
-        let Enqueued {
-            role,
-            mut refused,
-            rose,
-            is_handed_over,
-        } = self.ring.enqueue(batch, bounds);
-        if rose {
+    fn entered(&self, entered: Enqueued<'_, T, Drain<S>, M>) -> bool {
+        if entered.rose {
             self.platform.watermark_crossed();
         }
-        let Some(mut role) = role else {
-            return (refused, false);
+        let Some(role) = entered.role else {
+            return false;
         };
         self.counts.drains.add(1);
-        let mut verdict = Verdict::GoOn;
-        if refused.is_none() && !batch.is_empty() {
-            (refused, verdict) = self.pass(&mut role, batch, bounds);
-            if verdict == Verdict::GoOn {
-                // As a rule there is nothing else.
-                role = match role.leave() {
-                    Left::Work(role) => role,
-                    Left::Held => return (refused, true),
-                    Left::Empty(was_high) => {
-                        self.fell(was_high);
-                        return (refused, true);
-                    }
-                };
-            }
-        } else if is_handed_over {
+        if entered.is_handed_over {
             self.counts.hand_overs.add(1);
         }
+        self.carry_on(role, Verdict::GoOn);
+        true
+    }
+
+    /// Sees to it that a queue is drained, by this thread if it may.
+    #[inline]
+    fn carry_on<'q>(&'q self, role: RoleOf<'q, T, S, M>, verdict: Verdict) {
         match self.tunables.service() {
             Service::Worker => self.delegate(role),
             _ => self.serve(role, verdict),
         }
-        (refused, true)
     }
 
     /// Gives a batch to the backend, and what that leaves to the ring.
     #[inline]
-    fn pass(
-        &self,
-        role: &mut RoleOf<'_, T, S, M>,
+    fn pass<'q>(
+        &'q self,
+        mut role: RoleOf<'q, T, S, M>,
+        word: Word,
         batch: &mut Batch<T>,
-        bounds: &Bounds,
-    ) -> (Option<Refused>, Verdict) {
-        self.counts.most.raise(batch.len() as u64);
-        let verdict = self.burst_of(role, Some(batch));
-        if batch.is_empty() {
-            self.counts.submits.add(1);
-            return (None, verdict);
+    ) -> Result<(), Reason> {
+        let (items, bytes) = (batch.len() as u64, batch.bytes());
+        role.attend(Berth::Backend);
+        let verdict = role.data().sink.take(batch);
+        self.counts.drains.add(1);
+        self.counts.most.raise(items);
+        if !batch.is_empty() {
+            return self.keep(role, batch, (items, bytes), verdict);
         }
-        (self.keep(role, batch, bounds), verdict)
+        self.counts.submits.add(1);
+        self.counts.packets.add(items);
+        self.counts.through.add(items);
+        self.counts.bytes.add(bytes);
+        self.passed(role, word, verdict);
+        Ok(())
     }
 
-    /// Gives to the ring what the backend left of a batch.
+    /// Gives an item to the backend, or to the ring.
+    #[inline]
+    fn pass_one<'q>(
+        &'q self,
+        mut role: RoleOf<'q, T, S, M>,
+        word: Word,
+        item: T,
+    ) -> Result<(), (T, Reason)> {
+        let bytes = item.bytes();
+        role.attend(Berth::Backend);
+        match role.data().sink.take_one(item) {
+            Ok(verdict) => {
+                self.counts.singles.add(1);
+                self.counts.bytes.add(u64::from(bytes));
+                self.passed(role, word, verdict);
+                Ok(())
+            }
+            Err(item) => self.keep_one(role, item),
+        }
+    }
+
+    /// Goes away, as a rule, after something was passed on.
+    #[inline]
+    fn passed<'q>(&'q self, role: RoleOf<'q, T, S, M>, word: Word, verdict: Verdict) {
+        match verdict {
+            Verdict::Full => self.carry_on(role, verdict),
+            Verdict::GoOn => {
+                if let Err(role) = role.leave_as(word) {
+                    self.linger(role);
+                }
+            }
+        }
+    }
+
+    /// Goes away, if nothing has come into the ring meanwhile.
+    #[inline(never)]
+    fn linger<'q>(&'q self, role: RoleOf<'q, T, S, M>) {
+        match role.leave() {
+            Left::Work(role) => self.carry_on(role, Verdict::GoOn),
+            Left::Held => (),
+            Left::Empty(was_high) => self.fell(was_high),
+        }
+    }
+
+    /// Gives to the ring what the backend left of a batch, which was so many items and
+    /// bytes.
     #[cold]
-    fn keep(
-        &self,
-        role: &mut RoleOf<'_, T, S, M>,
+    #[inline(never)]
+    fn keep<'q>(
+        &'q self,
+        mut role: RoleOf<'q, T, S, M>,
         batch: &mut Batch<T>,
-        bounds: &Bounds,
-    ) -> Option<Refused> {
+        (items, bytes): (u64, u64),
+        verdict: Verdict,
+    ) -> Result<(), Reason> {
         let left = batch.len();
-        let (refused, rose) = role.enqueue(batch, bounds);
-        if batch.len() == left {
+        let sent = items.saturating_sub(left as u64);
+        self.counts.packets.add(sent);
+        self.counts.through.add(sent);
+        self.counts.bytes.add(bytes.saturating_sub(batch.bytes()));
+        self.stamp(batch);
+        let (refused, rose) = role.enqueue(batch, &self.tunables.bounds());
+        if batch.len() == left && sent > 0 {
+            // Nothing in the ring will count for it.
             self.counts.submits.add(1);
         }
         if rose {
             self.platform.watermark_crossed();
         }
-        refused
+        let verdict = match sent {
+            0 => Verdict::Full,
+            _ => verdict,
+        };
+        match verdict {
+            Verdict::Full => self.carry_on(role, verdict),
+            Verdict::GoOn => self.linger(role),
+        }
+        match refused {
+            None => Ok(()),
+            Some(refused) => Err(self.refuse(refused, batch.len())),
+        }
     }
 
-    /// Lets the backend take from a batch, or from what was taken out of the ring.
+    /// Gives to the ring what the backend had no room for.
+    #[cold]
+    #[inline(never)]
+    fn keep_one<'q>(&'q self, role: RoleOf<'q, T, S, M>, item: T) -> Result<(), (T, Reason)> {
+        let bytes = u64::from(item.bytes());
+        let mut batch = Batch::new();
+        batch.fill([item]);
+        self.counts.drains.add(1);
+        let kept = self.keep(role, &mut batch, (1, bytes), Verdict::Full);
+        match (kept, batch.pop()) {
+            (Err(reason), Some(item)) => Err((item, reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the backend take from what was taken out of the ring, so many bytes.
     #[inline]
-    fn burst_of(&self, role: &mut RoleOf<'_, T, S, M>, batch: Option<&mut Batch<T>>) -> Verdict {
+    fn burst_of(&self, role: &mut RoleOf<'_, T, S, M>, bytes: u64) -> Verdict {
         role.attend(Berth::Backend);
         if self.is_paused.load(Ordering::Relaxed) {
             return Verdict::Full;
         }
         let (drain, rest) = role.parts();
-        let burst = batch.unwrap_or(rest);
-        let (items, bytes) = (burst.len(), burst.bytes());
-        let verdict = drain.sink.take(burst);
-        let sent = items.saturating_sub(burst.len());
-        self.counts.packets.add(sent as u64);
-        self.counts.bytes.add(bytes.saturating_sub(burst.bytes()));
-        match sent {
-            0 => Verdict::Full,
-            _ => verdict,
+        let items = rest.len();
+        let verdict = drain.sink.take(rest);
+        let left = rest.len();
+        let left_bytes = if left == 0 { 0 } else { rest.bytes() };
+        self.counts.packets.add(items.saturating_sub(left) as u64);
+        self.counts.bytes.add(bytes.saturating_sub(left_bytes));
+        match left < items {
+            true => verdict,
+            false => Verdict::Full,
         }
     }
 
@@ -312,9 +471,9 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
                 return;
             }
             let turn = turn.get_or_insert_with(|| self.turn());
-            if self.refill(&mut role) {
-                verdict = self.burst(&mut role, turn);
-                if verdict == Verdict::Full || !self.is_over(turn) {
+            if let Some(bytes) = self.refill(&mut role) {
+                verdict = self.burst(&mut role, bytes, turn);
+                if verdict == Verdict::Full || !(self.is_over(turn) || role.has_all()) {
                     continue;
                 }
             }
@@ -342,38 +501,46 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     }
 
     /// Sends what was taken out. The backend may leave some of it.
-    fn burst(&self, role: &mut RoleOf<'_, T, S, M>, turn: &mut Turn) -> Verdict {
+    #[inline]
+    fn burst(&self, role: &mut RoleOf<'_, T, S, M>, bytes: u64, turn: &mut Turn) -> Verdict {
         let before = role.rest().len();
-        let verdict = self.burst_of(role, None);
+        let verdict = self.burst_of(role, bytes);
         let sent = before.saturating_sub(role.rest().len());
         turn.packets = turn.packets.saturating_sub(sent as u64);
         self.settle(role);
         verdict
     }
 
+    #[inline]
     fn settle(&self, role: &mut RoleOf<'_, T, S, M>) {
         self.fell(role.settle(self.tunables.low()));
     }
 
-    /// Takes out a burst, if none is left of the last. False if there is nothing.
-    fn refill(&self, role: &mut RoleOf<'_, T, S, M>) -> bool {
+    /// Takes out a burst, if none is left of the last: its bytes. `None` if there is
+    /// nothing.
+    #[inline]
+    fn refill(&self, role: &mut RoleOf<'_, T, S, M>) -> Option<u64> {
         if !role.rest().is_empty() {
-            return true;
+            // More may have come since it was taken out.
+            self.counts.most.raise(role.level());
+            return Some(role.rest().bytes());
         }
         let taken = role.take();
         self.counts.submits.add(taken.claims);
         self.counts.most.raise(taken.level);
-        if let Some(parameters) = self.tunables.codel() {
-            self.drop_late(role, &parameters);
-            if taken.items > 0 && role.rest().is_empty() {
-                self.settle(role);
-            }
+        if taken.items == 0 {
+            return None;
         }
-        !role.rest().is_empty()
+        match self.tunables.codel() {
+            None => Some(taken.bytes),
+            Some(parameters) => self.drop_late(role, &parameters),
+        }
     }
 
-    /// Drops what CoDel says of what was taken out.
-    fn drop_late(&self, role: &mut RoleOf<'_, T, S, M>, parameters: &Codel) {
+    /// Drops what CoDel says of what was taken out: the bytes of what is left, if anything
+    /// is.
+    #[inline(never)]
+    fn drop_late(&self, role: &mut RoleOf<'_, T, S, M>, parameters: &Codel) -> Option<u64> {
         let now = ticks(self.platform.now());
         let behind = role.behind().wrapping_mul(u64::from(CELL));
         let (drain, rest) = role.parts();
@@ -388,6 +555,11 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
                 let _room = rest.push(item);
             }
         }
+        if rest.is_empty() {
+            self.settle(role);
+            return None;
+        }
+        Some(rest.bytes())
     }
 
     fn turn(&self) -> Turn {
@@ -431,10 +603,7 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// Goes on with a role that was parked, on this thread if it may.
     pub(super) fn go_on<'q>(&'q self, role: RoleOf<'q, T, S, M>) {
         self.counts.drains.add(1);
-        match self.tunables.service() {
-            Service::Worker => self.delegate(role),
-            _ => self.serve(role, Verdict::GoOn),
-        }
+        self.carry_on(role, Verdict::GoOn);
     }
 
     /// Drains for a turn, if that was left to the worker. It comes after each

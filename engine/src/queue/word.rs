@@ -39,6 +39,13 @@ const CELLS_MASK: u64 = (1 << (64 - CELLS_SHIFT)) - 1;
 /// Cells that can be in a ring at a time: half of what the field can tell apart.
 pub(super) const MOST_CELLS: u64 = CELLS_MASK >> 1;
 
+/// Cells of an item of so many bytes.
+#[inline]
+pub(super) fn cells(bytes: u32) -> u64 {
+    let bytes = u64::from(bytes.max(1));
+    bytes.wrapping_add(u64::from(CELL - 1)) / u64::from(CELL)
+}
+
 /// Some items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Amount {
@@ -52,7 +59,7 @@ impl Amount {
     pub(super) fn of<T: Item>(item: &T) -> Self {
         Self {
             items: 1,
-            cells: u64::from(item.bytes()).max(1).div_ceil(u64::from(CELL)),
+            cells: cells(item.bytes()),
         }
     }
 

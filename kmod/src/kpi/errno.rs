@@ -47,6 +47,8 @@ impl Errno {
     pub(crate) const ENOENT: Self = errno(c::ENOENT);
     /// No memory at this moment.
     pub(crate) const ENOMEM: Self = errno(c::ENOMEM);
+    /// That is not allowed here.
+    pub(crate) const EPERM: Self = errno(c::EPERM);
     /// There is no such operation.
     pub(crate) const EOPNOTSUPP: Self = errno(c::EOPNOTSUPP);
     /// The module was built for another kernel.

@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use weft_bindings::kernel as c;
 use weft_engine::link::Capabilities;
 
-use super::context::{NetEpoch, Sleepable};
+use super::context::{NetEpoch, Sleepable, Vnet};
 use super::epoch::{NetEpochs, surely_in_net_epoch};
 use super::errno::{Errno, returned};
 use super::kernel;
@@ -46,6 +46,10 @@ pub(crate) trait Interface: Send + Sync + 'static {
 
     /// Does the [job](super::worker::Job) of that number.
     fn work(&self, number: usize, epoch: &NetEpoch<'_>);
+
+    /// Ends what reaches it by other ways than the kernel's, before it is taken out of the
+    /// system.
+    fn retire(&self, sleepable: &mut Sleepable);
 
     /// Enables what it can of the capabilities that are wanted.
     fn enable(&self, sleepable: &mut Sleepable, wanted: Capabilities);
@@ -128,6 +132,12 @@ impl Port {
     pub(crate) fn is_going(&self) -> bool {
         // SAFETY: reads flags.
         unsafe { c::weft_shim_ifnet_is_going(self.raw()) }
+    }
+
+    /// Whether it is in the current network stack. May change at any time.
+    pub(crate) fn is_here(&self, _vnet: &Vnet<'_>) -> bool {
+        // SAFETY: reads and compares pointers.
+        unsafe { ptr::eq(c::if_getvnet(self.raw()).cast(), c::weft_shim_curvnet()) }
     }
 
     /// Bytes of a frame's payload that it takes.
@@ -346,6 +356,7 @@ pub(super) unsafe fn detach<I: Interface>(
     // head of this file says.
     unsafe {
         let interface = NonNull::new(c::if_getsoftc(ifp.as_ptr()).cast::<I>())?;
+        interface.as_ref().retire(sleepable);
         let port = Port { ifp };
         port.set_going(false);
         c::ether_ifdetach(ifp.as_ptr());

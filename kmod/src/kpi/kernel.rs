@@ -111,6 +111,22 @@ impl Clock {
     }
 }
 
+/// Percent of the current thread's kernel stack that are in use. Any context.
+#[inline]
+pub(crate) fn stack_used() -> u64 {
+    // SAFETY: reads what the thread has.
+    u64::from(unsafe { c::weft_shim_stack_used() })
+}
+
+/// Locks that the current thread is known to hold: rwlock(9) for reading, as sockets' are
+/// held by most senders of datagrams; and where the kernel counts them (INVARIANTS), all
+/// others but spin locks.
+#[inline]
+pub(crate) fn locks_held() -> u32 {
+    // SAFETY: reads what the thread has.
+    unsafe { c::weft_shim_locks_held() }
+}
+
 /// Bytes of the machine's memory.
 pub(crate) fn physical_bytes() -> u64 {
     // SAFETY: reads a number.

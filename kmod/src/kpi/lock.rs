@@ -38,8 +38,7 @@ impl Mtx {
         Ok(mtx)
     }
 
-    /// For sleep(9), which lets go of it meanwhile.
-    pub(super) fn raw(&self) -> *mut c::mtx {
+    fn raw(&self) -> *mut c::mtx {
         self.mtx.get().cast()
     }
 }

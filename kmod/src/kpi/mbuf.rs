@@ -44,6 +44,12 @@ impl Mbuf {
         self.first.as_ptr()
     }
 
+    /// Where it is, which tells it from other packets that there are now.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.first.addr().get()
+    }
+
     /// Bytes that are really in the chain, whatever its header says.
     pub(crate) fn len(&self) -> u32 {
         // SAFETY: the chain is this value's own.
@@ -76,6 +82,14 @@ impl Mbuf {
             is_multicast: header.flags & (c::M_BCAST | c::M_MCAST) != 0,
             is_segmented: header.csum_flags & c::CSUM_TSO != 0,
         }
+    }
+
+    /// Whether an interface has received it, or what it was made of. What a socket sends was
+    /// received by none.
+    #[inline]
+    pub(crate) fn was_received(&self) -> bool {
+        // SAFETY: the chain is this value's own and begins with a header.
+        unsafe { c::weft_shim_mbuf_was_received(self.raw()) }
     }
 
     #[inline]

@@ -16,6 +16,7 @@ pub(crate) mod errno;
 pub(crate) mod event;
 pub(crate) mod fib;
 pub(crate) mod ifnet;
+pub(crate) mod jail;
 pub(crate) mod kernel;
 pub(crate) mod link;
 pub(crate) mod lock;

@@ -36,6 +36,18 @@ pub(crate) enum Channel {
     Mbufq,
     /// iflib's `mp_ring`: enqueued in one call, drained by the same.
     MpRing,
+    /// A mutex around a backend that counts, and no queue.
+    MtxSent,
+    /// buf_ring(9), drained into that backend by who gets its lock.
+    BufRingSent,
+    /// A list behind a mutex, drained into it by who finds nobody at that.
+    MbufqSent,
+    /// iflib's `mp_ring` with that backend.
+    MpRingSent,
+    /// buf_ring(9), drained into it by a task.
+    BufRingTask,
+    /// The steps of if_epair(4): a list behind a mutex, drained by a task.
+    MbufqTask,
 }
 
 /// Measures. `None` if the kernel lacks the peer, or memory.
@@ -68,16 +80,59 @@ pub(crate) fn measure_channel(
     }
     let count = packets.len().min(items.len()) as u32;
     let items = items.as_mut_ptr();
-    // SAFETY: as above. The peers look at the items' first bytes only, which are the
-    // embedded mbufs' and nobody else's meanwhile.
-    let ticks = bound(|| unsafe {
-        match channel {
-            Channel::BufRing => c::weft_test_buf_ring(rounds, count, items),
-            Channel::Mbufq => c::weft_test_mbufq(rounds, count, items),
-            Channel::MpRing => c::weft_test_mp_ring(rounds, count, items),
-        }
-    });
+    let measure = match channel {
+        Channel::BufRing => c::weft_test_buf_ring,
+        Channel::Mbufq => c::weft_test_mbufq,
+        Channel::MpRing => c::weft_test_mp_ring,
+        Channel::MtxSent => c::weft_test_mtx_sent,
+        Channel::BufRingSent => c::weft_test_buf_ring_sent,
+        Channel::MbufqSent => c::weft_test_mbufq_sent,
+        Channel::MpRingSent => c::weft_test_mp_ring_sent,
+        Channel::BufRingTask => c::weft_test_buf_ring_task,
+        Channel::MbufqTask => c::weft_test_mbufq_task,
+    };
+    // SAFETY: as above. The peers look at nothing but the items' embedded mbufs, which are
+    // nobody else's meanwhile.
+    let ticks = bound(|| unsafe { measure(rounds, count, items) });
     (ticks > 0).then_some(ticks)
+}
+
+/// A task of taskqueue(9) that is run by who measures, as the peers' are.
+pub(crate) struct Tasks(NonNull<c::weft_test_tasks>);
+
+// SAFETY: taskqueue(9) has a lock of its own; whether the task ran is only looked at by
+// the thread that has run it.
+unsafe impl Sync for Tasks {}
+// SAFETY: as above.
+unsafe impl Send for Tasks {}
+
+impl Tasks {
+    /// A task that was not asked for. `None` without memory.
+    pub(crate) fn new(_sleepable: &mut Sleepable) -> Option<Self> {
+        // SAFETY: the caller may sleep.
+        NonNull::new(unsafe { c::weft_test_tasks_new() }).map(Self)
+    }
+
+    /// Asks for it, as the wake-up of a queue's worker does.
+    #[inline]
+    pub(crate) fn ask(&self) {
+        // SAFETY: made by `new`.
+        unsafe { c::weft_test_tasks_ask(self.0.as_ptr()) }
+    }
+
+    /// Runs it if it was asked for. Whether it was.
+    #[inline]
+    pub(crate) fn run(&self) -> bool {
+        // SAFETY: made by `new`.
+        unsafe { c::weft_test_tasks_run(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, and not used again.
+        unsafe { c::weft_test_tasks_free(self.0.as_ptr()) }
+    }
 }
 
 /// Packets of mbufs that are held.

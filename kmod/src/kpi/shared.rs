@@ -4,12 +4,13 @@
 
 use alloc::boxed::Box;
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ops::Deref;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use super::errno::Errno;
-use super::memory::try_box_made;
+use super::memory::{boxed_in, try_box_made};
 
 struct Counted<T> {
     owners: AtomicUsize,
@@ -41,6 +42,34 @@ impl<T> Shared<T> {
                 owners: AtomicUsize::new(1),
                 value: make()?,
             })
+        })?;
+        Ok(Self {
+            counted: NonNull::from(Box::leak(counted)),
+            of: PhantomData,
+        })
+    }
+
+    /// The first owner of what `make` makes in a place of its own, for what is too large
+    /// for a stack. Does not sleep by itself.
+    ///
+    /// # Errors
+    /// `ENOMEM`, also if there was none for `make`.
+    pub(crate) fn made_in(
+        make: impl for<'p> FnOnce(&'p mut MaybeUninit<T>) -> Option<&'p mut T>,
+    ) -> Result<Self, Errno> {
+        let counted = boxed_in(|place: &mut MaybeUninit<Counted<T>>| {
+            let at = place.as_mut_ptr();
+            // SAFETY: fields of the place, which is borrowed; a reference to the value's
+            // place as a `T` says that there is one.
+            unsafe {
+                let value = &mut *(&raw mut (*at).value).cast::<MaybeUninit<T>>();
+                let made: *const T = make(value)?;
+                if !ptr::eq(made, &raw const (*at).value) {
+                    return None;
+                }
+                (&raw mut (*at).owners).write(AtomicUsize::new(1));
+                Some(place.assume_init_mut())
+            }
         })?;
         Ok(Self {
             counted: NonNull::from(Box::leak(counted)),

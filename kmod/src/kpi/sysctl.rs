@@ -11,6 +11,7 @@ use weft_bindings::kernel as c;
 
 use super::context::{Sleepable, Vnet, with_current_vnet};
 use super::errno::{Errno, returned};
+use super::jail;
 use super::log;
 use super::memory::try_box;
 use super::shared::Shared;
@@ -43,6 +44,9 @@ unsafe impl Send for Parent {}
 /// A number that is computed when it is read. Handlers run in the thread of the
 /// system call, which may sleep.
 pub(crate) trait Number {
+    /// Whether it is nothing that a jail is to know.
+    const OF_HOST: bool = false;
+
     /// The value.
     fn read(sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64;
 
@@ -57,6 +61,9 @@ pub(crate) trait Number {
 
 /// One of many numbers that are alike but for what they are about.
 pub(crate) trait Indexed {
+    /// As [`Number::OF_HOST`].
+    const OF_HOST: bool = false;
+
     /// The value of the OID that was added with that index.
     fn read(index: u32, sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64;
 
@@ -284,6 +291,9 @@ impl Sysctls {
 
 /// Something with numbers that come and go with it.
 pub(crate) trait Subject: Send + Sync + 'static {
+    /// Whether who asks may know of it, who has the current network stack.
+    fn is_shown(&self, sleepable: &Sleepable, vnet: &Vnet<'_>) -> bool;
+
     /// The number of the OID that was added with that index.
     fn read(&self, index: u32, sleepable: &mut Sleepable) -> u64;
 
@@ -292,6 +302,15 @@ pub(crate) trait Subject: Send + Sync + 'static {
     /// # Errors
     /// `EINVAL` for a value out of range, which has been logged with the range.
     fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno>;
+}
+
+/// Who may write a setting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// Root of the host.
+    Host,
+    /// Root of whichever jail has the network stack to which the subject is shown, too.
+    Jail,
 }
 
 /// The OIDs of one subject. Dropping it removes them, waits for handlers that run, and
@@ -334,23 +353,27 @@ impl<T: Subject> Branch<T> {
         self.add(parent, &oid, Access::READ | Access::STATS)
     }
 
-    /// Adds a setting that root of the host may write.
+    /// Adds a setting.
     ///
     /// # Errors
     /// `ENOMEM`.
-    #[cfg(feature = "test")]
     pub(crate) fn setting(
         &mut self,
         parent: Parent,
         name: &CStr,
         index: u32,
+        writer: Writer,
         description: &'static CStr,
     ) -> Result<(), Errno> {
         let oid = Oid {
             index,
             ..Oid::plain(name, description)
         };
-        self.add(parent, &oid, Access::READ | Access::WRITE)
+        let access = match writer {
+            Writer::Host => Access::READ | Access::WRITE,
+            Writer::Jail => Access::READ | Access::WRITE | Access::VNET,
+        };
+        self.add(parent, &oid, access)
     }
 
     fn add(&mut self, parent: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
@@ -442,6 +465,9 @@ unsafe extern "C" fn handle_number<N: Number>(
     // SAFETY: as in `handle_line`.
     let mut sleepable = unsafe { Sleepable::assume() };
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
+        if N::OF_HOST && jail::current(sleepable).is_some() {
+            return Err(Errno::ENOENT);
+        }
         let value = N::read(sleepable, vnet);
         // SAFETY: the kernel's own arguments.
         match unsafe { exchange(oid, request, value) }? {
@@ -462,6 +488,9 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
     // SAFETY: as in `handle_line`.
     let mut sleepable = unsafe { Sleepable::assume() };
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
+        if N::OF_HOST && jail::current(sleepable).is_some() {
+            return Err(Errno::ENOENT);
+        }
         let value = N::read(index as u32, sleepable, vnet);
         // SAFETY: the kernel's own arguments.
         match unsafe { exchange(oid, request, value) }? {
@@ -475,17 +504,25 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
 /// The handler of a number of some subject's.
 unsafe extern "C" fn handle_subject<T: Subject>(
     oid: *mut c::sysctl_oid,
-    subject: *mut c_void,
+    _argument1: *mut c_void,
     index: i64,
     request: *mut c::sysctl_req,
 ) -> c_int {
-    // SAFETY: as in `handle_line`; a `Branch` added it with its subject.
-    let (mut sleepable, subject) = unsafe { (Sleepable::assume(), &*subject.cast::<T>()) };
-    let value = subject.read(index as u32, &mut sleepable);
-    // SAFETY: the kernel's own arguments.
-    let asked = unsafe { exchange(oid, request, value) };
-    returned(asked.and_then(|new| match new {
-        Some(new) => subject.write(index as u32, &mut sleepable, new),
-        None => Ok(()),
-    }))
+    // SAFETY: as in `handle_line`; a `Branch` added the OID with its subject.
+    let (mut sleepable, subject) = unsafe {
+        let subject = c::weft_shim_sysctl_subject(oid).cast::<T>();
+        (Sleepable::assume(), &*subject)
+    };
+    let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
+        if !subject.is_shown(sleepable, vnet) {
+            return Err(Errno::ENOENT);
+        }
+        let value = subject.read(index as u32, sleepable);
+        // SAFETY: the kernel's own arguments.
+        match unsafe { exchange(oid, request, value) }? {
+            Some(new) => subject.write(index as u32, sleepable, new),
+            None => Ok(()),
+        }
+    });
+    returned(outcome.unwrap_or(Err(Errno::EINVAL)))
 }

@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
-use core::ffi::{c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
 
@@ -45,32 +45,42 @@ impl Workers {
         for cpu in 0..cpus as u32 {
             // SAFETY: reads a set that is fixed before modules are loaded.
             if unsafe { c::weft_shim_cpu_present(cpu) } {
-                workers.start_on(cpu)?;
+                workers.start_on(c"weft_worker", cpu)?;
             }
         }
         Shared::made(|| Ok(workers))
     }
 
-    fn start_on(&mut self, cpu: u32) -> Result<(), Errno> {
+    /// Starts one thread, of this name, on this CPU, or on the first if it is not there.
+    ///
+    /// # Errors
+    /// As for [`start`](Workers::start).
+    #[cfg(feature = "test")]
+    pub(super) fn one(name: &'static CStr, cpu: u32) -> Result<Self, Errno> {
+        let mut places = Vec::new();
+        places.try_reserve_exact(1).map_err(|_| Errno::ENOMEM)?;
+        let mut worker = Self { places };
+        // SAFETY: as above.
+        let is_there = unsafe { c::weft_shim_cpu_present(cpu) };
+        worker.start_on(name, if is_there { cpu } else { 0 })?;
+        Ok(worker)
+    }
+
+    fn start_on(&mut self, name: &'static CStr, cpu: u32) -> Result<(), Errno> {
         let room = self.places.spare_capacity_mut().first_mut();
         let place = room.ok_or(Errno::ENOMEM)?;
         let place = place.write(UnsafeCell::new(ptr::null_mut())).get();
         // SAFETY: the vector has all the room that it will have, so the place stays
         // where it is. Without an error there is a queue in it.
         unsafe {
-            Errno::check(c::weft_shim_worker_start(place, cpu))?;
+            Errno::check(c::weft_shim_worker_start(place, name.as_ptr(), cpu))?;
             self.places.set_len(self.places.len() + 1);
         }
         Ok(())
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.places.len()
-    }
-
     /// The queue of tasks of the `n`th thread, or, as there are fewer, of another one.
-    fn queue(&self, n: usize) -> Option<*mut c::taskqueue> {
+    pub(super) fn queue(&self, n: usize) -> Option<*mut c::taskqueue> {
         let n = n.checked_rem(self.places.len())?;
         // SAFETY: nobody writes to it any more.
         self.places.get(n).map(|place| unsafe { *place.get() })

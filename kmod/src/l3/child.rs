@@ -10,10 +10,11 @@ use weft_engine::link::{self, Capabilities};
 use weft_engine::queue::{Batch, Platform, Reason, Service, Settings, Sink, TxQueue, Verdict};
 
 use super::trunk::{PARENT, Trunk, ends, readdressed};
-use crate::kpi::context::{NetEpoch, Sleepable};
+use crate::kpi::context::{NetEpoch, Sleepable, Vnet};
 use crate::kpi::counter;
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::{Counter, Interface, Port, Unattached};
+use crate::kpi::jail;
 use crate::kpi::kernel::{self, Clock};
 use crate::kpi::mbuf::{Mbuf, Row};
 use crate::kpi::memory::{self, StateMemory, collected};
@@ -52,21 +53,31 @@ const FIGURES: [(&CStr, &CStr); 7] = [
     (c"lost", c"Frames from siblings and the parent that found its queue full or no memory, or it down"),
 ];
 
-/// The figures, in the order of [`Figure`].
-pub(super) struct Counts(Vec<counter::Counter>);
+/// The figures.
+pub(super) struct Counts {
+    /// In the order of [`Figure`].
+    counters: Vec<counter::Counter>,
+    /// Whose they are.
+    own: Port,
+}
 
 impl Counts {
     #[inline]
     fn add(&self, figure: Figure, more: u32) {
-        if let Some(counter) = self.0.get(figure as usize) {
+        if let Some(counter) = self.counters.get(figure as usize) {
             counter.add(more);
         }
     }
 }
 
 impl Subject for Counts {
+    fn is_shown(&self, sleepable: &Sleepable, vnet: &Vnet<'_>) -> bool {
+        jail::current(sleepable).is_none() || self.own.is_here(vnet)
+    }
+
     fn read(&self, index: u32, _sleepable: &mut Sleepable) -> u64 {
-        self.0.get(index as usize).map_or(0, counter::Counter::read)
+        let counter = self.counters.get(index as usize);
+        counter.map_or(0, counter::Counter::read)
     }
 
     fn write(&self, _index: u32, _sleepable: &mut Sleepable, _value: u64) -> Result<(), Errno> {
@@ -172,7 +183,8 @@ impl Child {
     ) -> Result<Box<Self>, Errno> {
         let counts = Shared::made(|| {
             let counters = collected(FIGURES.len(), |_| counter::Counter::new())?;
-            Ok(Counts(counters))
+            let own = bare.port();
+            Ok(Counts { counters, own })
         })?;
         let own = Receiver {
             port: bare.port(),
@@ -361,6 +373,9 @@ impl Interface for Child {
         }
         sent
     }
+
+    /// Its figures go with it.
+    fn retire(&self, _sleepable: &mut Sleepable) {}
 
     fn work(&self, number: usize, _epoch: &NetEpoch<'_>) {
         match number % 2 {

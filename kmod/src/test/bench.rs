@@ -10,21 +10,29 @@
 //! | `packet`   | `batch` packets allocated by one call, then freed by one | `mbuf` | allocated one by one, then freed so: there is no call for several |
 //! | `tag`      | a tag of 8 bytes inserted, found, removed | `m_tag`    | the same; a malloc(9) each |
 //! | `passed`   | `batch` packets submitted by one call to an idle queue, which passes them to the sink | `mp_ring` | enqueued and drained by one call |
+//! |            |                                           | `mp_ring_sent` | the same with a sink that counts |
+//! |            |                                           | `buf_ring_sent` | enqueued one by one, drained into that sink under a lock that the enqueuer tries to get |
+//! |            |                                           | `mbufq_sent` | put into a list under a mutex, sent by who finds nobody sending |
+//! |            |                                           | `mtx_sent` | given to that sink under a mutex: no queue |
 //! | `ringed`   | submitted by one call, kept in the ring, drained by another | `buf_ring` | enqueued one by one, dequeued so |
 //! |            |                                           | `mbufq`    | likewise, a mutex taken for each |
+//! | `tasked`   | submitted by one call, drained by a task of taskqueue(9) | `buf_ring_task` | drained into the counting sink by a task that each call asks for |
+//! |            |                                           | `mbufq_task` | the steps of if_epair(4) |
 //!
 //! The queues get packets' addresses, the same for all. Ours reads each one's length
 //! when it is submitted, for it counts bytes and limits them, and counts what it passes
-//! on; the kernel's do neither.
+//! on. Of the kernel's, those with a sink that counts read the lengths, too; none limits
+//! bytes. Tasks are run by who measures: the switch of threads is left out for all.
 
 use core::ffi::CStr;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use weft_engine::packet::{self, Packet, Tag, Writable};
-use weft_engine::queue::{BATCH, Batch, Service, Settings, Sink, TxQueue, Verdict};
+use weft_engine::queue::{BATCH, Batch, Platform, Service, Settings, Sink, TxQueue, Verdict};
 
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::cpu::bound;
@@ -32,7 +40,7 @@ use crate::kpi::errno::Errno;
 use crate::kpi::kernel;
 use crate::kpi::log;
 use crate::kpi::memory::{self, StateMemory};
-use crate::kpi::peers::{self, Channel, Held, Loan, Peer};
+use crate::kpi::peers::{self, Channel, Held, Loan, Peer, Tasks};
 use crate::kpi::slept::Slept;
 use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
 use crate::packet::{POOL, Pool};
@@ -56,20 +64,28 @@ enum Work {
     Tag,
     Passed,
     Ringed,
+    Tasked,
     Theirs(Peer),
     TheirChannel(Channel),
 }
 
-const WORKS: [(Work, &CStr); 9] = [
+const WORKS: [(Work, &CStr); 16] = [
     (Work::Packet, c"packet"),
     (Work::Tag, c"tag"),
     (Work::Passed, c"passed"),
     (Work::Ringed, c"ringed"),
+    (Work::Tasked, c"tasked"),
     (Work::Theirs(Peer::Mbuf { size: 0 }), c"mbuf"),
     (Work::Theirs(Peer::Tag), c"m_tag"),
     (Work::TheirChannel(Channel::BufRing), c"buf_ring"),
     (Work::TheirChannel(Channel::Mbufq), c"mbufq"),
     (Work::TheirChannel(Channel::MpRing), c"mp_ring"),
+    (Work::TheirChannel(Channel::MtxSent), c"mtx_sent"),
+    (Work::TheirChannel(Channel::BufRingSent), c"buf_ring_sent"),
+    (Work::TheirChannel(Channel::MbufqSent), c"mbufq_sent"),
+    (Work::TheirChannel(Channel::MpRingSent), c"mp_ring_sent"),
+    (Work::TheirChannel(Channel::BufRingTask), c"buf_ring_task"),
+    (Work::TheirChannel(Channel::MbufqTask), c"mbufq_task"),
 ];
 
 /// Ticks of the last measurement of each; 0: there was none, or it failed.
@@ -89,10 +105,15 @@ struct Swallow;
 
 impl<'p> Sink<Loan<'p>> for Swallow {
     fn take(&mut self, burst: &mut Batch<Loan<'p>>) -> Verdict {
-        while let Some(loan) = burst.pop() {
+        for loan in burst.drain() {
             black_box(loan.address());
         }
         Verdict::GoOn
+    }
+
+    fn take_one(&mut self, loan: Loan<'p>) -> Result<Verdict, Loan<'p>> {
+        black_box(loan.address());
+        Ok(Verdict::GoOn)
     }
 }
 
@@ -134,21 +155,73 @@ fn tags(pool: &Pool, rounds: u64) -> Option<u64> {
     })
 }
 
-type Queue<'p> = TxQueue<Loan<'p>, Swallow, Kernel, StateMemory>;
+/// Surroundings whose worker is a task, or comes unasked.
+struct Around {
+    kernel: Kernel,
+    tasks: Option<Tasks>,
+}
 
-/// Has the packets go through a queue, by the ring or past it.
-#[inline(never)]
-fn queue(lent: &[Packet<Writable>], rounds: u64, service: Service) -> Option<u64> {
+impl Platform for Around {
+    #[inline]
+    fn now(&self) -> u64 {
+        self.kernel.now()
+    }
+
+    #[inline]
+    fn wake(&self) {
+        if let Some(tasks) = &self.tasks {
+            tasks.ask();
+        }
+    }
+}
+
+type Queue<'p> = TxQueue<Loan<'p>, Swallow, Around, StateMemory>;
+
+fn idle_queue<'p>(service: Service, tasks: Option<Tasks>) -> Option<Box<Queue<'p>>> {
     let settings = Settings {
         service,
         ..Settings::of(CAPACITY as u64)
     };
-    let kernel = Kernel::without_worker();
-    let queue = peers::queue_of_loans(CAPACITY, &settings, Swallow, kernel)?;
+    let around = Around {
+        kernel: Kernel::without_worker(),
+        tasks,
+    };
+    peers::queue_of_loans(CAPACITY, &settings, Swallow, around)
+}
+
+/// Has the packets pass by a queue.
+#[inline(never)]
+fn passed(lent: &[Packet<Writable>], rounds: u64) -> Option<u64> {
+    let queue = idle_queue(Service::Submitters, None)?;
     ticks_of(|| {
         for _ in 0..rounds {
             submit(&queue, lent)?;
-            if service == Service::Worker {
+        }
+        Some(())
+    })
+}
+
+/// Has them go through its ring.
+#[inline(never)]
+fn ringed(lent: &[Packet<Writable>], rounds: u64) -> Option<u64> {
+    let queue = idle_queue(Service::Worker, None)?;
+    ticks_of(|| {
+        for _ in 0..rounds {
+            submit(&queue, lent)?;
+            queue.work();
+        }
+        Some(())
+    })
+}
+
+/// Has a task take them out of it.
+#[inline(never)]
+fn tasked(lent: &[Packet<Writable>], rounds: u64, tasks: Tasks) -> Option<u64> {
+    let queue = idle_queue(Service::Worker, Some(tasks))?;
+    ticks_of(|| {
+        for _ in 0..rounds {
+            submit(&queue, lent)?;
+            if queue.platform().tasks.as_ref().is_some_and(Tasks::run) {
                 queue.work();
             }
         }
@@ -156,12 +229,14 @@ fn queue(lent: &[Packet<Writable>], rounds: u64, service: Service) -> Option<u64
     })
 }
 
-#[inline]
+/// Part of each round, as the peers' calls are.
+#[inline(always)]
 fn submit<'p>(queue: &Queue<'p>, lent: &'p [Packet<Writable>]) -> Option<()> {
-    let mut batch = Batch::new();
-    for packet in lent {
-        batch.push(Loan::of(packet)).ok()?;
+    if let [alone] = lent {
+        return queue.submit_one(Loan::of(alone)).ok();
     }
+    let mut batch = Batch::new();
+    batch.fill(lent.iter().map(Loan::of));
     queue.submit(&mut batch).ok()
 }
 
@@ -172,14 +247,15 @@ fn measure(sleepable: &mut Sleepable, work: Work, rounds: u64) -> Option<u64> {
     );
     POOL.with(sleepable, |sleepable, pool| {
         let mut lent = Vec::new();
-        if matches!(work, Work::Passed | Work::Ringed | Work::TheirChannel(_)) {
+        if !matches!(work, Work::Packet | Work::Tag | Work::Theirs(_)) {
             lent = memory::collected(batch, |_| packet_of(pool, size)).ok()?;
         }
         match work {
             Work::Packet => packets(pool, rounds, batch, size),
             Work::Tag => tags(pool, rounds),
-            Work::Passed => queue(&lent, rounds, Service::Submitters),
-            Work::Ringed => queue(&lent, rounds, Service::Worker),
+            Work::Passed => passed(&lent, rounds),
+            Work::Ringed => ringed(&lent, rounds),
+            Work::Tasked => tasked(&lent, rounds, Tasks::new(sleepable)?),
             Work::Theirs(peer) => {
                 let peer = match peer {
                     Peer::Mbuf { .. } => Peer::Mbuf { size: size as u32 },

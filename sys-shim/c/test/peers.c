@@ -74,6 +74,8 @@ weft_test_tag(u_int rounds, uint32_t cookie, u_int size)
 	return (rounds + 1 == 0 ? start : 0);
 }
 
+/* Bare: a channel from one hand to the other, and nothing around it. */
+
 uint64_t
 weft_test_buf_ring(u_int rounds, u_int batch, void **items)
 {
@@ -96,33 +98,45 @@ weft_test_buf_ring(u_int rounds, u_int batch, void **items)
 	return (start);
 }
 
-/* What if_epair(4) does: a list behind a mutex, a packet at a time. */
+/* A list behind a mutex, as if_epair(4) has: what all below of that kind are. */
+struct list {
+	struct mtx	mtx;
+	struct mbufq	queue;
+	bool		busy;
+};
+
+static void
+list_init(struct list *list)
+{
+
+	bzero(list, sizeof(*list));
+	mtx_init(&list->mtx, "weft test", NULL, MTX_DEF);
+	mbufq_init(&list->queue, RING_SIZE);
+}
+
 uint64_t
 weft_test_mbufq(u_int rounds, u_int batch, void **items)
 {
-	struct mbufq queue;
-	struct mtx mtx;
+	struct list list;
 	uint64_t start;
 	u_int n;
 
-	bzero(&mtx, sizeof(mtx));
-	mtx_init(&mtx, "weft test", NULL, MTX_DEF);
-	mbufq_init(&queue, RING_SIZE);
+	list_init(&list);
 	start = cpu_ticks();
 	while (rounds-- > 0) {
 		for (n = 0; n < batch; n++) {
-			mtx_lock(&mtx);
-			(void)mbufq_enqueue(&queue, items[n]);
-			mtx_unlock(&mtx);
+			mtx_lock(&list.mtx);
+			(void)mbufq_enqueue(&list.queue, items[n]);
+			mtx_unlock(&list.mtx);
 		}
 		for (n = 0; n < batch; n++) {
-			mtx_lock(&mtx);
-			items[n] = mbufq_dequeue(&queue);
-			mtx_unlock(&mtx);
+			mtx_lock(&list.mtx);
+			items[n] = mbufq_dequeue(&list.queue);
+			mtx_unlock(&list.mtx);
 		}
 	}
 	start = cpu_ticks() - start;
-	mtx_destroy(&mtx);
+	mtx_destroy(&list.mtx);
 	return (start);
 }
 
@@ -153,21 +167,341 @@ mp_ring_can_drain(struct ifmp_ring *ring)
 	return (1);
 }
 
-uint64_t
-weft_test_mp_ring(u_int rounds, u_int batch, void **items)
+static uint64_t
+through_mp_ring(u_int rounds, u_int batch, void **items,
+    mp_ring_drain_t drain)
 {
 	struct ifmp_ring *ring;
 	void *out[BATCH_MAX];
 	uint64_t start;
 
 	if (ifmp_ring_alloc == NULL || ifmp_ring_alloc(&ring, RING_SIZE, out,
-	    mp_ring_drain, mp_ring_can_drain, M_WEFT, M_NOWAIT) != 0)
+	    drain, mp_ring_can_drain, M_WEFT, M_NOWAIT) != 0)
 		return (0);
 	start = cpu_ticks();
 	while (rounds-- > 0)
 		(void)ifmp_ring_enqueue(ring, items, batch, batch, 0);
 	start = cpu_ticks() - start;
 	ifmp_ring_free(ring);
+	return (start);
+}
+
+uint64_t
+weft_test_mp_ring(u_int rounds, u_int batch, void **items)
+{
+
+	return (through_mp_ring(rounds, batch, items, mp_ring_drain));
+}
+
+/*
+ * With a transmit queue's duty: whoever brings packets sees to it that somebody
+ * passes them on, does so if nobody else does, and what is passed on is counted.
+ */
+
+/* A backend that counts, as drivers do. */
+static struct {
+	struct mbuf *volatile last;
+	uint64_t	packets;
+	uint64_t	bytes;
+} sink;
+
+static inline void
+pass_on(struct mbuf *m)
+{
+
+	sink.last = m;
+	sink.packets++;
+	sink.bytes += m->m_pkthdr.len;
+}
+
+/* No queue: whoever comes while the backend is in use waits. */
+uint64_t
+weft_test_mtx_sent(u_int rounds, u_int batch, void **items)
+{
+	struct mtx mtx;
+	uint64_t start;
+	u_int n;
+
+	bzero(&mtx, sizeof(mtx));
+	mtx_init(&mtx, "weft test", NULL, MTX_DEF);
+	start = cpu_ticks();
+	while (rounds-- > 0) {
+		mtx_lock(&mtx);
+		for (n = 0; n < batch; n++)
+			pass_on(items[n]);
+		mtx_unlock(&mtx);
+	}
+	start = cpu_ticks() - start;
+	mtx_destroy(&mtx);
+	return (start);
+}
+
+static inline void
+drain_buf_ring(struct buf_ring *ring)
+{
+	struct mbuf *m;
+
+	while ((m = buf_ring_dequeue_sc(ring)) != NULL)
+		pass_on(m);
+}
+
+/* As drivers with drbr_enqueue(9) and a lock for each of their rings do. */
+uint64_t
+weft_test_buf_ring_sent(u_int rounds, u_int batch, void **items)
+{
+	struct buf_ring *ring;
+	struct mtx mtx;
+	uint64_t start;
+	u_int n;
+
+	bzero(&mtx, sizeof(mtx));
+	mtx_init(&mtx, "weft test", NULL, MTX_DEF);
+	ring = buf_ring_alloc(RING_SIZE, M_WEFT, M_NOWAIT, &mtx);
+	if (ring == NULL) {
+		mtx_destroy(&mtx);
+		return (0);
+	}
+	start = cpu_ticks();
+	while (rounds-- > 0) {
+		for (n = 0; n < batch; n++)
+			(void)buf_ring_enqueue(ring, items[n]);
+		if (mtx_trylock(&mtx)) {
+			drain_buf_ring(ring);
+			mtx_unlock(&mtx);
+		}
+	}
+	start = cpu_ticks() - start;
+	buf_ring_free(ring, M_WEFT);
+	mtx_destroy(&mtx);
+	return (start);
+}
+
+/* Passes on a whole list. */
+static inline void
+pass_on_all(struct mbuf *m)
+{
+	struct mbuf *next;
+
+	for (; m != NULL; m = next) {
+		next = STAILQ_NEXT(m, m_stailqpkt);
+		m->m_nextpkt = NULL;
+		pass_on(m);
+	}
+}
+
+/* The lock is taken once a call, and not held while packets are passed on. */
+uint64_t
+weft_test_mbufq_sent(u_int rounds, u_int batch, void **items)
+{
+	struct list list;
+	struct mbuf *m;
+	uint64_t start;
+	u_int n;
+
+	list_init(&list);
+	start = cpu_ticks();
+	while (rounds-- > 0) {
+		mtx_lock(&list.mtx);
+		for (n = 0; n < batch; n++)
+			(void)mbufq_enqueue(&list.queue, items[n]);
+		if (!list.busy) {
+			list.busy = true;
+			while ((m = mbufq_flush(&list.queue)) != NULL) {
+				mtx_unlock(&list.mtx);
+				pass_on_all(m);
+				mtx_lock(&list.mtx);
+			}
+			list.busy = false;
+		}
+		mtx_unlock(&list.mtx);
+	}
+	start = cpu_ticks() - start;
+	mtx_destroy(&list.mtx);
+	return (start);
+}
+
+static u_int
+mp_ring_drain_sent(struct ifmp_ring *ring, u_int from, u_int to)
+{
+	u_int n;
+
+	for (n = 0; from != to; n++) {
+		pass_on(ring->items[from]);
+		if (++from == (u_int)ring->size)
+			from = 0;
+	}
+	return (n);
+}
+
+uint64_t
+weft_test_mp_ring_sent(u_int rounds, u_int batch, void **items)
+{
+
+	return (through_mp_ring(rounds, batch, items, mp_ring_drain_sent));
+}
+
+/*
+ * With the duty of a queue that a task drains.  taskqueue(9) is what it is but
+ * for its thread: who measures runs the tasks.  So all that is left out is the
+ * switch from one thread to the other, the same for all.
+ */
+struct weft_test_tasks {
+	struct taskqueue *queue;
+	struct task	task;
+	bool		ran;
+};
+
+static void
+wake_nobody(void *context)
+{
+}
+
+static void
+task_ran(void *context, int pending)
+{
+	struct weft_test_tasks *tasks = context;
+
+	tasks->ran = true;
+}
+
+static bool
+tasks_init(struct weft_test_tasks *tasks, task_fn_t *func, void *context)
+{
+
+	bzero(tasks, sizeof(*tasks));
+	NET_TASK_INIT(&tasks->task, 0, func, context);
+	tasks->queue = taskqueue_create("weft test", M_WAITOK, wake_nobody,
+	    NULL);
+	return (tasks->queue != NULL);
+}
+
+struct weft_test_tasks *
+weft_test_tasks_new(void)
+{
+	struct weft_test_tasks *tasks;
+
+	tasks = malloc(sizeof(*tasks), M_WEFT, M_WAITOK);
+	if (!tasks_init(tasks, task_ran, tasks)) {
+		free(tasks, M_WEFT);
+		return (NULL);
+	}
+	return (tasks);
+}
+
+void
+weft_test_tasks_free(struct weft_test_tasks *tasks)
+{
+
+	taskqueue_free(tasks->queue);
+	free(tasks, M_WEFT);
+}
+
+void
+weft_test_tasks_ask(struct weft_test_tasks *tasks)
+{
+
+	taskqueue_enqueue(tasks->queue, &tasks->task);
+}
+
+/* Runs the task if it was asked for, and says whether. */
+bool
+weft_test_tasks_run(struct weft_test_tasks *tasks)
+{
+
+	tasks->ran = false;
+	taskqueue_run(tasks->queue);
+	return (tasks->ran);
+}
+
+struct ring_of_task {
+	struct buf_ring	*ring;
+	struct mtx	mtx;
+};
+
+static void
+buf_ring_task(void *context, int pending)
+{
+	struct ring_of_task *of = context;
+
+	mtx_lock(&of->mtx);
+	drain_buf_ring(of->ring);
+	mtx_unlock(&of->mtx);
+}
+
+/* The task is asked for by each call, as drivers do. */
+uint64_t
+weft_test_buf_ring_task(u_int rounds, u_int batch, void **items)
+{
+	struct weft_test_tasks tasks;
+	struct ring_of_task of;
+	uint64_t start;
+	u_int n;
+
+	bzero(&of, sizeof(of));
+	mtx_init(&of.mtx, "weft test", NULL, MTX_DEF);
+	of.ring = buf_ring_alloc(RING_SIZE, M_WEFT, M_WAITOK, &of.mtx);
+	start = 0;
+	if (tasks_init(&tasks, buf_ring_task, &of)) {
+		start = cpu_ticks();
+		while (rounds-- > 0) {
+			for (n = 0; n < batch; n++)
+				(void)buf_ring_enqueue(of.ring, items[n]);
+			taskqueue_enqueue(tasks.queue, &tasks.task);
+			taskqueue_run(tasks.queue);
+		}
+		start = cpu_ticks() - start;
+		taskqueue_free(tasks.queue);
+	}
+	buf_ring_free(of.ring, M_WEFT);
+	mtx_destroy(&of.mtx);
+	return (start);
+}
+
+static void
+mbufq_task(void *context, int pending)
+{
+	struct list *list = context;
+	struct mbuf *m;
+
+	mtx_lock(&list->mtx);
+	m = mbufq_flush(&list->queue);
+	mtx_unlock(&list->mtx);
+	pass_on_all(m);
+	mtx_lock(&list->mtx);
+	list->busy = false;
+	mtx_unlock(&list->mtx);
+}
+
+/* The steps of if_epair(4), which knows no calls with several packets. */
+uint64_t
+weft_test_mbufq_task(u_int rounds, u_int batch, void **items)
+{
+	struct weft_test_tasks tasks;
+	struct list list;
+	uint64_t start;
+	u_int n;
+
+	list_init(&list);
+	start = 0;
+	if (tasks_init(&tasks, mbufq_task, &list)) {
+		start = cpu_ticks();
+		while (rounds-- > 0) {
+			for (n = 0; n < batch; n++) {
+				mtx_lock(&list.mtx);
+				if (!list.busy) {
+					list.busy = true;
+					taskqueue_enqueue(tasks.queue,
+					    &tasks.task);
+				}
+				(void)mbufq_enqueue(&list.queue, items[n]);
+				mtx_unlock(&list.mtx);
+			}
+			taskqueue_run(tasks.queue);
+		}
+		start = cpu_ticks() - start;
+		taskqueue_free(tasks.queue);
+	}
+	mtx_destroy(&list.mtx);
 	return (start);
 }
 

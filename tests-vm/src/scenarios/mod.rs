@@ -16,7 +16,11 @@ mod memory;
 mod numbering;
 mod packets;
 mod pair;
+mod pair_conf;
 mod pair_long;
+mod pair_system;
+mod pair_tuning;
+mod pair_verbs;
 mod queues;
 mod race;
 mod race_packet;
@@ -24,6 +28,7 @@ mod race_pair;
 mod refuse;
 mod sharing;
 mod show;
+mod system_tests;
 
 use std::time::{Duration, Instant};
 
@@ -52,6 +57,18 @@ pub struct Context<'a> {
     pub full: bool,
 }
 
+/// What of FreeBSD's own a scenario needs beside the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum System {
+    /// Nothing.
+    #[default]
+    None,
+    /// The programs and startup scripts of a userland.
+    Programs,
+    /// Those, and the tests of a source tree.
+    Tests,
+}
+
 /// One test in the guest.
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -70,6 +87,8 @@ pub struct Scenario {
     pub memory_mib: [u32; 2],
     /// Whether the guest's clock counts instructions.
     pub counted: bool,
+    /// What it needs of FreeBSD's own.
+    pub system: System,
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
     /// The test. An error breaks it off and counts as a failed check.
@@ -86,13 +105,14 @@ impl Scenario {
         limit: Duration::from_secs(120),
         memory_mib: [1024, 2048],
         counted: false,
+        system: System::None,
         by_name: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 21] = [
+pub const ALL: [Scenario; 26] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -108,12 +128,17 @@ pub const ALL: [Scenario; 21] = [
     packets::SCENARIO,
     pair::SCENARIO,
     pair_long::SCENARIO,
+    pair_tuning::SCENARIO,
     l3::SCENARIO,
+    pair_verbs::SCENARIO,
+    pair_system::SCENARIO,
+    pair_conf::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
+    system_tests::SCENARIO,
 ];
 
 /// What `cargo xtask run` shows.

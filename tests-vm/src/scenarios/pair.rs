@@ -31,8 +31,8 @@ const TURNS_FULL: u32 = 200;
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The jails, and their addresses of both families.
-const JAILS: [&str; 2] = ["left", "right"];
-const ADDRESSES: [[&str; 2]; 2] = [["10.1.0.1", "fd00:1::1"], ["10.1.0.2", "fd00:1::2"]];
+pub(super) const JAILS: [&str; 2] = ["left", "right"];
+pub(super) const ADDRESSES: [[&str; 2]; 2] = [["10.1.0.1", "fd00:1::1"], ["10.1.0.2", "fd00:1::2"]];
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     for kld in SCENARIO.klds {
@@ -129,7 +129,7 @@ fn names(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// A pair with an end in each jail, with addresses, up; gives the first end's name.
-fn connect(context: &mut Context<'_>) -> Result<String> {
+pub(super) fn connect(context: &mut Context<'_>) -> Result<String> {
     let pair = context.guest.line("if create wpair")?;
     let ends = [pair.clone(), other(&pair)];
     for ((end, jail), addresses) in ends.iter().zip(JAILS).zip(ADDRESSES) {
@@ -144,7 +144,7 @@ fn connect(context: &mut Context<'_>) -> Result<String> {
 }
 
 /// Has the jails learn each other's addresses, and checks that they answer.
-fn meet(context: &mut Context<'_>) -> Result<()> {
+pub(super) fn meet(context: &mut Context<'_>) -> Result<()> {
     for address in ADDRESSES[1] {
         let command = format!("in left ping {address} 4 3000");
         let answered = context.guest.call_within(&command, LIMIT)?;

@@ -35,6 +35,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     counted: true,
     by_name: true,
     run,
+    ..Scenario::ORDINARY
 };
 
 /// Each algorithm is measured so often, in turn with the others. Counts differ little

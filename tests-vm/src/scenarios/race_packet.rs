@@ -45,7 +45,7 @@ struct Race {
     peers: &'static [&'static str],
 }
 
-const RACES: [Race; 3] = [
+const RACES: [Race; 5] = [
     Race {
         work: "allocate and free",
         target: "P7",
@@ -72,6 +72,24 @@ const RACES: [Race; 3] = [
         batches: &[1, 32],
         ours: &["passed", "ringed"],
         peers: &["buf_ring", "mbufq", "mp_ring"],
+    },
+    Race {
+        work: "through a queue that sees to its drainer",
+        target: "P5",
+        experiment: "throughput",
+        sizes: &[256],
+        batches: &[1, 32],
+        ours: &["passed"],
+        peers: &["buf_ring_sent", "mbufq_sent", "mp_ring_sent", "mtx_sent"],
+    },
+    Race {
+        work: "through a queue that a task drains",
+        target: "P5",
+        experiment: "throughput",
+        sizes: &[256],
+        batches: &[1, 32],
+        ours: &["tasked"],
+        peers: &["buf_ring_task", "mbufq_task"],
     },
 ];
 

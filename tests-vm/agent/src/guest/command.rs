@@ -12,8 +12,8 @@ use core::str::FromStr;
 use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
-    bulk, clock, echo, ether, exec, filter, flood, jail, kld, memory, msgbuf, netif, ping, root,
-    route, sys, sysctl, tap, tcp, thread, traffic,
+    bulk, clock, echo, ether, exec, filter, flood, graph, group, jail, kld, memory, msgbuf, netif,
+    ping, root, route, sys, sysctl, tap, tcp, text, thread, traffic,
 };
 use crate::frame;
 
@@ -90,11 +90,14 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
             run(rest, meter)
         }
         ("each", rest) => each(rest, meter),
+        ("repeat", [times, rest @ ..]) => repeat(number(times, "times")?, rest, meter),
+        ("together", rest) => together(rest, meter),
         ("echo", rest) => Ok(vec![rest.join(" ")]),
         ("halt", []) => Ok(vec![]),
         ("fault", []) => fault(),
         ("mount", rest) => root::mount_command(rest),
         ("exec", rest) => exec::command(rest),
+        ("text", rest) => text::command(rest),
         ("kld", rest) => kld::command(rest),
         ("kenv", rest) => kld::environment(rest),
         ("sysctl", rest) => sysctl::command(rest),
@@ -107,6 +110,8 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("tcp", rest) => tcp::command(rest, meter),
         ("flood", rest) => flood::flood(rest, meter),
         ("drain", rest) => flood::drain(rest, meter),
+        ("group", rest) => group::command(rest, meter),
+        ("graph", rest) => graph::command(rest),
         ("pingpong", rest) => echo::ping(rest, meter),
         ("pong", rest) => echo::pong(rest, meter),
         ("pour", rest) => bulk::pour(rest),
@@ -139,6 +144,40 @@ fn each(words: &[&str], meter: &Meter) -> Outcome {
         }
     }
     Ok(lines)
+}
+
+/// `repeat TIMES WORDS... -- WORDS... -- ...`: runs commands one after the other in this
+/// process, whether they fail or not, again and again, until it is asked to stop. The line
+/// says how often each succeeded.
+fn repeat(times: u32, words: &[&str], meter: &Meter) -> Outcome {
+    let commands: Vec<&[&str]> = words.split(|&word| word == "--").collect();
+    let mut well = vec![0u32; commands.len()];
+    for _ in 0..times {
+        for (command, well) in commands.iter().zip(&mut well) {
+            *well += u32::from(run(command, meter).is_ok());
+        }
+        if meter.stop_asked() {
+            break;
+        }
+    }
+    let well: Vec<String> = well.iter().map(ToString::to_string).collect();
+    Ok(vec![well.join(" ")])
+}
+
+/// `together WORDS... // WORDS... // ...`: runs commands at the same time, each in a process
+/// of its own, whether they fail or not.
+fn together(words: &[&str], meter: &Meter) -> Outcome {
+    let mut children = Vec::new();
+    for command in words.split(|&word| word == "//") {
+        match sys::fork()? {
+            Some(pid) => children.push(pid),
+            None => sys::exit(i32::from(run(command, meter).is_err())),
+        }
+    }
+    for pid in children {
+        sys::wait(pid, true)?;
+    }
+    Ok(vec![])
 }
 
 /// Panics: shows that the agent survives its commands.

@@ -12,6 +12,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::address::{self, Prefix, following, socket_address_v4, socket_address_v6};
 use super::command::{Failure, Outcome, number};
 use super::jail;
+use super::link;
 use super::sys::{self, Fd, Plain, text_of};
 
 // Requests of `sys/sockio.h` and `netinet6/in6_var.h` that the libc crate does not
@@ -58,7 +59,7 @@ const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
 /// `if create NAME`, `destroy NAME`, `vnet NAME JAIL`, `fib NAME N`,
 /// `mtu NAME BYTES`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `unaddr NAME ADDRESS`, `up NAME`, `down NAME`, `stat NAME`, `inet6 NAME`,
 /// `member BRIDGE NAME`, `capability NAME [[-]CAPABILITY]`: the line names those that are
-/// enabled afterwards.
+/// enabled afterwards; and what [`link`] does.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
         ["create", name] => {
@@ -89,6 +90,7 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             silent(control()?.ioctl(SIOCSIFNAME, &mut request))
         }
         ["addr", name, prefix] => add_addresses(name, prefix, 1),
+        ["addr", name, prefix, "vhid", vhid] => add_redundant(name, prefix, number(vhid, "vhid")?),
         ["addr", name, prefix, count] => add_addresses(name, prefix, number(count, "count")?),
         ["unaddr", name, address] => remove_address(name, address),
         ["up", name] => set_up(name, true),
@@ -97,9 +99,7 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         ["inet6", name] => inet6(name),
         ["member", bridge, name] => add_member(bridge, name),
         ["capability", name, changes @ ..] => capability(name, changes),
-        _ => Err(Failure::usage(
-            "if create|destroy|vnet|fib|mtu|rename|addr|unaddr|up|down|stat|inet6|member|capability NAME ...",
-        )),
+        _ => link::command(words),
     }
 }
 
@@ -108,11 +108,11 @@ fn silent(result: sys::Result<()>) -> Outcome {
     Ok(vec![])
 }
 
-fn control() -> Result<Fd, Failure> {
+pub(super) fn control() -> Result<Fd, Failure> {
     Ok(Fd::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?)
 }
 
-fn name_bytes(name: &str) -> Result<[c_char; libc::IFNAMSIZ], Failure> {
+pub(super) fn name_bytes(name: &str) -> Result<[c_char; libc::IFNAMSIZ], Failure> {
     let mut bytes = [0; libc::IFNAMSIZ];
     if name.len() >= bytes.len() {
         return Err(Failure::new(format!(
@@ -125,7 +125,7 @@ fn name_bytes(name: &str) -> Result<[c_char; libc::IFNAMSIZ], Failure> {
     Ok(bytes)
 }
 
-fn name_in(bytes: &[c_char]) -> String {
+pub(super) fn name_in(bytes: &[c_char]) -> String {
     let bytes: alloc::vec::Vec<u8> = bytes.iter().map(|byte| byte.cast_unsigned()).collect();
     text_of(&bytes)
 }
@@ -137,7 +137,7 @@ pub(super) fn named(name: &str) -> Result<libc::ifreq, Failure> {
     Ok(request)
 }
 
-fn as_sockaddr(address: Ipv4Addr) -> Result<libc::sockaddr, Failure> {
+pub(super) fn as_sockaddr(address: Ipv4Addr) -> Result<libc::sockaddr, Failure> {
     let bytes = socket_address_v4(address, 0);
     sys::read_plain(sys::bytes_of(&bytes)).ok_or(Failure::new("sockaddr sizes differ"))
 }
@@ -147,7 +147,7 @@ fn add_addresses(name: &str, prefix: &str, count: u32) -> Outcome {
     let prefix = Prefix::parse(prefix)?;
     for step in 0..count {
         match (following(prefix.first, step), prefix.mask()) {
-            (IpAddr::V4(address), IpAddr::V4(mask)) => add_v4(name, address, mask)?,
+            (IpAddr::V4(address), IpAddr::V4(mask)) => add_v4(name, address, mask, 0)?,
             (IpAddr::V6(address), IpAddr::V6(mask)) => add_v6(name, address, mask)?,
             _ => return Err(Failure::new("address and mask of two families")),
         }
@@ -155,11 +155,22 @@ fn add_addresses(name: &str, prefix: &str, count: u32) -> Outcome {
     Ok(vec![])
 }
 
-fn add_v4(name: &str, address: Ipv4Addr, mask: Ipv4Addr) -> Result<(), Failure> {
+/// Gives `name` an IPv4 address of a carp(4) group.
+fn add_redundant(name: &str, prefix: &str, vhid: c_int) -> Outcome {
+    let prefix = Prefix::parse(prefix)?;
+    match (prefix.first, prefix.mask()) {
+        (IpAddr::V4(address), IpAddr::V4(mask)) => add_v4(name, address, mask, vhid)?,
+        _ => return Err(Failure::new("an IPv4 address is wanted")),
+    }
+    Ok(vec![])
+}
+
+fn add_v4(name: &str, address: Ipv4Addr, mask: Ipv4Addr, vhid: c_int) -> Result<(), Failure> {
     let mut request = sys::zeroed::<libc::ifaliasreq>();
     request.ifra_name = name_bytes(name)?;
     request.ifra_addr = as_sockaddr(address)?;
     request.ifra_mask = as_sockaddr(mask)?;
+    request.ifra_vhid = vhid;
     let hosts = !mask.to_bits();
     if hosts > 1 {
         let broadcast = Ipv4Addr::from_bits(address.to_bits() | hosts);

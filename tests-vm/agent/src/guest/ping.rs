@@ -45,16 +45,22 @@ const ICMP6: Protocol = Protocol {
     raw: false,
 };
 
-/// `ping ADDRESS COUNT TIMEOUT_MS [SIZE]`, with `SIZE` bytes in each request; the line
+/// `IP_VLAN_PCP` of `netinet/in.h`.
+const IP_VLAN_PCP: c_int = 75;
+
+/// `ping ADDRESS COUNT TIMEOUT_MS [SIZE [PRIORITY]]`, with `SIZE` bytes in each request, by
+/// a socket that asks for this priority of 802.1p; the line
 /// says how many were answered with the same bytes.
 pub(super) fn command(words: &[&str]) -> Outcome {
-    let [address, count, timeout, size @ ..] = words else {
-        return Err(Failure::usage("ping ADDRESS COUNT TIMEOUT_MS [SIZE]"));
+    let [address, count, timeout, more @ ..] = words else {
+        return Err(Failure::usage(
+            "ping ADDRESS COUNT TIMEOUT_MS [SIZE [PRIORITY]]",
+        ));
     };
     let address = address::parse(address)?;
     let to = SocketAddress::new(address, 0);
     let (count, timeout): (u16, u64) = (number(count, "count")?, number(timeout, "timeout")?);
-    let size = size.first().map_or(Ok(0), |word| number(word, "size"))?;
+    let size = more.first().map_or(Ok(0), |word| number(word, "size"))?;
     if size > LONGEST {
         return Err(Failure::new(format!("size is at most {LONGEST}")));
     }
@@ -65,6 +71,10 @@ pub(super) fn command(words: &[&str]) -> Outcome {
     let socket = Fd::socket(protocol.domain, libc::SOCK_RAW, protocol.number)?;
     socket.set_option(libc::SOL_SOCKET, libc::SO_SNDBUF, BUFFER)?;
     socket.set_option(libc::SOL_SOCKET, libc::SO_RCVBUF, BUFFER)?;
+    if let Some(priority) = more.get(1) {
+        let priority: c_int = number(priority, "priority")?;
+        socket.set_option(libc::IPPROTO_IP, IP_VLAN_PCP, priority)?;
+    }
     let id = (sys::getpid() as u16).to_be_bytes();
     let mut answered = 0;
     for sequence in 0..count {

@@ -3,6 +3,7 @@
 
 use alloc::format;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::ffi::c_ulong;
 
 use super::clock;
@@ -42,24 +43,30 @@ unsafe impl Plain for Header {}
 /// What the tap has shown so far.
 #[derive(Default)]
 struct Seen {
+    /// The VLAN tags that count, from outside in; `None`: any.
+    tags: Option<Vec<u16>>,
     packets: u64,
     numbered: u64,
     damaged: u64,
 }
 
-/// `tap INTERFACE PORT IDLE_MS`, until nothing has come for `IDLE_MS` since the first
+/// `tap INTERFACE PORT IDLE_MS [TAGS]`, with numbers of VLANs from outside in and dots
+/// between as `TAGS`, or `-` for none, until nothing has come for `IDLE_MS` since the first
 /// packet, or it is stopped. Counters and the reply's line: packets of any kind; whole
 /// datagrams to `PORT` that are as `udp send` made them; those that are not.
 pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
-    let [interface, port, idle] = words else {
-        return Err(Failure::usage("tap INTERFACE PORT IDLE_MS"));
+    let [interface, port, idle, tags @ ..] = words else {
+        return Err(Failure::usage("tap INTERFACE PORT IDLE_MS [TAGS]"));
     };
     let (port, idle): (u16, u64) = (number(port, "port")?, number(idle, "idle")?);
     let tap = open(interface)?;
     let mut length = 0u32;
     tap.ioctl(BIOCGBLEN, &mut length)?;
     let mut room = vec![0; length as usize];
-    let mut seen = Seen::default();
+    let mut seen = Seen {
+        tags: tags.first().map(|tags| wanted_tags(tags)).transpose()?,
+        ..Seen::default()
+    };
     let mut last = clock::monotonic_ms();
     meter.ready();
     while !meter.stop_asked() {
@@ -106,7 +113,11 @@ impl Seen {
 
     fn packet(&mut self, packet: &[u8], port: u16) {
         self.packets += 1;
-        let Some(data) = datagram(packet, port) else {
+        let (tags, packet) = without_tags(packet);
+        if self.tags.as_ref().is_some_and(|wanted| *wanted != tags) {
+            return;
+        }
+        let Some(data) = datagram(&packet, port) else {
             return;
         };
         match traffic::number_of(data) {
@@ -114,6 +125,26 @@ impl Seen {
             None => self.damaged += 1,
         }
     }
+}
+
+/// The numbers in a command's word.
+fn wanted_tags(word: &str) -> Result<Vec<u16>, Failure> {
+    let tags = word.split('.').filter(|_| word != "-");
+    tags.map(|tag| number(tag, "tag")).collect()
+}
+
+/// The numbers of the VLANs of a frame, from outside in, and the frame without its tags,
+/// which lie between the addresses and the type (IEEE 802.1Q).
+fn without_tags(frame: &[u8]) -> (Vec<u16>, Vec<u8>) {
+    let mut tags = Vec::new();
+    let mut frame = frame.to_vec();
+    while let [0x81, 0x00, high, low] | [0x88, 0xa8, high, low] =
+        frame.get(12..16).unwrap_or_default()
+    {
+        tags.push(u16::from_be_bytes([*high, *low]) & 0xfff);
+        frame.drain(12..16);
+    }
+    (tags, frame)
 }
 
 /// What a whole UDP datagram to `port` carries, in an Ethernet frame of either family.

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Links: what can carry frames, apart from the interfaces on it.
+//! What a link does for its packets, and how it is settled.
 //!
-//! Here is what a link can do for its packets, and how it is settled what it does. There
-//! is one [negotiation](Offer::negotiate), of three sides: what the backend has, what the
-//! administrator wants, and what makes sense together. A link whose ends must agree, such
-//! as a pair, keeps what they [share](Offer::shared) the same at both.
+//! There is one [negotiation](Offer::negotiate), of three sides: what the backend has, what
+//! the administrator wants, and what makes sense together. A link whose ends must agree,
+//! such as a pair, keeps what they [share](Offer::shared) the same at both.
 
 use bitflags::bitflags;
 
@@ -90,18 +89,6 @@ impl Offer {
     }
 }
 
-/// Whether a frame that is to be sent is longer than the link takes.
-///
-/// `len` is in bytes, with the Ethernet header; there may be a tag, for which the MTU
-/// leaves no room. Long segments are cut later, and not meant.
-#[inline]
-pub const fn is_too_long(len: u32, mtu: u32) -> bool {
-    len > mtu.saturating_add(HEADERS)
-}
-
-/// Bytes of an Ethernet header with a tag.
-const HEADERS: u32 = (crate::wire::ethernet::HEADER + crate::wire::ethernet::TAG) as u32;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,12 +148,5 @@ mod tests {
             let on = PAIR.negotiate(Capabilities::from_bits_truncate(bits));
             assert_eq!(PAIR.negotiate(on), on);
         }
-    }
-
-    #[test]
-    fn a_frame_may_have_a_tag_beside_the_mtu() {
-        assert!(!is_too_long(1500 + 14 + 4, 1500));
-        assert!(is_too_long(1500 + 14 + 5, 1500));
-        assert!(!is_too_long(u32::MAX, u32::MAX));
     }
 }

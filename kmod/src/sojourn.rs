@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! How long frames wait in an end's queues: a histogram for each queue, of one frame in so
+//! many.
+//!
+//! Taking the time of each frame twice would cost more than its queue does. So one frame
+//! of an end at a time is *watched*: who drains asks for one when it has passed on so many;
+//! the next sender notes its frame's address and the time; who drains that frame, of
+//! whichever queue, counts what has passed. Senders of other frames look at one word,
+//! which changes some times in so many frames; who drains looks at it once a burst.
+//!
+//! A frame that is lost otherwise than by its queue while it is watched (there is one way:
+//! it finds no room when its flow moves) leaves its address behind, and the next frame at
+//! that address counts for it.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::kpi::errno::Errno;
+use crate::kpi::kernel::Clock;
+use crate::kpi::memory;
+use crate::kpi::sysctl::{Branch, Parent, Subject};
+use crate::kpi::text::Text;
+
+/// Limits of the histogram: powers of two of nanoseconds, from about a microsecond to about
+/// a second.
+const LIMITS: usize = 21;
+const LEAST: u32 = 10;
+
+/// Frames of which one is watched, unless it is set.
+const EVERY: u64 = 256;
+/// Frames after which an end that watches none looks whether it should.
+const LOOK: u64 = 4096;
+
+/// Nobody wants a frame.
+const IDLE: usize = 0;
+/// The next one is wanted.
+const WANTED: usize = 1;
+/// Its sender notes the time. Anything else is a frame's address.
+const NOTING: usize = 2;
+
+/// Waits of one queue's frames, which whoever drains it counts.
+struct Waits {
+    /// By the first limit that is not passed; the last is of those that passed all.
+    counts: [AtomicU64; LIMITS + 1],
+    sum_ns: AtomicU64,
+}
+
+/// What an end's senders and those who drain its queues know of the frame that is watched.
+pub(crate) struct Sojourn {
+    watched: AtomicUsize,
+    since: AtomicU64,
+    every: AtomicU64,
+    clock: Clock,
+    waits: Vec<Waits>,
+}
+
+impl Sojourn {
+    /// For so many queues.
+    ///
+    /// # Errors
+    /// `ENOMEM`. Does not sleep.
+    pub(crate) fn new(queues: usize) -> Result<Self, Errno> {
+        let waits = memory::collected(queues, |_| {
+            Ok(Waits {
+                counts: [const { AtomicU64::new(0) }; LIMITS + 1],
+                sum_ns: AtomicU64::new(0),
+            })
+        })?;
+        Ok(Self {
+            watched: AtomicUsize::new(WANTED),
+            since: AtomicU64::new(0),
+            every: AtomicU64::new(EVERY),
+            clock: Clock::new(),
+            waits,
+        })
+    }
+
+    /// One frame in so many is watched; 0: none.
+    pub(crate) fn every(&self) -> u64 {
+        self.every.load(Ordering::Relaxed)
+    }
+
+    /// Changes that.
+    pub(crate) fn set_every(&self, every: u64) {
+        self.every.store(every, Ordering::Relaxed);
+        if every > 0 {
+            self.change(IDLE, WANTED);
+        } else {
+            self.change(WANTED, IDLE);
+        }
+    }
+
+    #[inline]
+    fn change(&self, from: usize, to: usize) -> bool {
+        let order = Ordering::Relaxed;
+        let changed = self.watched.compare_exchange(from, to, order, order);
+        changed.is_ok()
+    }
+
+    /// For who is about to submit a frame, and has its address.
+    #[inline]
+    pub(crate) fn sent(&self, address: usize) {
+        if self.watched.load(Ordering::Relaxed) == WANTED {
+            self.watch(address);
+        }
+    }
+
+    #[cold]
+    fn watch(&self, address: usize) {
+        if self.change(WANTED, NOTING) {
+            self.since.store(self.clock.now(), Ordering::Relaxed);
+            self.watched.store(address, Ordering::Release);
+        }
+    }
+
+    /// For who knows that the frame at this address is not in a queue, and will not be. To be
+    /// told before the frame is freed.
+    #[cold]
+    pub(crate) fn gone(&self, address: usize) {
+        if self.watched.load(Ordering::Relaxed) == address {
+            self.change(address, IDLE);
+        }
+    }
+}
+
+/// Who drains one of the queues.
+pub(crate) struct Drainer {
+    queue: usize,
+    /// Frames until it asks for one.
+    left: u64,
+}
+
+impl Drainer {
+    /// Of the queue of that number.
+    pub(crate) const fn of(queue: usize) -> Self {
+        Self { queue, left: 0 }
+    }
+
+    /// The address for whose frame to [tell](Drainer::drained), or what is no address.
+    #[inline]
+    pub(crate) fn watched(&self, sojourn: &Sojourn) -> usize {
+        sojourn.watched.load(Ordering::Acquire)
+    }
+
+    /// The frame that is watched comes out of this queue.
+    #[cold]
+    pub(crate) fn drained(&self, sojourn: &Sojourn) {
+        let since = sojourn.since.load(Ordering::Relaxed);
+        let waited = sojourn.clock.now().saturating_sub(since);
+        sojourn.watched.store(IDLE, Ordering::Relaxed);
+        let add = |count: &AtomicU64, more: u64| {
+            let now = count.load(Ordering::Relaxed).wrapping_add(more);
+            count.store(now, Ordering::Relaxed);
+        };
+        let Some(waits) = sojourn.waits.get(self.queue) else {
+            return;
+        };
+        let limit = (u64::BITS - waited.saturating_sub(1).leading_zeros()).saturating_sub(LEAST);
+        if let Some(count) = waits.counts.get((limit as usize).min(LIMITS)) {
+            add(count, 1);
+        }
+        add(&waits.sum_ns, waited);
+    }
+
+    /// So many frames came out.
+    #[inline]
+    pub(crate) fn count(&mut self, sojourn: &Sojourn, frames: u64) {
+        match self.left.checked_sub(frames) {
+            Some(left) => self.left = left,
+            None => self.ask(sojourn),
+        }
+    }
+
+    #[cold]
+    fn ask(&mut self, sojourn: &Sojourn) {
+        self.left = match sojourn.every() {
+            0 => LOOK,
+            every => {
+                sojourn.change(IDLE, WANTED);
+                every.wrapping_sub(1)
+            }
+        };
+    }
+}
+
+/// What a queue's node has of it: by their place the histogram, the sum, the number.
+const SUM: usize = LIMITS + 1;
+const COUNT: usize = LIMITS + 2;
+
+/// An index: the queue, and which.
+fn index(base: u32, queue: usize, which: usize) -> u32 {
+    base | (queue << 8 | which) as u32
+}
+
+impl Sojourn {
+    /// A queue's number, by what [`add`] put beside its base.
+    pub(crate) fn read(&self, index: u32) -> u64 {
+        let Some(waits) = self.waits.get((index as usize >> 8) & 0xff) else {
+            return 0;
+        };
+        // The numbers of a histogram add up, as those who read it expect.
+        let within = |limit: usize| {
+            let counts = waits.counts.iter().take(limit.wrapping_add(1));
+            counts.map(|count| count.load(Ordering::Relaxed)).sum()
+        };
+        match index as usize & 0xff {
+            SUM => waits.sum_ns.load(Ordering::Relaxed),
+            COUNT => within(LIMITS),
+            limit => within(limit),
+        }
+    }
+}
+
+/// Adds the histogram of a queue to its node, with indices from `base` on.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn add<T: Subject>(
+    branch: &mut Branch<T>,
+    node: Parent,
+    base: u32,
+    queue: usize,
+) -> Result<(), Errno> {
+    let about = c"Nanoseconds that these frames waited together";
+    branch.figure(
+        node,
+        c"sojourn_ns_sum",
+        None,
+        index(base, queue, SUM),
+        about,
+    )?;
+    let about = c"Frames whose wait in the queue was measured; see sojourn_every";
+    let count = index(base, queue, COUNT);
+    branch.figure(node, c"sojourn_ns_count", None, count, about)?;
+    let about = c"How many of these frames waited for no more than so many nanoseconds";
+    let buckets = branch.tree().node(node, c"sojourn_ns_bucket", about)?;
+    let about = c"Frames that waited for no more than this many nanoseconds";
+    for limit in (0..=LIMITS).rev() {
+        let name = match limit {
+            LIMITS => Text::<16>::format(format_args!("+Inf")),
+            _ => Text::format(format_args!("{}", 1u64 << (limit + LEAST as usize))),
+        };
+        let index = index(base, queue, limit);
+        branch.figure(buckets, name.as_c_str(), Some(c"le"), index, about)?;
+    }
+    Ok(())
+}

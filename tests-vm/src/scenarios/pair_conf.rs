@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The examples of rc.conf(5) and jail.conf(5) in wpair(4), taken from the manual page
+//! and run by FreeBSD's own rc.d/netif, rc.d/jail and jail(8).
+
+use std::time::Duration;
+
+use super::{Context, Scenario, System};
+use crate::guest::Result;
+use crate::image::SYSTEM;
+use weft_agent::frame::escape_word;
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "pair-conf",
+    group: "pair-conf",
+    about: "wpair(4)'s examples of rc.conf and jail.conf, by FreeBSD's own startup scripts and jail(8)",
+    klds: &["tmpfs", "nullfs"],
+    limit: Duration::from_secs(300),
+    system: System::Programs,
+    run,
+    ..Scenario::ORDINARY
+};
+
+/// The manual page with the examples.
+const PAGE: &str = include_str!("../../../man/wpair.4");
+/// How long a startup script may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a command of [`shell`] said.
+const SAID: &str = "/tmp/said";
+/// The jails of the example, the addresses that reach them, and one of the host's that each
+/// must reach.
+const JAILS: [(&str, [&str; 2], &str); 2] = [
+    ("www", ["10.0.0.2", "fd00:1::2"], "10.0.0.1"),
+    ("db", ["10.0.1.2", "fd00:2::2"], "10.0.1.1"),
+];
+
+fn run(context: &mut Context<'_>) -> Result<()> {
+    begin(context)?;
+    context.load_weft()?;
+    for file in ["/etc/rc.conf", "/etc/jail.conf"] {
+        install(context, file)?;
+    }
+    for (jail, ..) in JAILS {
+        let root = format!("/jails/{jail}");
+        shell(
+            context,
+            &format!("mkdir {root} && mount -t nullfs / {root}"),
+        )?;
+    }
+    at_boot(context)?;
+    jails(context)?;
+    by_hand(context)?;
+    for (jail, ..) in JAILS {
+        shell(context, &format!("umount /jails/{jail}"))?;
+    }
+    context.unload_weft()
+}
+
+/// Makes the guest one in which FreeBSD's programs run.
+pub(super) fn begin(context: &mut Context<'_>) -> Result<()> {
+    for kld in ["tmpfs", "nullfs"] {
+        context.load_kld(kld)?;
+    }
+    context
+        .guest
+        .run_program(&format!("/bin/sh {SYSTEM}/start.sh"), LIMIT)?;
+    Ok(())
+}
+
+/// Runs a command by sh(1); its output, or with its status as an error.
+fn shell(context: &mut Context<'_>, command: &str) -> Result<Vec<String>> {
+    let words = escape_word(&format!("{{ {command}; }} > {SAID} 2>&1 < /dev/null"));
+    let outcome = context
+        .guest
+        .run_program(&format!("/bin/sh -c {words}"), LIMIT);
+    let said = context.guest.call(&format!("text {SAID}"))?;
+    context
+        .report
+        .note(&format!("{command}\n{}", said.join("\n")));
+    outcome.map(|()| said)
+}
+
+/// Writes the example of `file` there.
+fn install(context: &mut Context<'_>, file: &str) -> Result<()> {
+    let lines = example(PAGE, file);
+    context.report.check(
+        !lines.is_empty(),
+        &format!("wpair(4) has an example of {file}"),
+        "",
+    );
+    for line in lines {
+        shell(context, &format!("echo '{line}' >> {file}"))?;
+    }
+    Ok(())
+}
+
+/// What rc(8) does at boot.
+fn at_boot(context: &mut Context<'_>) -> Result<()> {
+    shell(context, "/etc/rc.d/netif start")?;
+    shell(context, "/etc/rc.d/routing start")?;
+    let pairs = context.guest.number("sysctl get net.weft.pair.pairs")?;
+    context
+        .report
+        .equal(&pairs, &1, "rc.d/netif makes the pair of rc.conf");
+    let said = shell(context, "ifconfig wpair0a")?.join("\n");
+    context.report.check(
+        said.contains("inet 10.0.0.1 ") && said.contains("inet6 fd00:1::1 "),
+        "rc.d/netif gives the end its addresses",
+        &said,
+    );
+    Ok(())
+}
+
+/// rc.d/jail starts, stops and starts again, and all packets go both ways.
+fn jails(context: &mut Context<'_>) -> Result<()> {
+    for turn in ["first", "second"] {
+        shell(context, "/etc/rc.d/jail start")?;
+        for (jail, addresses, host) in JAILS {
+            for address in addresses {
+                reaches(context, "", address, &format!("{turn}: the host, {jail}"))?;
+            }
+            let inside = format!("jexec {jail} ");
+            reaches(context, &inside, host, &format!("{turn}: {jail}, the host"))?;
+        }
+        let (www, db) = (JAILS[0].0, JAILS[1].1[0]);
+        let inside = format!("jexec {www} ");
+        reaches(context, &inside, db, &format!("{turn}: {www}, db"))?;
+        shell(context, "/etc/rc.d/jail stop")?;
+        await_pairs(
+            context,
+            1,
+            &format!("{turn}: the jail's own pair goes with it"),
+        )?;
+        shell(context, "ifconfig wpair0b")?;
+        context
+            .report
+            .pass(&format!("{turn}: the lent end is home again"));
+    }
+    Ok(())
+}
+
+/// The pair of rc.conf goes and comes by rc.d/netif.
+fn by_hand(context: &mut Context<'_>) -> Result<()> {
+    shell(context, "/etc/rc.d/netif stop wpair0a")?;
+    shell(context, "ifconfig wpair0a destroy")?;
+    await_pairs(context, 0, "no pair is left")
+}
+
+fn reaches(context: &mut Context<'_>, place: &str, address: &str, what: &str) -> Result<()> {
+    // An address is a candidate until nobody else was found to have it.
+    let command = format!("{place}ping -q -c 3 -i 0.5 -t 20 {address}");
+    let outcome = shell(context, &command);
+    if let Err(error) = &outcome
+        && error.is_final()
+    {
+        return outcome.map(drop);
+    }
+    let detail = outcome
+        .as_ref()
+        .err()
+        .map_or(String::new(), ToString::to_string);
+    context.report.check(
+        outcome.is_ok(),
+        &format!("{what}: {address} answers"),
+        detail,
+    );
+    Ok(())
+}
+
+fn await_pairs(context: &mut Context<'_>, wanted: u64, what: &str) -> Result<()> {
+    let start = std::time::Instant::now();
+    let mut pairs = u64::MAX;
+    while pairs != wanted && start.elapsed() < Duration::from_secs(10) {
+        pairs = context.guest.number("sysctl get net.weft.pair.pairs")?;
+    }
+    context.report.equal(&pairs, &wanted, what);
+    Ok(())
+}
+
+/// The lines of the first display of `page`, in mdoc(7), that follows the name of `file`.
+fn example(page: &str, file: &str) -> Vec<String> {
+    let name = format!(".Pa {file}");
+    page.lines()
+        .skip_while(|line| !line.starts_with(&name))
+        .skip_while(|line| !line.starts_with(".Bd -literal"))
+        .skip(1)
+        .take_while(|line| !line.starts_with(".Ed"))
+        .map(String::from)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_are_found() {
+        let page = ".Sh EXAMPLES\n.Pa /etc/a.conf :\n.Bd -literal -offset indent\none\n\ttwo\n.Ed\nother\n";
+        assert_eq!(example(page, "/etc/a.conf"), ["one", "\ttwo"]);
+        assert_eq!(example(page, "/etc/b.conf"), [""; 0]);
+        for file in ["/etc/rc.conf", "/etc/jail.conf"] {
+            let lines = example(PAGE, file);
+            assert!(!lines.is_empty(), "{file}");
+            // Quoted for sh(1) by apostrophes, and not a word of mdoc's.
+            assert!(lines.iter().all(|line| !line.contains(['\'', '\\'])));
+        }
+    }
+}
