@@ -16,7 +16,7 @@ pub const TESTS: &str = "/usr/tests/sys";
 
 /// Modules of the kernel's that tests use, in the order in which they load. A kernel need
 /// not have them all; a case that needs one says so.
-pub const KLDS: [&str; 21] = [
+pub const KLDS: [&str; 22] = [
     "if_epair",
     "bridgestp",
     "if_bridge",
@@ -38,6 +38,7 @@ pub const KLDS: [&str; 21] = [
     "ipfw_nat",
     "dummynet",
     "ipdivert",
+    "dummymbuf",
 ];
 
 /// Why there are no tests, and what to do.
