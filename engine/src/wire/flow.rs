@@ -97,8 +97,13 @@ impl Tuple {
     }
 
     /// Two addresses, and two ports, each in the order in which they were sent.
-    fn of(addresses: &[u8], ports: Option<&[u8; 4]>, kind: HashKind, order: Order) -> Self {
-        let (source, destination) = addresses.split_at(addresses.len() / 2);
+    #[inline]
+    fn of<const A: usize>(
+        [source, destination]: [&[u8; A]; 2],
+        ports: Option<&[u8; 4]>,
+        kind: HashKind,
+        order: Order,
+    ) -> Self {
         let [port1, port2, port3, port4] = *ports.unwrap_or(&[0; 4]);
         let source = (source, [port1, port2]);
         let destination = (destination, [port3, port4]);
@@ -106,20 +111,25 @@ impl Tuple {
             Order::Sorted if destination < source => (destination, source),
             _ => (source, destination),
         };
-        let parts = [one.0, other.0, &one.1[..], &other.1[..]];
-        let mut tuple = Self {
-            bytes: [0; INPUT],
-            len: addresses.len(),
+        let mut bytes = [0; INPUT];
+        if let Some((first, rest)) = bytes.split_first_chunk_mut::<A>()
+            && let Some((second, rest)) = rest.split_first_chunk_mut::<A>()
+            && let Some(both) = rest.first_chunk_mut::<4>()
+        {
+            *first = *one.0;
+            *second = *other.0;
+            *both = [one.1[0], one.1[1], other.1[0], other.1[1]];
+        }
+        let len = A.wrapping_mul(2);
+        Self {
+            bytes,
+            len: if ports.is_some() {
+                len.wrapping_add(4)
+            } else {
+                len
+            },
             kind,
-        };
-        if ports.is_some() {
-            tuple.len = tuple.len.saturating_add(4);
         }
-        let bytes = parts.into_iter().flatten();
-        for (place, &byte) in tuple.bytes.iter_mut().zip(bytes) {
-            *place = byte;
-        }
-        tuple
     }
 }
 
@@ -194,7 +204,11 @@ fn ipv4(packet: &[u8], order: Order) -> Option<Tuple> {
         _ => HashKind::Ipv4,
     };
     let ports = ports.filter(|_| kind != HashKind::Ipv4);
-    Some(Tuple::of(header.get(12..20)?, ports, kind, order))
+    let addresses = [
+        header.get(12..)?.first_chunk::<4>()?,
+        header.get(16..)?.first_chunk()?,
+    ];
+    Some(Tuple::of(addresses, ports, kind, order))
 }
 
 fn ipv6(packet: &[u8], order: Order) -> Option<Tuple> {
@@ -209,7 +223,11 @@ fn ipv6(packet: &[u8], order: Order) -> Option<Tuple> {
         _ => HashKind::Ipv6,
     };
     let ports = ports.filter(|_| kind != HashKind::Ipv6);
-    Some(Tuple::of(header.get(8..)?, ports, kind, order))
+    let addresses = [
+        header.get(8..)?.first_chunk::<16>()?,
+        header.get(24..)?.first_chunk()?,
+    ];
+    Some(Tuple::of(addresses, ports, kind, order))
 }
 
 /// The protocol behind extension headers, and its first four bytes if they are there.
