@@ -455,7 +455,7 @@ impl Gate {
     /// # Errors
     /// `ENOMEM`, or why there are no threads.
     pub(crate) fn open(sleepable: &mut Sleepable) -> Result<Self, Errno> {
-        let workers = Workers::start(sleepable)?;
+        let workers = Workers::start(sleepable, pair_nodes::are_workers_bound())?;
         let workers = try_box(workers).map_err(|_| Errno::ENOMEM)?;
         let _ = WORKERS.publish(workers);
         PAIRS.store(0, Ordering::Release);

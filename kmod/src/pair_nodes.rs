@@ -57,6 +57,16 @@ const MOST_STACK: u64 = 75;
 /// Whether pairs may be made in jails.
 static JAILS_MAY_CREATE: AtomicBool = AtomicBool::new(true);
 
+/// Whether each worker stays on its CPU. Nowhere is as good as where the sender is not, and
+/// of that the scheduler knows more: a worker that is bound to its sender's CPU takes turns
+/// with it while the others are idle.
+static ARE_WORKERS_BOUND: AtomicBool = AtomicBool::new(false);
+
+/// Whether the workers that are started now are to be bound.
+pub(crate) fn are_workers_bound() -> bool {
+    ARE_WORKERS_BOUND.load(Ordering::Relaxed)
+}
+
 /// The most frames of which one is measured.
 const MOST_EVERY: u64 = 1 << 32;
 
@@ -421,6 +431,20 @@ impl Number for JailsSetting {
     }
 }
 
+struct BoundSetting;
+
+impl Number for BoundSetting {
+    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        u64::from(are_workers_bound())
+    }
+
+    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, value: u64) -> Result<(), Errno> {
+        allow(format_args!("net.weft.pair.bound_workers"), value, 0, 1)?;
+        ARE_WORKERS_BOUND.store(value == 1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 struct PairsFigure;
 
 impl Number for PairsFigure {
@@ -464,6 +488,12 @@ pub(crate) fn add_sysctls(
         c"Pairs that there are, in all jails; the module can be unloaded when there are none",
     )?;
     let access = Access::READ | Access::WRITE | Access::TUNABLE;
+    tree.number::<BoundSetting>(
+        node,
+        c"bound_workers",
+        Access::READ | Access::TUNABLE,
+        c"1: each thread that receives from queues stays on a CPU of its own; 0: it goes where there is time. To be set before the module is loaded",
+    )?;
     tree.number::<JailsSetting>(
         node,
         c"jails_may_create",

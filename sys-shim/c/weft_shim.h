@@ -306,7 +306,7 @@ struct vnet *weft_shim_vnet_switch(struct vnet *);
 int	weft_shim_jail_id(void);
 
 /* worker.c */
-int	weft_shim_worker_start(struct taskqueue **, const char *, u_int);
+int	weft_shim_worker_start(struct taskqueue **, const char *, u_int, bool);
 void	weft_shim_worker_stop(struct taskqueue *);
 void	weft_shim_worker_task_init(struct task *, task_fn_t *, void *);
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Threads that are bound to CPUs and do tasks in the net epoch, taskqueue(9). */
+/* Threads that do tasks in the net epoch, taskqueue(9). */
 #include "weft_shim.h"
 
 #include <sys/cpuset.h>
 #include <sys/priority.h>
 
 /*
- * A queue in *place, which stays there, as its name does, with a thread bound to
- * the CPU.
+ * A queue in *place, which stays there, as its name does, with a thread, which may
+ * be bound to the CPU.
  */
 int
-weft_shim_worker_start(struct taskqueue **place, const char *name, u_int cpu)
+weft_shim_worker_start(struct taskqueue **place, const char *name, u_int cpu,
+    bool bound)
 {
 	cpuset_t mask;
 	int error;
@@ -18,8 +19,8 @@ weft_shim_worker_start(struct taskqueue **place, const char *name, u_int cpu)
 	*place = taskqueue_create(name, M_WAITOK,
 	    taskqueue_thread_enqueue, place);
 	CPU_SETOF(cpu, &mask);
-	error = taskqueue_start_threads_cpuset(place, 1, PI_NET, &mask,
-	    "%s_%u", name, cpu);
+	error = taskqueue_start_threads_cpuset(place, 1, PI_NET,
+	    bound ? &mask : NULL, "%s_%u", name, cpu);
 	if (error != 0)
 		taskqueue_free(*place);
 	return (error);

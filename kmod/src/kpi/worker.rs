@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Threads that are bound to CPUs, one each, and do what queues leave them, taskqueue(9).
+//! Threads, one a CPU, that do what queues leave them, taskqueue(9).
 //!
 //! Many queues share a thread: each has a [`Job`] there, which is done in its turn. So a
 //! host has as many threads as CPUs, however many interfaces there are.
@@ -33,11 +33,14 @@ unsafe impl Send for Workers {}
 unsafe impl Sync for Workers {}
 
 impl Workers {
-    /// Starts a thread on each CPU.
+    /// Starts as many threads as there are CPUs, each bound to one if they are to be.
     ///
     /// # Errors
     /// `ENOMEM`, or why there is no thread; then none is left.
-    pub(crate) fn start(_sleepable: &mut Sleepable) -> Result<Shared<Self>, Errno> {
+    pub(crate) fn start(
+        _sleepable: &mut Sleepable,
+        are_bound: bool,
+    ) -> Result<Shared<Self>, Errno> {
         let mut places = Vec::new();
         let cpus = CriticalSections.count();
         places.try_reserve_exact(cpus).map_err(|_| Errno::ENOMEM)?;
@@ -45,7 +48,7 @@ impl Workers {
         for cpu in 0..cpus as u32 {
             // SAFETY: reads a set that is fixed before modules are loaded.
             if unsafe { c::weft_shim_cpu_present(cpu) } {
-                workers.start_on(c"weft_worker", cpu)?;
+                workers.start_on(c"weft_worker", cpu, are_bound)?;
             }
         }
         Shared::made(|| Ok(workers))
@@ -62,18 +65,23 @@ impl Workers {
         let mut worker = Self { places };
         // SAFETY: as above.
         let is_there = unsafe { c::weft_shim_cpu_present(cpu) };
-        worker.start_on(name, if is_there { cpu } else { 0 })?;
+        worker.start_on(name, if is_there { cpu } else { 0 }, true)?;
         Ok(worker)
     }
 
-    fn start_on(&mut self, name: &'static CStr, cpu: u32) -> Result<(), Errno> {
+    fn start_on(&mut self, name: &'static CStr, cpu: u32, is_bound: bool) -> Result<(), Errno> {
         let room = self.places.spare_capacity_mut().first_mut();
         let place = room.ok_or(Errno::ENOMEM)?;
         let place = place.write(UnsafeCell::new(ptr::null_mut())).get();
         // SAFETY: the vector has all the room that it will have, so the place stays
         // where it is. Without an error there is a queue in it.
         unsafe {
-            Errno::check(c::weft_shim_worker_start(place, name.as_ptr(), cpu))?;
+            Errno::check(c::weft_shim_worker_start(
+                place,
+                name.as_ptr(),
+                cpu,
+                is_bound,
+            ))?;
             self.places.set_len(self.places.len() + 1);
         }
         Ok(())
