@@ -34,9 +34,9 @@ const FUNCTIONS: [&str; 29] = [
     "m_tag_(alloc|copy_chain|delete|locate)",
     "pfil_(add_hook|remove_hook|link)",
     "taskqueue_(enqueue|drain)",
-    "ether_(ifattach|ifdetach|ioctl|gen_addr)",
+    "ether_(ifattach|ifdetach|ioctl|gen_addr|output)",
     "if(_alloc|_free|_ref|_rele|_initname|_setname|_name|unit|_(get|set)(softc|mtu|vnet|capenable|capabilities|hwassist)|_inc_counter|_getdunit|_getdname|_gettype|_getlinkstate|_getflags)",
-    "if_(set(flags|drvflagbits|baudrate|hwtsomax|(transmit|qflush|ioctl|init)fn)|link_state_change|vlancap|clone_addif)",
+    "if_(set(flags|drvflagbits|baudrate|hwtsomax|(transmit|qflush|ioctl|init|output)fn)|link_state_change|vlancap|clone_addif)",
     "if(c_name2unit|c_alloc_unit|c_free_unit|media_ioctl|media_removeall|unit_ref)",
 ];
 const TYPES: [&str; 15] = [

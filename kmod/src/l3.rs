@@ -37,7 +37,6 @@ mod trunk;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::kpi::cloner::Made;
 use crate::kpi::context::{Sleepable, Vnet};
@@ -48,7 +47,6 @@ use crate::kpi::ifnet::{Plan, Port, Unattached};
 use crate::kpi::kernel;
 use crate::kpi::link::Watch;
 use crate::kpi::memory::{collected, push, try_box};
-use crate::kpi::module::refuse_while;
 use crate::kpi::pfil::Hook;
 use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
@@ -58,6 +56,7 @@ use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
 use crate::kpi::task::Task;
 use crate::kpi::text::Text;
 use crate::pair;
+use crate::tenants::Tenants;
 use weft_engine::l3::NUMBERS;
 use weft_engine::link::Capabilities;
 
@@ -67,9 +66,7 @@ pub(crate) use follow::Follower;
 use trunk::Trunk;
 
 /// Interfaces that there are, and whether there can be none any more.
-static COUNT: AtomicU32 = AtomicU32::new(SHUT);
-/// No interface can be made.
-const SHUT: u32 = 1 << 31;
+static COUNT: Tenants = Tenants::none("L3 interfaces (wip)");
 
 /// Bits a second that an interface says it does, as epair(4).
 const BAUDRATE: u64 = 10_000_000_000;
@@ -113,7 +110,7 @@ impl Derived for Wip {
         if !parent.is_ethernet() || parent.is_made_by(derived::NAME) {
             return Err(Errno::EINVAL);
         }
-        enter()?;
+        COUNT.enter()?;
         let made = CONFIG.with(sleepable, |sleepable, entries| {
             let made = make(sleepable, vnet, entries, parent, name);
             if made.is_err() {
@@ -122,7 +119,7 @@ impl Derived for Wip {
             made
         });
         if made.is_err() {
-            leave();
+            COUNT.leave();
         }
         made
     }
@@ -147,19 +144,8 @@ impl Derived for Wip {
         });
         child.close(sleepable);
         drop(child);
-        leave();
+        COUNT.leave();
     }
-}
-
-/// Counts an interface in, unless there can be none.
-fn enter() -> Result<(), Errno> {
-    let more = |count: u32| (count & SHUT == 0).then(|| count.wrapping_add(1));
-    let entered = COUNT.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
-    entered.map(drop).map_err(|_| Errno::ENXIO)
-}
-
-fn leave() {
-    COUNT.fetch_sub(1, Ordering::AcqRel);
 }
 
 fn make(
@@ -274,7 +260,7 @@ fn show(sleepable: &mut Sleepable, entries: &[Entry]) {
 
 /// Whether interfaces can be made.
 pub(crate) fn is_open() -> bool {
-    COUNT.load(Ordering::Acquire) & SHUT == 0
+    COUNT.is_open()
 }
 
 /// That interfaces can be made, as long as the module is loaded.
@@ -291,7 +277,7 @@ impl Gate {
         let task = try_box(Task::new(Follow)?).map_err(|_| Errno::ENOMEM)?;
         let watch = Some(Watch::start(sleepable)?);
         let _ = FOLLOW.publish(task);
-        COUNT.store(0, Ordering::Release);
+        COUNT.open();
         Ok(Self { watch })
     }
 
@@ -300,7 +286,7 @@ impl Gate {
     /// # Errors
     /// `EBUSY`; how many has been logged.
     pub(crate) fn refuse_while_used(&self) -> Result<(), Errno> {
-        refuse(COUNT.load(Ordering::Acquire) & !SHUT)
+        COUNT.refuse_while_any()
     }
 
     /// Opens it again after [`close`](Gate::close).
@@ -319,12 +305,7 @@ impl Gate {
     /// # Errors
     /// `EBUSY` while there are interfaces; nothing has changed.
     pub(crate) fn close(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
-        let shut = COUNT.compare_exchange(0, SHUT, Ordering::AcqRel, Ordering::Acquire);
-        if let Err(count) = shut
-            && count != SHUT
-        {
-            return refuse(count & !SHUT);
-        }
+        COUNT.shut()?;
         derived::set_attached(sleepable, false);
         self.watch = None;
         drop(FOLLOW.withdraw(sleepable));
@@ -335,18 +316,13 @@ impl Gate {
     }
 }
 
-fn refuse(count: u32) -> Result<(), Errno> {
-    refuse_while(
-        count as usize,
-        format_args!("there are {count} L3 interfaces (wip), in this or other jails"),
-    )
-}
-
 struct Interfaces;
 
 impl Number for Interfaces {
+    const OF_HOST: bool = true;
+
     fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        u64::from(COUNT.load(Ordering::Relaxed) & !SHUT)
+        u64::from(COUNT.count())
     }
 }
 

@@ -32,6 +32,7 @@ mod queue;
 mod queue_nodes;
 mod sojourn;
 mod sysctl;
+mod tenants;
 #[cfg(feature = "test")]
 mod test;
 

@@ -43,9 +43,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use weft_engine::link::{self, Capabilities, Offer};
+use weft_engine::link::{Capabilities, Offer};
 use weft_engine::queue::{
     Batch, Choice, Platform, QueueSet, Reason, Service, Settings, Sink, TxQueue, Verdict,
 };
@@ -61,13 +61,13 @@ use crate::kpi::kernel::{self, Clock};
 use crate::kpi::lock::Mtx;
 use crate::kpi::mbuf::{Mbuf, Row};
 use crate::kpi::memory::{self, StateMemory, try_box};
-use crate::kpi::module::refuse_while;
 use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::worker::{Job, Workers};
 use crate::pair_nodes::{self, Loss, Losses, Node, Shown};
 use crate::sojourn::{Drainer, Sojourn};
+use crate::tenants::Tenants;
 
 /// What a pair can do.
 const OFFER: Offer = {
@@ -98,9 +98,7 @@ const LONGEST_SEGMENT: u32 = 65_535 - 18;
 const LIMBO: usize = 1024;
 
 /// Pairs that there are, and whether there can be none any more.
-static PAIRS: AtomicU32 = AtomicU32::new(SHUT);
-/// No pair can be made.
-const SHUT: u32 = 1 << 31;
+static PAIRS: Tenants = Tenants::none("pairs of interfaces (wpair)");
 
 /// The threads that receive.
 static WORKERS: Published<Shared<Workers>> = Published::nothing();
@@ -221,18 +219,7 @@ static NEGOTIATION: Slept<()> = Slept::new(());
 impl Interface for End {
     fn transmit(&self, mut frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
         let (len, traits) = (frame.packet_len(), frame.traits());
-        let refused = if !self.own.is_going() {
-            Some(Errno::ENETDOWN)
-        } else if !traits.is_segmented && link::is_too_long(len, self.own.mtu()) {
-            Some(Errno::E2BIG)
-        } else {
-            None
-        };
-        if let Some(error) = refused {
-            self.own.count(Counter::SendErrors, 1);
-            return Err(error);
-        }
-        self.own.tap(&frame, epoch);
+        self.own.admit(&frame, traits.is_segmented, epoch)?;
         // As on a wire, whoever sends does not learn that nobody listens.
         if !self.peer.is_going() {
             self.own.count(Counter::SendErrors, 1);
@@ -386,10 +373,10 @@ impl Pairs for Wpair {
         if jail::current(sleepable).is_some() && !pair_nodes::jails_may_create() {
             return Err(Errno::EPERM);
         }
-        enter()?;
+        PAIRS.enter()?;
         let made = make(sleepable, unit, names);
         if made.is_err() {
-            leave();
+            PAIRS.leave();
         }
         made
     }
@@ -405,19 +392,8 @@ impl Pairs for Wpair {
             end.close(sleepable);
         }
         drop(ends);
-        leave();
+        PAIRS.leave();
     }
-}
-
-/// Counts a pair in, unless there can be none.
-fn enter() -> Result<(), Errno> {
-    let more = |pairs: u32| (pairs & SHUT == 0).then(|| pairs.wrapping_add(1));
-    let entered = PAIRS.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
-    entered.map(drop).map_err(|_| Errno::ENXIO)
-}
-
-fn leave() {
-    PAIRS.fetch_sub(1, Ordering::AcqRel);
 }
 
 fn make(sleepable: &mut Sleepable, unit: u32, names: [&CStr; 2]) -> Result<[Made<End>; 2], Errno> {
@@ -438,12 +414,12 @@ fn make(sleepable: &mut Sleepable, unit: u32, names: [&CStr; 2]) -> Result<[Made
 
 /// Pairs that there are, in all network stacks.
 pub(crate) fn pairs() -> u32 {
-    PAIRS.load(Ordering::Relaxed) & !SHUT
+    PAIRS.count()
 }
 
 /// Whether pairs can be made.
 pub(crate) fn is_open() -> bool {
-    PAIRS.load(Ordering::Acquire) & SHUT == 0
+    PAIRS.is_open()
 }
 
 /// That pairs can be made, as long as the module is loaded.
@@ -458,7 +434,7 @@ impl Gate {
         let workers = Workers::start(sleepable, pair_nodes::are_workers_bound())?;
         let workers = try_box(workers).map_err(|_| Errno::ENOMEM)?;
         let _ = WORKERS.publish(workers);
-        PAIRS.store(0, Ordering::Release);
+        PAIRS.open();
         Ok(Self)
     }
 
@@ -467,7 +443,7 @@ impl Gate {
     /// # Errors
     /// `EBUSY`; how many has been logged.
     pub(crate) fn refuse_while_used(&self) -> Result<(), Errno> {
-        refuse(PAIRS.load(Ordering::Acquire) & !SHUT)
+        PAIRS.refuse_while_any()
     }
 
     /// Opens it again after [`close`](Gate::close).
@@ -486,21 +462,9 @@ impl Gate {
     /// # Errors
     /// `EBUSY` while there are pairs; nothing has changed.
     pub(crate) fn close(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
-        let shut = PAIRS.compare_exchange(0, SHUT, Ordering::AcqRel, Ordering::Acquire);
-        match shut {
-            Ok(_) | Err(SHUT) => {
-                cloner::set_attached(sleepable, false);
-                drop(WORKERS.withdraw(sleepable));
-                Ok(())
-            }
-            Err(pairs) => refuse(pairs & !SHUT),
-        }
+        PAIRS.shut()?;
+        cloner::set_attached(sleepable, false);
+        drop(WORKERS.withdraw(sleepable));
+        Ok(())
     }
-}
-
-fn refuse(pairs: u32) -> Result<(), Errno> {
-    refuse_while(
-        pairs as usize,
-        format_args!("there are {pairs} pairs of interfaces (wpair), in this or other jails"),
-    )
 }

@@ -22,7 +22,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use weft_bindings::kernel as c;
-use weft_engine::link::Capabilities;
+use weft_engine::link::{self, Capabilities};
 
 use super::context::{NetEpoch, Sleepable, Vnet};
 use super::epoch::{NetEpochs, surely_in_net_epoch};
@@ -210,6 +210,30 @@ impl Port {
         unsafe { c::weft_shim_ifnet_tap(self.raw(), frame.raw()) };
     }
 
+    /// Looks whether a frame that is to be sent can be, which may be a segment that is cut
+    /// later; counts it if not, and shows it to bpf(4) if so.
+    ///
+    /// # Errors
+    /// `ENETDOWN`; or `E2BIG`, if it is longer than the MTU allows.
+    #[inline]
+    pub(crate) fn admit(
+        &self,
+        frame: &Mbuf,
+        is_segmented: bool,
+        epoch: &NetEpoch<'_>,
+    ) -> Result<(), Errno> {
+        let refused = if !self.is_going() {
+            Errno::ENETDOWN
+        } else if !is_segmented && link::is_too_long(frame.packet_len(), self.mtu()) {
+            Errno::E2BIG
+        } else {
+            self.tap(frame, epoch);
+            return Ok(());
+        };
+        self.count(Counter::SendErrors, 1);
+        Err(refused)
+    }
+
     /// Makes a frame that was sent one that this interface receives.
     #[inline]
     pub(crate) fn adopt(&self, frame: &mut Mbuf) {
@@ -331,6 +355,8 @@ impl<I: Interface> Unattached<I> {
         // is put into it. The reference that `new` took stays with it.
         unsafe {
             c::if_setsoftc(ifp.as_ptr(), Box::into_raw(interface).cast());
+            // It is in the system for a moment before that sets this itself.
+            c::if_setoutputfn(ifp.as_ptr(), Some(c::ether_output));
             c::ether_ifattach(ifp.as_ptr(), address.as_ptr());
         }
         ifp

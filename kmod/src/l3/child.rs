@@ -341,18 +341,11 @@ impl Child {
 impl Interface for Child {
     fn transmit(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
         let (len, traits) = (frame.packet_len(), frame.traits());
-        let refused = if !self.own.is_going() || self.trunk.is_gone() {
-            Some(Errno::ENETDOWN)
-        } else if link::is_too_long(len, self.own.mtu()) {
-            Some(Errno::E2BIG)
-        } else {
-            None
-        };
-        if let Some(error) = refused {
+        if self.trunk.is_gone() {
             self.own.count(Counter::SendErrors, 1);
-            return Err(error);
+            return Err(Errno::ENETDOWN);
         }
-        self.own.tap(&frame, epoch);
+        self.own.admit(&frame, false, epoch)?;
         let sent = match (self.check(&frame, epoch), ends(&frame)) {
             (Ok(()), Some((destination, _))) => self.dispatch(frame, destination, epoch),
             _ => {
