@@ -58,7 +58,7 @@ const CASES: [Case; 19] = [
 ];
 
 /// Turns of a race, everyday and with `--full`.
-const TURNS: [u32; 2] = [60, 1_000];
+const TURNS: [u32; 2] = [20, 1_000];
 const PORT: u16 = 4_400;
 const JAILS: [&str; 2] = ["one", "two"];
 
