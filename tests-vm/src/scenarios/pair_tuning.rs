@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::pair::{create_jail, remove_jail};
+use super::pair::{await_home, create_jail, listen, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::Result;
 
@@ -415,16 +415,9 @@ fn same_unit(context: &mut Context<'_>) -> Result<()> {
 fn spread(context: &mut Context<'_>) -> Result<()> {
     let to = JAILS[1].2;
     for flow in 0..FLOWS {
-        let command = format!("in right udp recv {} {DATAGRAMS} 3000", 4020 + flow);
-        context.guest.start(&format!("receive{flow}"), &command)?;
-    }
-    for flow in 0..FLOWS {
-        let job = format!("receive{flow}");
-        let start = Instant::now();
-        while context.guest.counters(&job)?.last() != Some(&1) && start.elapsed() < LIMIT {
-            std::thread::sleep(Duration::from_millis(20));
-        }
         let port = 4020 + flow;
+        let command = format!("in right udp recv {port} {DATAGRAMS} 3000");
+        listen(context, &format!("receive{flow}"), &command)?;
         let command = format!("in left udp send {to} {port} {DATAGRAMS} {DATAGRAM_RATE} 1 900");
         context.guest.start(&format!("send{flow}"), &command)?;
     }
@@ -521,20 +514,10 @@ fn forwarded(context: &mut Context<'_>) -> Result<()> {
         remove_jail(context, jail)?;
     }
     for pair in ["wpair1a", "wpair2a"] {
-        home(context, pair)?;
+        await_home(context, pair)?;
         context
             .guest
             .call_within(&format!("if destroy {pair}"), LIMIT)?;
-    }
-    Ok(())
-}
-
-/// Waits until an interface is back from a dead jail.
-fn home(context: &mut Context<'_>, interface: &str) -> Result<()> {
-    let start = Instant::now();
-    let command = format!("if stat {interface}");
-    while context.guest.call(&command).is_err() && start.elapsed() < LIMIT {
-        std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }
@@ -546,11 +529,7 @@ fn through_mid(context: &mut Context<'_>, what: &str) -> Result<(u64, u64)> {
     for (number, (_, receiver, _)) in ways.iter().enumerate() {
         let job = format!("serve{number}");
         let serve = format!("in {receiver} tcp serve 501{number} 0");
-        context.guest.start(&job, &serve)?;
-        let start = Instant::now();
-        while context.guest.counters(&job)?.last() != Some(&1) && start.elapsed() < LIMIT {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        listen(context, &job, &serve)?;
     }
     for (number, (sender, _, address)) in ways.iter().enumerate() {
         let send = format!("in {sender} tcp send {address} 501{number} 0 {STREAM}");
