@@ -38,13 +38,13 @@ const SERVICE_TAG: u16 = 0x88a8;
 const OLD_SERVICE_TAG: u16 = 0x9100;
 
 // Protocol numbers of IANA.
-pub(super) const HOP_BY_HOP: u8 = 0;
-pub(super) const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(crate) const HOP_BY_HOP: u8 = 0;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
-pub(super) const DESTINATION_OPTIONS: u8 = 60;
+pub(crate) const DESTINATION_OPTIONS: u8 = 60;
 
 /// Whether source and destination count in the order in which they are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,7 +172,7 @@ pub fn tuple(header: &[u8], order: Order) -> Option<Tuple> {
 }
 
 /// The EtherType behind a frame's tags, and where that begins whose type it is.
-pub(super) fn behind_tags(header: &[u8]) -> Option<(u16, usize)> {
+pub(crate) fn behind_tags(header: &[u8]) -> Option<(u16, usize)> {
     let (link, mut rest) = header.split_at_checked(ethernet::HEADER)?;
     let mut ethertype = word(link, 12);
     for _ in 0..MOST_TAGS {
