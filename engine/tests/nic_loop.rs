@@ -6,8 +6,8 @@ use std::cell::RefCell;
 
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{
-    Cause, Error, Events, Extras, Filter, Full, Id, Interrupts, Lane, Limits, Link, Nic,
-    Offer, Offload, Platform, Port, Queues, Range, Receiver, Registers, Ring, Rss, RxRing, Segment,
+    Cause, Error, Events, Extras, Filter, Full, Id, Interrupts, Lane, Limits, Link, Nic, Offer,
+    Offload, Platform, Port, Queues, Range, Receiver, Registers, Ring, Rss, RxRing, Segment,
     SegmentSums, Setup, State, Taken, Transmitter, TxRing, VectorKind, Vectors, VlanSet, Wanted,
     Why,
 };

@@ -10,7 +10,7 @@
 
 use crate::packet::HashKind;
 use crate::wire::checksum::Sum;
-use crate::wire::{ethernet, flow, word};
+use crate::wire::{ethernet, flow, protocol, word};
 use bitflags::bitflags;
 
 /// What the stack wants done with a frame.
@@ -116,11 +116,11 @@ fn headers(front: &[u8]) -> Option<Offload> {
     };
     let transport = network.checked_add(len)?;
     let (is_tcp, sum, header) = match protocol {
-        flow::TCP => {
+        protocol::TCP => {
             let words = front.get(transport.checked_add(12)?)? >> 4;
             (true, 16_usize, usize::from(words) * 4)
         }
-        flow::UDP => (false, 6, 8),
+        protocol::UDP => (false, 6, 8),
         _ => return None,
     };
     if header < sum.checked_add(2)? {
@@ -155,7 +155,7 @@ fn ipv6(packet: &[u8]) -> Option<(u8, usize)> {
     let (mut next, mut len) = (header[6], 0_usize);
     for _ in 0..=flow::MOST_EXTENSIONS {
         match next {
-            flow::HOP_BY_HOP | flow::DESTINATION_OPTIONS => {
+            protocol::HOP_BY_HOP | protocol::DESTINATION_OPTIONS => {
                 let &[following, units] = behind.get(len..)?.first_chunk()?;
                 let bytes = usize::from(units).wrapping_add(1) * 8;
                 (next, len) = (following, len.checked_add(bytes)?);
@@ -175,7 +175,7 @@ fn prepare(front: &mut [u8], found: &Offload) {
         false => network + 12..network + 20,
     };
     sum.add(front.get(addresses).unwrap_or_default());
-    sum.add_number(flow::TCP.into());
+    sum.add_number(protocol::TCP.into());
     put(front, found.sum.into(), sum.value());
     if !found.is_ipv6 {
         put(front, network + 10, 0);
@@ -254,14 +254,14 @@ mod tests {
                 checksum: true,
                 ..Asked::default()
             };
-            let mut front = frame(is_ipv6, flow::TCP, tags);
+            let mut front = frame(is_ipv6, protocol::TCP, tags);
             let before = front.clone();
             let found = describe(&mut front, &asked, SegmentSums::WithoutLength).unwrap();
             assert_eq!(front, before);
             assert_eq!((found.network, found.transport), (ip, tcp));
             assert_eq!((found.sum, found.payload), (tcp + 16, tcp + 32));
             assert_eq!(found.task, Task::Checksum);
-            let mut front = frame(is_ipv6, flow::UDP, tags);
+            let mut front = frame(is_ipv6, protocol::UDP, tags);
             let found = describe(&mut front, &asked, SegmentSums::WithLength).unwrap();
             assert_eq!((found.sum, found.payload), (tcp + 6, tcp + 8));
             assert!(!found.is_tcp);
@@ -274,7 +274,7 @@ mod tests {
             mss: 1448,
             ..Asked::default()
         };
-        let mut front = frame(false, flow::TCP, 0);
+        let mut front = frame(false, protocol::TCP, 0);
         let found = describe(&mut front, &asked, SegmentSums::WithoutLength).unwrap();
         assert_eq!((found.task, found.mss), (Task::Segment, 1448));
         assert_eq!(word(&front, 24), 0, "the IPv4 header's");
@@ -290,12 +290,12 @@ mod tests {
             vlan: None,
         };
         let sums = SegmentSums::WithLength;
-        let mut fragment = frame(false, flow::TCP, 0);
+        let mut fragment = frame(false, protocol::TCP, 0);
         fragment[20] = 0x20;
         assert_eq!(describe(&mut fragment, &asked, sums), Err(Unfit));
-        let mut udp = frame(false, flow::UDP, 0);
+        let mut udp = frame(false, protocol::UDP, 0);
         assert_eq!(describe(&mut udp, &asked, sums), Err(Unfit));
-        let mut whole = frame(true, flow::TCP, 1);
+        let mut whole = frame(true, protocol::TCP, 1);
         for len in 0..whole.len() - 8 {
             assert_eq!(describe(&mut whole[..len], &asked, sums), Err(Unfit));
         }
