@@ -472,7 +472,7 @@ fn a_length_that_no_buffer_has_costs_a_reset() {
     machine.start().unwrap();
     machine.host.with(|card, _| card.lies = true);
     machine.send(&[1; 60], 60).unwrap();
-    assert_eq!(machine.received(), [vec![0; 0]; 0]);
+    assert!(machine.received().is_empty());
     machine.host.with(|card, _| card.lies = false);
     assert!(machine.port.tick(&FILTER, &machine.sides).was_reset);
     assert_eq!(machine.sides.rx.borrow().figures().bogus, 1);
