@@ -18,6 +18,7 @@ use super::driver::{Error, Events, Filter, Link, Nic, Offer, Setup};
 use super::platform::{Level, Platform};
 use super::rx::Receiver;
 use super::tx::Transmitter;
+use core::mem::MaybeUninit;
 
 /// Ticks between tries to bring a broken device back, at most.
 const LONGEST_WAIT: u8 = 64;
@@ -73,7 +74,29 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
     /// Why it can't be driven.
     pub fn attach(platform: P) -> Result<Self, Error> {
         let nic = D::attach(&platform)?;
-        Ok(Self {
+        Ok(Self::of(nic, platform))
+    }
+
+    /// The same, made where it is to be: a driver may be much for a kernel's stack.
+    ///
+    /// # Errors
+    /// As for [`attach`](Port::attach).
+    pub fn attach_in(place: &mut MaybeUninit<Self>, platform: P) -> Result<&mut Self, Error> {
+        match Self::found(&platform) {
+            Ok(nic) => Ok(place.write(Self::of(nic, platform))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// In a stack frame of its own.
+    #[inline(never)]
+    fn found(platform: &P) -> Result<D, Error> {
+        D::attach(platform)
+    }
+
+    #[inline(always)]
+    fn of(nic: D, platform: P) -> Self {
+        Self {
             nic,
             platform,
             state: State::Stopped,
@@ -83,7 +106,7 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
             failures: 0,
             wait: 0,
             next_wait: 1,
-        })
+        }
     }
 
     /// The driver, for filters, figures and the hash.

@@ -13,6 +13,9 @@ mod forward;
 mod l3;
 mod load;
 mod memory;
+mod nic;
+mod nic_card;
+mod nic_host;
 mod numbering;
 mod packets;
 mod pair;
@@ -38,6 +41,7 @@ use crate::Artifacts;
 use crate::guest::{Error, Guest, Result};
 use crate::image::{KLDS, MODULES};
 use crate::kernel::Kernel;
+use crate::lan::Nic;
 use crate::report::Report;
 use crate::table::EVERYDAY;
 
@@ -89,6 +93,9 @@ pub struct Scenario {
     pub counted: bool,
     /// What it needs of FreeBSD's own.
     pub system: System,
+    /// The guest's network cards, all of which end at the host. A group has those of its
+    /// first scenario.
+    pub nics: &'static [Nic],
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
     /// The test. An error breaks it off and counts as a failed check.
@@ -106,13 +113,14 @@ impl Scenario {
         memory_mib: [1024, 2048],
         counted: false,
         system: System::None,
+        nics: &[],
         by_name: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 26] = [
+pub const ALL: [Scenario; 28] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -134,6 +142,8 @@ pub const ALL: [Scenario; 26] = [
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
     queues::SCENARIO,
+    nic_host::SCENARIO,
+    nic_card::EM,
     race::SCENARIO,
     race_packet::SCENARIO,
     race_pair::SCENARIO,

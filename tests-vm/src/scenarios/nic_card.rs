@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Cards with the module's drivers: taken when told, frames of all kinds both ways, pulled
+//! cables, traffic while a card goes, given back.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::nic::{Card, Wire};
+use super::{Context, Scenario};
+use crate::guest::{Error, Result};
+use crate::lan::{FIRST_SLOT, Nic, card_mac};
+
+const ABOUT: &str = "cards with the module's driver: taken when told, frames both ways with the \
+                     host looking at each, cables pulled, detached under load, given back";
+
+const ORDINARY: Scenario = Scenario {
+    about: ABOUT,
+    limit: Duration::from_secs(180),
+    klds: &["if_vlan"],
+    ..Scenario::ORDINARY
+};
+
+pub(super) const EM: Scenario = Scenario {
+    name: "nic-em",
+    group: "nic-em",
+    nics: &[Nic { device: "e1000" }],
+    run: |context| {
+        Driver {
+            name: "wem",
+            foreign: "em",
+        }
+        .run(context, 1)
+    },
+    ..ORDINARY
+};
+
+/// A driver of the module's, and FreeBSD's own.
+struct Driver {
+    name: &'static str,
+    foreign: &'static str,
+}
+
+/// Times that a card is taken and given back under load.
+const TURNS: u32 = 3;
+const TURNS_FULL: u32 = 100;
+
+impl Driver {
+    fn run(&self, context: &mut Context<'_>, cards: usize) -> Result<()> {
+        for kld in ORDINARY.klds {
+            context.load_kld(kld)?;
+        }
+        context.load_weft()?;
+        self.unasked(context)?;
+        for number in 0..cards {
+            let name = self.take(context, number)?;
+            let wire = Wire::new(number, Card::Ours);
+            wire.connect(context, &name)?;
+            self.dhcp(context, &wire, number, &name)?;
+            wire.echoes(context, &name)?;
+            wire.floods(context, &name)?;
+            self.figures(context, &name)?;
+            self.cable(context, &wire, number, &name)?;
+            wire.disconnect(context, &name)?;
+            self.give_back(context, number)?;
+        }
+        self.under_load(context)?;
+        context.unload_weft()
+    }
+
+    /// Where a card is.
+    fn place(number: usize) -> String {
+        format!("pci0:0:{}:0", FIRST_SLOT + number)
+    }
+
+    /// Nobody has asked for the cards, so they have FreeBSD's driver.
+    fn unasked(&self, context: &mut Context<'_>) -> Result<()> {
+        let ours = format!("{}0", self.name);
+        let refused = context.guest.refused(&format!("if stat {ours}"))?;
+        context.report.check(
+            refused.starts_with("ENXIO"),
+            &format!("{ours} is not there unasked"),
+            refused,
+        );
+        let foreign = format!("{}0", self.foreign);
+        context.guest.call(&format!("if stat {foreign}")).map(drop)
+    }
+
+    /// Gives a card the module's driver: the interface's name.
+    fn take(&self, context: &mut Context<'_>, number: usize) -> Result<String> {
+        let place = Self::place(number);
+        context.guest.call_within(
+            &format!("devctl set {place} {}", self.name),
+            Duration::from_secs(30),
+        )?;
+        let name = format!("{}0", self.name);
+        context.guest.call(&format!("if stat {name}"))?;
+        let refused = context.guest.refused("kld unload weft.ko")?;
+        context.report.check(
+            refused.starts_with("EBUSY"),
+            &format!("unload is refused while there is {name}"),
+            refused,
+        );
+        Ok(name)
+    }
+
+    /// Gives a card FreeBSD's driver again.
+    fn give_back(&self, context: &mut Context<'_>, number: usize) -> Result<()> {
+        let place = Self::place(number);
+        let start = std::time::Instant::now();
+        context
+            .guest
+            .call_within(&format!("devctl clear {place}"), Duration::from_secs(100))?;
+        context
+            .report
+            .note(&format!("given back in {:?}", start.elapsed()));
+        let foreign = format!("{}0", self.foreign);
+        let there = context.guest.call(&format!("if stat {foreign}"));
+        context.report.check(
+            there.is_ok(),
+            &format!("{foreign} is back"),
+            there
+                .err()
+                .map_or_else(String::new, |error| error.to_string()),
+        );
+        Ok(())
+    }
+
+    /// DHCP's exchange, to all and from all: DISCOVER as a frame of its own, and the offer in
+    /// what bpf(4) shows.
+    fn dhcp(
+        &self,
+        context: &mut Context<'_>,
+        wire: &Wire,
+        number: usize,
+        name: &str,
+    ) -> Result<()> {
+        let hex: String = discover(card_mac(number))
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let port = wire.port(context)?;
+        let sent = port.figures().sent;
+        let before = self.received(context, name)?;
+        context.guest.call(&format!("ether send {name} {hex}"))?;
+        let offered = port.wait(Duration::from_secs(5), |seen| seen.sent > sent);
+        std::thread::sleep(Duration::from_millis(300));
+        let after = self.received(context, name)?;
+        context.report.check(
+            offered && after > before,
+            &format!("{name}: DHCP's DISCOVER gets an offer, both to all"),
+            format!("offered: {offered}; received before {before}, after {after}"),
+        );
+        Ok(())
+    }
+
+    fn received(&self, context: &mut Context<'_>, name: &str) -> Result<u64> {
+        Ok(stat(context, name)?[0])
+    }
+
+    /// The interface's counters and the queues' figures say the same.
+    fn figures(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
+        let counted = stat(context, name)?;
+        let (mut received, mut sent) = (0, 0);
+        let tree = context
+            .guest
+            .call(&format!("sysctl tree dev.{}.0", self.name))?;
+        for line in &tree {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let (name, value) = (fields[0], fields.last().copied().unwrap_or(""));
+            let value = value.parse().unwrap_or(0);
+            if name.contains(".rx.") && name.ends_with(".frames") {
+                received += value;
+            }
+            if name.contains(".tx.") && name.ends_with(".card.frames") {
+                sent += value;
+            }
+        }
+        context.report.equal(
+            &(counted[0], counted[4]),
+            &(received, sent),
+            &format!("{name}: the interface has counted what its queues have"),
+        );
+        context.report.note(&format!(
+            "{name}: in, bytes, errors, drops, out, bytes, errors, drops: {counted:?}"
+        ));
+        Ok(())
+    }
+
+    /// The cable is pulled and put in again: the interface says so, and goes on.
+    fn cable(
+        &self,
+        context: &mut Context<'_>,
+        wire: &Wire,
+        number: usize,
+        name: &str,
+    ) -> Result<()> {
+        for up in [false, true] {
+            let monitor = &context.guest.lan()?.monitor;
+            let set = monitor.set_link(number, up);
+            set.map_err(|error| Error::Unexpected(error.to_string()))?;
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        wire.echoes(context, name)
+    }
+
+    /// A card goes and comes while traffic runs both ways.
+    fn under_load(&self, context: &mut Context<'_>) -> Result<()> {
+        let turns = if context.full { TURNS_FULL } else { TURNS };
+        let wire = Wire::new(0, Card::Ours);
+        let port = wire.port(context)?;
+        for _ in 0..turns {
+            let name = self.take_quietly(context)?;
+            wire.connect(context, &name)?;
+            let host = wire.host();
+            context
+                .guest
+                .start("flood", &format!("flood {host} 7 1000 4 0 0"))?;
+            port.wait(Duration::from_secs(10), |seen| seen.udp > 200);
+            context.guest.call_within(
+                &format!("devctl clear {}", Self::place(0)),
+                Duration::from_secs(100),
+            )?;
+            context.guest.stop("flood")?;
+            let seen = port.figures();
+            wire.all_right(context, &name, &seen);
+        }
+        context
+            .report
+            .pass(&format!("{turns} times taken and given back under load"));
+        Ok(())
+    }
+
+    fn take_quietly(&self, context: &mut Context<'_>) -> Result<String> {
+        let command = format!("devctl set {} {}", Self::place(0), self.name);
+        context
+            .guest
+            .call_within(&command, Duration::from_secs(30))?;
+        Ok(format!("{}0", self.name))
+    }
+}
+
+fn stat(context: &mut Context<'_>, name: &str) -> Result<Vec<u64>> {
+    let line = context.guest.line(&format!("if stat {name}"))?;
+    let numbers: Vec<u64> = line.split(' ').filter_map(|n| n.parse().ok()).collect();
+    match numbers.len() {
+        8 => Ok(numbers),
+        _ => Err(Error::Unexpected(line)),
+    }
+}
+
+/// A DHCP DISCOVER, to all, from nobody (RFC 2131).
+fn discover(mac: [u8; 6]) -> Vec<u8> {
+    let mut dhcp = vec![1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0];
+    dhcp.resize(28, 0);
+    dhcp.extend(mac);
+    dhcp.resize(236, 0);
+    dhcp.extend([99, 130, 83, 99, 53, 1, 1, 255]);
+    let udp_len = (dhcp.len() + 8) as u16;
+    let mut packet = vec![0x45, 0];
+    packet.extend((udp_len + 20).to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend(Ipv4Addr::UNSPECIFIED.octets());
+    packet.extend(Ipv4Addr::BROADCAST.octets());
+    let check = crate::lan::check::checksum(&packet, 0);
+    packet[10..12].copy_from_slice(&check.to_be_bytes());
+    packet.extend([0, 68, 0, 67]);
+    packet.extend(udp_len.to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend(dhcp);
+    let mut frame = vec![0xff; 6];
+    frame.extend(mac);
+    frame.extend([8, 0]);
+    frame.extend(packet);
+    frame
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The host behind the cables, seen with FreeBSD's own drivers of the same cards: what fails
+//! here is not a driver's of ours.
+
+use super::nic::{Card, Wire};
+use super::{Context, Scenario};
+use crate::guest::Result;
+use crate::lan::Nic;
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "nic-host",
+    group: "nic-host",
+    about: "the host behind the cables answers FreeBSD's own vmx(4), em(4) and vtnet(4)",
+    nics: &[
+        Nic { device: "vmxnet3" },
+        Nic { device: "e1000" },
+        Nic {
+            device: "virtio-net-pci",
+        },
+    ],
+    run,
+    ..Scenario::ORDINARY
+};
+
+fn run(context: &mut Context<'_>) -> Result<()> {
+    for (number, name) in ["vmx0", "em0", "vtnet0"].into_iter().enumerate() {
+        let wire = Wire::new(number, Card::Foreign);
+        wire.connect(context, name)?;
+        wire.echoes(context, name)?;
+        wire.floods(context, name)?;
+        wire.disconnect(context, name)?;
+        let start = std::time::Instant::now();
+        let both = format!(
+            "each devctl detach {name} -- devctl attach pci0:0:{}:0",
+            8 + number
+        );
+        context
+            .guest
+            .call_within(&both, std::time::Duration::from_secs(100))?;
+        context.report.note(&format!(
+            "{name}: detached and attached in {:?}",
+            start.elapsed()
+        ));
+    }
+    Ok(())
+}
