@@ -7,6 +7,7 @@
 //! then on its fields are plain reads. Numbers come in host order.
 
 pub mod checksum;
+pub mod crc32c;
 pub mod ethernet;
 pub mod flow;
 pub mod ipv4;

@@ -16,7 +16,7 @@
 
 use core::ops::Range;
 
-use super::checksum::{self, Sum};
+use super::checksum::Sum;
 use super::{ethernet, flow, long, word};
 
 /// Bytes of headers that a frame may have in front of its payload.
@@ -197,8 +197,9 @@ fn write_ipv4(header: &mut [u8], n: usize, tcp_len: usize) -> u16 {
     put(header, 2, &len.to_be_bytes());
     put(header, 4, &identification.to_be_bytes());
     put(header, 10, &[0, 0]);
-    let sum = checksum::of(header);
-    put(header, 10, &sum.to_be_bytes());
+    let mut sum = Sum::new();
+    sum.add_header(header);
+    put(header, 10, &sum.checksum().to_be_bytes());
     pseudo(header.get(12..20), tcp_len)
 }
 
@@ -213,11 +214,7 @@ fn write_ipv6(header: &mut [u8], tcp_len: usize) -> u16 {
 /// The sum of a pseudo-header, for two addresses: not its complement, for the payload's is
 /// added to it.
 fn pseudo(addresses: Option<&[u8]>, tcp_len: usize) -> u16 {
-    let mut sum = Sum::new();
-    sum.add(addresses.unwrap_or_default());
-    sum.add_number(tcp_len as u32);
-    sum.add_number(flow::TCP.into());
-    sum.value()
+    Sum::pseudo(addresses.unwrap_or_default(), flow::TCP, tcp_len as u32).value()
 }
 
 /// Puts bytes in, if they have room.
