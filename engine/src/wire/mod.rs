@@ -11,7 +11,10 @@ pub mod crc32c;
 pub mod ethernet;
 pub mod flow;
 pub mod ipv4;
+pub mod parse;
+pub mod protocol;
 pub mod segment;
+pub mod source;
 pub mod toeplitz;
 
 /// Two bytes in network order; 0 if they are not there.
