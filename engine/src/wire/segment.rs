@@ -110,6 +110,18 @@ pub(super) struct Part {
     pub(super) is_last: bool,
 }
 
+impl Part {
+    /// All of it.
+    pub(super) const fn alone(len: usize) -> Self {
+        Self {
+            n: 0,
+            gone: 0,
+            len,
+            is_last: true,
+        }
+    }
+}
+
 impl Cut {
     /// How to cut a frame of TCP, `len` bytes long, into parts with `size` bytes of payload.
     /// `header` is its front, which ends behind the headers or later. `None` if this is no
@@ -231,10 +243,7 @@ impl Cut {
     /// Makes the checksums whole, of headers that were just written, for a payload with that
     /// sum: of layer 4, and of what surrounds it in a tunnel.
     pub fn fill(&self, header: &mut [u8], payload: Sum) {
-        let at = match self.kind {
-            Kind::Tcp => 16,
-            Kind::Udp => 6,
-        };
+        let at = self.sum_at();
         let Some(headers) = header.get_mut(..self.payload) else {
             return;
         };
@@ -244,6 +253,34 @@ impl Cut {
         if let Some(outer) = &self.outer {
             outer.fill(headers, payload);
         }
+    }
+}
+
+impl Cut {
+    /// Where in its header layer 4 has its checksum.
+    fn sum_at(&self) -> usize {
+        match self.kind {
+            Kind::Tcp => 16,
+            Kind::Udp => 6,
+        }
+    }
+
+    /// The sum of a payload whose checksum is right, by that checksum, which is in `header`;
+    /// `written` are the same headers without it, as `write_part` leaves them. `None` if
+    /// there is no checksum.
+    pub(super) fn payload_sum(&self, written: &[u8], header: &[u8]) -> Option<Sum> {
+        let at = self.transport.saturating_add(self.sum_at());
+        let checksum = word(header, at);
+        if self.kind == Kind::Udp && checksum == 0 {
+            return None;
+        }
+        let mut sum = Sum::new();
+        sum.add_header(written.get(self.transport..self.payload)?);
+        sum.add_number(checksum.into());
+        // All together are 0xffff.
+        let mut payload = Sum::new();
+        payload.add_number(sum.checksum().into());
+        Some(payload)
     }
 }
 

@@ -94,7 +94,9 @@ impl Cut {
             Version::V4 => Some(network.saturating_add(4)),
             Version::V6 => None,
         };
-        let outer = self.outer.and_then(|outer| at(outer.version, outer.network));
+        let outer = self
+            .outer
+            .and_then(|outer| at(outer.version, outer.network));
         [at(self.version, self.network), outer]
     }
 
