@@ -326,7 +326,7 @@ impl Shape {
                 keyed,
                 bridged,
             } => {
-                let mut bytes = vec![u8::from(summed) << 7 | u8::from(keyed) << 5, 0];
+                let mut bytes = vec![(u8::from(summed) << 7) | (u8::from(keyed) << 5), 0];
                 let carried = if bridged { 0x6558 } else { ethertype };
                 bytes.extend(carried.to_be_bytes());
                 if summed {

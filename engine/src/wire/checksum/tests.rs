@@ -92,7 +92,7 @@ fn every_length_at_every_offset() {
                 if fill == 0 {
                     0xff
                 } else {
-                    (n * n * 31 >> 3) as u8
+                    ((n * n * 31) >> 3) as u8
                 }
             })
             .collect();

@@ -13,7 +13,7 @@ fn plain(bytes: &[u8]) -> u32 {
         for _ in 0..8 {
             state = match state & 1 {
                 0 => state >> 1,
-                _ => state >> 1 ^ POLYNOMIAL,
+                _ => (state >> 1) ^ POLYNOMIAL,
             };
         }
     }
@@ -46,7 +46,7 @@ fn the_published_sums() {
 
 #[test]
 fn every_length_to_beyond_two_rounds() {
-    let bytes: Vec<u8> = (0..900u32).map(|n| (n * n * 77 >> 4) as u8).collect();
+    let bytes: Vec<u8> = (0..900u32).map(|n| ((n * n * 77) >> 4) as u8).collect();
     for method in methods() {
         for len in 0..bytes.len() {
             assert_eq!(of(&bytes[..len], method), plain(&bytes[..len]), "{len}");
