@@ -187,7 +187,7 @@ impl<P: Platform> Nic<P> for Wloop<P> {
     fn offer(&self) -> &Offer {
         &self.offer
     }
-    fn interrupts(&self) -> Line<P::Registers> {
+    fn interrupts(&self, _kind: VectorKind) -> Line<P::Registers> {
         Line(self.registers.clone())
     }
     fn begin(&mut self, _setup: &Setup) -> Result<(), Error> {

@@ -11,7 +11,7 @@
 use super::offload::{Meta, Offload, SegmentSums};
 use super::platform::{FRONT, Platform, Segment};
 use super::rss::Rss;
-use super::vectors::Vectors;
+use super::vectors::{VectorKind, Vectors};
 use crate::l3::Mac;
 use crate::link::Capabilities;
 use bitflags::bitflags;
@@ -234,7 +234,7 @@ pub struct Cause {
     pub is_ours: bool,
     /// Queues of the vector have work.
     pub queues: bool,
-    /// [`Nic::events`] has something to say.
+    /// [`Nic::events`] has something to say. Looked at for the vector of events only.
     pub event: bool,
 }
 
@@ -244,11 +244,15 @@ pub trait Interrupts: Send + Sync {
     /// [`mask`](Interrupts::mask).
     fn cause(&self, vector: u16) -> Cause;
 
-    /// No interrupt of that vector until it is unmasked.
+    /// No interrupt of that vector until it is unmasked. Only called by a filter, after
+    /// [`cause`](Interrupts::cause): a device that masks a vector when it sends an interrupt has
+    /// nothing to do here. All are masked after [`Nic::begin`].
     fn mask(&self, vector: u16);
 
     /// Ends masking. What happened meanwhile interrupts at once, or is seen by
-    /// [`RxRing::arm`] and [`TxRing::arm`] before.
+    /// [`RxRing::arm`] and [`TxRing::arm`] before. A vector that is a transmit queue's own is
+    /// unmasked only when the queue was armed: some devices know no other way of asking for
+    /// an interrupt.
     fn unmask(&self, vector: u16);
 }
 
@@ -299,8 +303,9 @@ pub trait Nic<P: Platform>: Send + Sized {
     /// What it offers; the same for as long as it is attached.
     fn offer(&self) -> &Offer;
 
-    /// What its interrupts' filters get. Is called once.
-    fn interrupts(&self) -> Self::Interrupts;
+    /// What its interrupts' filters get. Is called once, when it is known how interrupts come,
+    /// before the device is started.
+    fn interrupts(&self, kind: VectorKind) -> Self::Interrupts;
 
     /// Resets the device, if it is not fresh, and makes ready for queues.
     ///
