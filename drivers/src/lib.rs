@@ -6,3 +6,5 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod wem;
