@@ -371,6 +371,13 @@ pub struct Full;
 /// Only `kick`, `arm` and `disarm` may touch registers: the others are called when the device is
 /// stopped, too.
 pub trait TxRing: Send {
+    /// Frames are done in the order in which they were put: a token that comes out of turn is
+    /// the device's mistake.
+    const IS_IN_ORDER: bool = false;
+    /// Pieces of a frame that the device does not cut, if these are less than
+    /// [`Limits::segments`].
+    const PLAIN_SEGMENTS: u16 = u16::MAX;
+
     /// Tokens that there are.
     fn tokens(&self) -> u16;
 

@@ -97,6 +97,8 @@ pub const MOST_SEGMENTS: usize = 40;
 pub struct Segments {
     list: [Segment; MOST_SEGMENTS],
     len: usize,
+    /// What the device takes at most, and what a frame may have now.
+    limit: usize,
     most: usize,
     most_bytes: u32,
 }
@@ -104,18 +106,20 @@ pub struct Segments {
 impl Segments {
     /// None so far, of so many at most, each of no more than so many bytes.
     pub const fn new(limits: &Limits) -> Self {
-        let most = limits.segments as usize;
+        let limit = limits.segments as usize;
+        let limit = if limit < MOST_SEGMENTS {
+            limit
+        } else {
+            MOST_SEGMENTS
+        };
         Self {
             list: [Segment {
                 address: 0,
                 bytes: 0,
             }; MOST_SEGMENTS],
             len: 0,
-            most: if most < MOST_SEGMENTS {
-                most
-            } else {
-                MOST_SEGMENTS
-            },
+            limit,
+            most: limit,
             most_bytes: limits.segment_bytes,
         }
     }
@@ -128,6 +132,18 @@ impl Segments {
     /// The most bytes that a piece may have.
     pub fn most_bytes(&self) -> u32 {
         self.most_bytes
+    }
+
+    /// Pieces that any frame may have.
+    pub(super) fn limit(&self) -> u16 {
+        self.limit as u16
+    }
+
+    /// Forgets all, for a frame that may have so many pieces, but not more than any.
+    #[inline]
+    pub(super) fn restart(&mut self, most: u16) {
+        self.most = self.limit.min(most.into());
+        self.len = 0;
     }
 
     /// Forgets all.

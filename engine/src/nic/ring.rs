@@ -340,22 +340,34 @@ impl<M: Dma> Completions<M> {
         generation(&self.ring.slot(self.next)) == self.generation
     }
 
-    /// What `read` makes of the next one, if the device has filled it. It is the device's
-    /// again afterwards.
+    /// What `read` makes of the next one, if the device has filled it.
+    #[inline(always)]
+    pub fn peek<R>(
+        &self,
+        generation: impl FnOnce(&Slot<'_, M, Device>) -> bool,
+        read: impl FnOnce(&Slot<'_, M, Driver>) -> R,
+    ) -> Option<R> {
+        let slot: Slot<'_, M, Device> = self.ring.slot(self.next);
+        (generation(&slot) == self.generation).then(|| read(&slot.take_back()))
+    }
+
+    /// Goes on to the one behind. This one is the device's again.
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        let (next, is_new_lap) = self.ring.after(self.next);
+        self.next = next;
+        self.generation ^= is_new_lap;
+    }
+
+    /// Both: what `read` makes of the next one, which is the device's again afterwards.
     #[inline(always)]
     pub fn take<R>(
         &mut self,
         generation: impl FnOnce(&Slot<'_, M, Device>) -> bool,
         read: impl FnOnce(&Slot<'_, M, Driver>) -> R,
     ) -> Option<R> {
-        let slot: Slot<'_, M, Device> = self.ring.slot(self.next);
-        if generation(&slot) != self.generation {
-            return None;
-        }
-        let result = read(&slot.take_back());
-        let (next, is_new_lap) = self.ring.after(self.next);
-        self.next = next;
-        self.generation ^= is_new_lap;
+        let result = self.peek(generation, read)?;
+        self.advance();
         Some(result)
     }
 }
