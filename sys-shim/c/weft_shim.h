@@ -333,7 +333,6 @@ void	weft_shim_worker_task_init(struct task *, task_fn_t *, void *);
 enum weft_driver {
 	WEFT_DRIVER_VMX,
 	WEFT_DRIVER_EM,
-	WEFT_DRIVER_VTNET,
 	WEFT_DRIVERS,
 };
 enum weft_power {

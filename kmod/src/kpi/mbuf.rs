@@ -103,15 +103,9 @@ impl Mbuf {
         }
     }
 
-    /// Bytes that are in one piece from the first one on.
-    #[inline]
-    pub(super) fn head_len(&self) -> usize {
-        self.head().len()
-    }
-
     /// What is in one piece from the first byte on.
     #[inline]
-    fn head(&self) -> &[u8] {
+    pub(super) fn head(&self) -> &[u8] {
         let mut len = 0;
         // SAFETY: the chain is this value's own; so many bytes are there.
         unsafe {

@@ -47,7 +47,7 @@ impl Mbuf {
 
     #[inline]
     fn headers_described(self, asked: &Asked, sums: SegmentSums) -> Option<(Self, Offload)> {
-        let there = (self.head_len() as u32).min(FRONT);
+        let there = (self.head().len() as u32).min(FRONT);
         let mut found = Err(nic::Unfit);
         let mut frame = self.with_front(there, |front| found = describe(front, asked, sums))?;
         if found.is_err() && there < FRONT {
@@ -174,6 +174,13 @@ impl Buffer {
     #[inline]
     pub(crate) fn place(&self) -> Segment {
         self.place
+    }
+
+    /// The first bytes that the device has written there.
+    #[inline]
+    pub(crate) fn front(&self) -> [u8; nic::FRONT] {
+        self.loaded.sync(Sync::AfterWrite);
+        self.mbuf.head().first_chunk().copied().unwrap_or_default()
     }
 
     /// What the device has put there, so many bytes from `skip` on; no more than there are.

@@ -134,6 +134,11 @@ impl nic::Platform for Kernel {
     }
 
     #[inline]
+    fn front(&self, buffer: &Buffer) -> [u8; nic::FRONT] {
+        buffer.front()
+    }
+
+    #[inline]
     fn packet(&self, buffer: Buffer, skip: u32, bytes: u32) -> Option<Packet> {
         Some(Packet::new(buffer, skip, bytes))
     }

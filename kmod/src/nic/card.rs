@@ -230,7 +230,7 @@ impl<D: Driven> Making<'_, D> {
                 lanes,
                 queues,
                 receivers,
-                interrupts: port.nic().interrupts(),
+                interrupts: port.nic().interrupts(setup.vectors.kind),
                 vectors: setup.vectors,
                 jobs,
                 control: Slept::new(Control::new(port, *setup, link)),

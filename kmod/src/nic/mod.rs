@@ -70,9 +70,8 @@ pub(crate) struct Nic {
 macro_rules! with_driver {
     ($driver:expr, $function:ident($($argument:expr),*)) => {
         match $driver {
-            Driver::Vmx => $function::<weft_drivers::wem::Wem<Kernel>>($($argument),*),
+            Driver::Vmx => $function::<weft_drivers::wvmx::Wvmx<Kernel>>($($argument),*),
             Driver::Em => $function::<weft_drivers::wem::Wem<Kernel>>($($argument),*),
-            Driver::Vtnet => $function::<weft_drivers::wem::Wem<Kernel>>($($argument),*),
         }
     };
 }
@@ -98,7 +97,6 @@ impl Attached for Nic {
         is_known.then_some(match driver {
             Driver::Vmx => c"VMXNET3 (weft)",
             Driver::Em => c"Intel PRO/1000 (weft)",
-            Driver::Vtnet => c"VirtIO network (weft)",
         })
     }
 

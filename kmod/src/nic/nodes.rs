@@ -248,11 +248,7 @@ impl<D: Driven> Node<D> {
             figures(&mut branch, node, TX | (number as u32) << 8, &TX_FIGURES)?;
             labels::<D>(&mut branch, node, Scope::Tx, number)?;
         }
-        if D::LABELS.iter().any(|label| label.scope == Scope::Device) {
-            let about = c"What the card itself counts";
-            let card = branch.tree().node(top, c"card", about)?;
-            labels::<D>(&mut branch, card, Scope::Device, 0)?;
-        }
+        labels::<D>(&mut branch, top, Scope::Device, 0)?;
         Ok(Self { _branch: branch })
     }
 }
@@ -280,13 +276,18 @@ fn figures<T: Subject, F>(
     Ok(())
 }
 
-/// Adds what the card counts of that scope.
+/// Adds what the card itself counts of that scope, in a node of its own, if it counts any.
 fn labels<D: Driven>(
     branch: &mut Branch<Outlet<D>>,
     node: Parent,
     scope: Scope,
     number: usize,
 ) -> Result<(), Errno> {
+    if !D::LABELS.iter().any(|label| label.scope == scope) {
+        return Ok(());
+    }
+    let about = c"What the card itself counts";
+    let node = branch.tree().node(node, c"device", about)?;
     for (place, label) in D::LABELS.iter().enumerate() {
         if label.scope != scope {
             continue;

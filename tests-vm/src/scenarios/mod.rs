@@ -120,7 +120,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 28] = [
+pub const ALL: [Scenario; 29] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -144,6 +144,7 @@ pub const ALL: [Scenario; 28] = [
     queues::SCENARIO,
     nic_host::SCENARIO,
     nic_card::EM,
+    nic_card::VMX,
     race::SCENARIO,
     race_packet::SCENARIO,
     race_pair::SCENARIO,

@@ -129,8 +129,10 @@ impl Wire {
 
     /// Echoes of both families, short and in fragments.
     pub(super) fn echoes(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
-        // Until ARP and neighbour discovery are through.
         for address in [self.host().to_string(), self.host6().to_string()] {
+            // Until the card receives, and neighbours are known.
+            let command = format!("ping {address} 5 500");
+            context.guest.call_within(&command, Duration::from_secs(10))?;
             for size in [56, 1400] {
                 let command = format!("ping {address} {ECHOES} 1000 {size}");
                 let limit = Duration::from_secs(30);

@@ -29,18 +29,6 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         wire.echoes(context, name)?;
         wire.floods(context, name)?;
         wire.disconnect(context, name)?;
-        let start = std::time::Instant::now();
-        let both = format!(
-            "each devctl detach {name} -- devctl attach pci0:0:{}:0",
-            8 + number
-        );
-        context
-            .guest
-            .call_within(&both, std::time::Duration::from_secs(100))?;
-        context.report.note(&format!(
-            "{name}: detached and attached in {:?}",
-            start.elapsed()
-        ));
     }
     Ok(())
 }
