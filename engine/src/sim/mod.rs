@@ -13,6 +13,7 @@ pub mod malformed;
 #[allow(unsafe_code)]
 pub mod memory;
 pub mod naive;
+pub mod nic;
 pub mod random;
 pub mod store;
 pub mod table;

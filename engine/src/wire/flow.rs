@@ -161,7 +161,7 @@ pub fn tuple(header: &[u8], order: Order) -> Option<Tuple> {
 }
 
 /// The EtherType behind a frame's tags, and where that begins whose type it is.
-pub(super) fn behind_tags(header: &[u8]) -> Option<(u16, usize)> {
+pub(crate) fn behind_tags(header: &[u8]) -> Option<(u16, usize)> {
     let (link, mut rest) = header.split_at_checked(ethernet::HEADER)?;
     let mut ethertype = word(link, 12);
     for _ in 0..MOST_TAGS {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Segmentation, aggregation and checksums against references that do each in the plainest
+//! way: five seconds of random steps in all, or as many as `WEFT_OFFLOAD_SECONDS` says.
+
+#[path = "wire_frames/mod.rs"]
+mod wire_frames;
+#[path = "wire_steps/mod.rs"]
+mod wire_steps;
+
+use std::time::{Duration, Instant};
+use wire_steps::Compared;
+
+/// Runs a test with random bytes for a quarter of the time, and says what was compared.
+fn run(name: &str, step: impl Fn(&mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Compared>) {
+    let seconds = std::env::var("WEFT_OFFLOAD_SECONDS").map_or(5, |s| s.parse().unwrap());
+    let until = Instant::now() + Duration::from_millis(seconds * 1000 / 4);
+    let mut all = Compared::default();
+    let (mut runs, mut seed) = (0u64, 0x5eed_0000_0000_0001u64);
+    let mut bytes = vec![0u8; 4096];
+    while Instant::now() < until {
+        for word in bytes.chunks_mut(8) {
+            // xorshift64
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            word.copy_from_slice(&seed.to_le_bytes());
+        }
+        let compared = step(&mut arbitrary::Unstructured::new(&bytes));
+        let Ok(more) = compared else { continue };
+        runs += 1;
+        all.cut += more.cut;
+        all.joined += more.joined;
+        all.passed += more.passed;
+        all.sums += more.sums;
+    }
+    println!("{name}: {runs} runs, {all:?}");
+    assert!(runs > 20, "{name}: only {runs} runs");
+}
+
+#[test]
+fn cut_frames_are_those_made_by_themselves_and_join_again() {
+    run("segment", wire_steps::segment);
+}
+
+#[test]
+fn joined_frames_are_cut_into_what_came() {
+    run("aggregate", wire_steps::aggregate);
+}
+
+/// Frames that can be cut, with bits turned over and ends cut off.
+#[test]
+fn no_bytes_make_it_panic() {
+    run("any", |u| {
+        let shape = wire_frames::Shape::any(u)?;
+        let piece = wire_frames::Piece::all(wire_frames::Sums::Whole);
+        let mut bytes = vec![u.arbitrary()?, u.int_in_range(0..=3)?];
+        bytes.extend(shape.frame(&[7; 300], piece));
+        for _ in 0..u.int_in_range(0..=4)? {
+            let at = u.int_in_range(2..=bytes.len() - 1)?;
+            bytes[at] ^= 1 << u.int_in_range(0..=7)?;
+        }
+        bytes.truncate(u.int_in_range(2..=bytes.len())?.max(60));
+        wire_steps::any(&bytes);
+        Ok(Compared::default())
+    });
+}
+
+#[test]
+fn sums_are_those_of_a_byte_at_a_time() {
+    run("complete", wire_steps::complete);
+}
