@@ -489,4 +489,13 @@ fn the_documentation_has_each_rule() {
         .unwrap();
     }
     assert!(page.contains(&table), "the table should be:\n{table}");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../man/weft_ipv6.4");
+    let manual = std::fs::read_to_string(path).unwrap();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let manual = words(&manual);
+    for about in RULES {
+        let [name, text] = [about.name, about.about].map(|text| text.to_str().unwrap());
+        let entry = words(&format!(".It Cm {name} {text}."));
+        assert!(manual.contains(&entry), "the manual page lacks: {entry}");
+    }
 }
