@@ -122,7 +122,7 @@ fn what_is_ordinary_passes() {
     let ordinary = [
         packet(ADDRESSES, &[tcp]),
         packet(ADDRESSES, std::slice::from_ref(&udp)),
-        packet(ADDRESSES, &[icmp.clone()]),
+        packet(ADDRESSES, std::slice::from_ref(&icmp)),
         // A report of MLD.
         packet(ADDRESSES, &[alert(), icmp]),
         packet(ADDRESSES, &[options(60, &[4, 1, 4]), udp.clone()]),
@@ -321,7 +321,7 @@ fn naive(bytes: &[u8], bounds: &Bounds) -> Option<Vec<Rule>> {
         if payload == 0 {
             found.push(Rule::FragmentEmpty);
         }
-        if more && payload % 8 != 0 {
+        if more && !payload.is_multiple_of(8) {
             found.push(Rule::FragmentLength);
         }
         if at - 40 + offset + payload > 65_535 {
