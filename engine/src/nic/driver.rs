@@ -55,6 +55,17 @@ pub struct Id {
     pub name: &'static str,
 }
 
+impl Id {
+    /// A device of PCI.
+    pub const fn new(vendor: u16, device: u16, name: &'static str) -> Self {
+        Self {
+            vendor,
+            device,
+            name,
+        }
+    }
+}
+
 bitflags! {
     /// What a device can do, beside [`Capabilities`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +95,16 @@ pub struct Range {
 }
 
 impl Range {
+    /// Multiples of `step` from `least` to `most`.
+    pub const fn new(least: u16, most: u16, step: u16, usual: u16) -> Self {
+        Self {
+            least,
+            most,
+            step,
+            usual,
+        }
+    }
+
     /// The value that is allowed, and not above what is wanted unless that is below the least.
     pub fn fit(&self, wanted: u16) -> u16 {
         let within = wanted.clamp(self.least, self.most);
@@ -216,6 +237,14 @@ pub enum Link {
     },
 }
 
+impl Link {
+    /// Up, and full duplex.
+    pub const fn up(mbps: u32) -> Self {
+        let full_duplex = true;
+        Self::Up { mbps, full_duplex }
+    }
+}
+
 bitflags! {
     /// What a device wants to be asked about.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -236,6 +265,17 @@ pub struct Cause {
     pub queues: bool,
     /// [`Nic::events`] has something to say. Looked at for the vector of events only.
     pub event: bool,
+}
+
+impl Cause {
+    /// Anything may have happened, or the interrupt is not the device's.
+    pub const fn any(is_ours: bool) -> Self {
+        Self {
+            is_ours,
+            queues: is_ours,
+            event: is_ours,
+        }
+    }
 }
 
 /// What an interrupt's filter can do. There is one for a device, for as long as it is attached.
@@ -276,6 +316,26 @@ pub struct Label {
     pub name: &'static str,
     /// What it counts, for people.
     pub what: &'static str,
+}
+
+impl Label {
+    /// A figure of the device's.
+    pub const fn device(name: &'static str, what: &'static str) -> Self {
+        let scope = Scope::Device;
+        Self { scope, name, what }
+    }
+
+    /// A figure of each transmit queue's.
+    pub const fn tx(name: &'static str, what: &'static str) -> Self {
+        let scope = Scope::Tx;
+        Self { scope, name, what }
+    }
+
+    /// A figure of each receive queue's.
+    pub const fn rx(name: &'static str, what: &'static str) -> Self {
+        let scope = Scope::Rx;
+        Self { scope, name, what }
+    }
 }
 
 /// A driver.
@@ -404,7 +464,7 @@ pub trait TxRing: Send {
     fn arm(&mut self) -> bool;
 
     /// Asks for none. One may come still.
-    fn disarm(&mut self);
+    fn disarm(&mut self) {}
 }
 
 /// What kind of buffer a receive queue wants next.
@@ -429,6 +489,23 @@ pub struct Taken {
     pub is_bad: bool,
     /// What the device says of the frame. Looked at with the last buffer.
     pub meta: Meta,
+}
+
+impl Taken {
+    /// The device has said what can't be.
+    pub const NONSENSE: Self = Self::empty(u16::MAX);
+
+    /// A buffer comes back as it was given.
+    pub const fn empty(token: u16) -> Self {
+        Self {
+            token,
+            skip: 0,
+            bytes: 0,
+            is_last: false,
+            is_bad: false,
+            meta: Meta::NOTHING,
+        }
+    }
 }
 
 /// A receive queue of a device. Buffers go by tokens, as frames do in a [`TxRing`].
@@ -462,7 +539,7 @@ pub trait RxRing: Send {
     fn arm(&mut self) -> bool;
 
     /// Asks for none. One may come still.
-    fn disarm(&mut self);
+    fn disarm(&mut self) {}
 
     /// Has interrupts of this queue at least so many nanoseconds apart; 0 is without delay.
     fn moderate(&mut self, gap_ns: u32) {
