@@ -7,4 +7,5 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod wem;
 pub mod wvmx;
