@@ -4,8 +4,8 @@
 
 use weft_drivers::wvmx::Wvmx;
 use weft_engine::nic::{
-    Asked, Cause, Error, Extras, Interrupts, Label, Link, Nic, Scope, State, VectorKind, Vectors,
-    Verdict, Why,
+    Asked, Cause, Error, Extras, Interrupts, Label, Link, Nic, Queues, Scope, State, VectorKind,
+    Vectors, Verdict, Why,
 };
 use weft_engine::packet::HashKind;
 use weft_engine::sim::nic::vmxnet3::{Arrival, Fault, Vmxnet3};
@@ -324,12 +324,16 @@ fn a_transmit_queue_interrupts_only_when_it_is_asked_to() {
     machine.send(0, &frame, 100, &PLAIN).unwrap();
     assert_eq!(machine.host.interrupts(vectors.tx(0)), 0);
     assert_eq!(machine.reap(0), 1);
-    let lines = machine.port.nic().interrupts(VectorKind::Msix);
-    lines.unmask(vectors.tx(0));
+    let arm = |machine: &Wvmxs| {
+        let armed = machine.sides.tx(0, |queue| queue.arm());
+        armed.unwrap()
+    };
     // What happened while it was masked interrupts at once, and then no more.
+    assert!(!arm(&machine));
     assert_eq!(machine.host.interrupts(vectors.tx(0)), 1);
     machine.send(0, &frame, 100, &PLAIN).unwrap();
     assert_eq!(machine.host.interrupts(vectors.tx(0)), 1);
+    assert!(arm(&machine), "a frame is done already");
     machine.end();
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Interrupts are moderated by the device. Their masks turn by themselves when one is sent, unless
 //! the device says that the driver must. A transmit queue's own vector stays masked but for when
-//! the queue is full.
+//! the queue is armed.
 
 mod layout;
 mod rx;
@@ -21,6 +21,7 @@ use weft_engine::link::Capabilities;
 use weft_engine::nic::{
     Cause, Dma, Error, Events, Extras, Filter, Hashes, Id, Interrupts, Label, Level, Limits, Link,
     Nic, Offer, Platform, Range, Registers, Ring, Rss, SegmentSums, Setup, VectorKind, Word,
+    bits_of,
 };
 
 /// Parts of a received frame at most: 64 KB in a head and pages.
@@ -188,7 +189,7 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
         let groups = if fits { groups } else { &[] };
         self.memory.put(shared::GROUPS, groups);
         self.memory.store(shared::GROUPS_BYTES, groups.len() as u16);
-        self.memory.store(shared::RX_MODE, all_of(&modes));
+        self.memory.store(shared::RX_MODE, bits_of(&modes));
         for (n, &word) in filter.vlans.0.iter().enumerate() {
             // Without a tag, and with a priority only, a frame is of VLAN 0.
             let all = if self.has_vlan_filter { 0 } else { !0 };
@@ -246,8 +247,8 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
         if number >= MOST_QUEUES * 2 || label >= TX_LABELS {
             return 0;
         }
-        let at = queue_at(number) + queue::STATISTICS;
-        self.memory.load(at + label * u64::BYTES)
+        self.memory
+            .load(queue_at(number) + queue::STATISTICS + label * u64::BYTES)
     }
 }
 
@@ -271,7 +272,7 @@ impl<P: Platform> Wvmx<P> {
         memory.clear(shared::QUEUES..shared::ALL);
         let on = setup.capabilities;
         let check = Capabilities::CHECK_IPV4 | Capabilities::CHECK_IPV6;
-        let features = all_of(&[
+        let features = bits_of(&[
             (on.intersects(check), feature::CHECK),
             (on.contains(Capabilities::VLAN_TAG), feature::VLAN),
             (setup.extras.contains(Extras::LRO), feature::LRO),
@@ -306,7 +307,7 @@ impl<P: Platform> Wvmx<P> {
     }
 
     fn describe_rss(&self, rss: &Rss) {
-        let hashes = all_of(&[
+        let hashes = bits_of(&[
             (rss.hashes.contains(Hashes::IPV4), 1),
             (rss.hashes.contains(Hashes::TCP_IPV4), 2),
             (rss.hashes.contains(Hashes::IPV6), 4),
@@ -350,12 +351,6 @@ impl<P: Platform> Wvmx<P> {
         }
         is_any
     }
-}
-
-/// The bits of what is on.
-fn all_of(bits: &[(bool, u32)]) -> u32 {
-    let on = bits.iter().filter(|(is_on, _)| *is_on);
-    on.fold(0, |all, (_, bit)| all | bit)
 }
 
 /// Where a queue's description is.

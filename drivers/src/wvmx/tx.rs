@@ -16,6 +16,8 @@ pub struct Queue<P: Platform> {
     completions: Completions<P::Dma>,
     doorbells: P::Registers,
     doorbell: u32,
+    /// The mask of the vector, if that is this queue's own.
+    mask: Option<u32>,
 }
 
 impl<P: Platform> Queue<P> {
@@ -26,6 +28,10 @@ impl<P: Platform> Queue<P> {
             completions: Completions::new(ring()?),
             doorbells: card.lines.doorbells.clone(),
             doorbell: bar0::of(bar0::TX, number),
+            mask: setup
+                .vectors
+                .own_tx(number)
+                .map(|own| bar0::of(bar0::MASK, own)),
         })
     }
 
@@ -103,6 +109,9 @@ impl<P: Platform> TxRing for Queue<P> {
     }
 
     fn arm(&mut self) -> bool {
+        if let Some(mask) = self.mask {
+            self.doorbells.write(mask, 0_u32);
+        }
         self.completions.is_ready(done::is_new)
     }
 }

@@ -245,6 +245,12 @@ impl Link {
     }
 }
 
+/// The bits of what is on.
+pub fn bits_of(bits: &[(bool, u32)]) -> u32 {
+    let on = bits.iter().filter(|(is_on, _)| *is_on);
+    on.fold(0, |all, (_, bit)| all | bit)
+}
+
 bitflags! {
     /// What a device wants to be asked about.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -290,9 +296,8 @@ pub trait Interrupts: Send + Sync {
     fn mask(&self, vector: u16);
 
     /// Ends masking. What happened meanwhile interrupts at once, or is seen by
-    /// [`RxRing::arm`] and [`TxRing::arm`] before. A vector that is a transmit queue's own is
-    /// unmasked only when the queue was armed: some devices know no other way of asking for
-    /// an interrupt.
+    /// [`RxRing::arm`] and [`TxRing::arm`] before. Is not called for a vector that is a transmit
+    /// queue's own: that one comes when its queue was armed, once.
     fn unmask(&self, vector: u16);
 }
 
@@ -459,9 +464,9 @@ pub trait TxRing: Send {
     /// mistake, which the caller notices.
     fn reap(&mut self) -> Option<u16>;
 
-    /// Asks for an interrupt when the device is done with a frame. True if it is with one
-    /// already, so that there may be no interrupt. That the vector is masked may end this: who
-    /// serves it reaps, and asks again.
+    /// Asks for an interrupt when the device is done with a frame: unmasks the vector, if it is
+    /// this queue's own. True if it is done with one already, so that there may be no interrupt. That the
+    /// vector is masked may end this: who serves it reaps, and asks again if frames wait.
     fn arm(&mut self) -> bool;
 
     /// Asks for none. One may come still.

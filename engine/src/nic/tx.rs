@@ -133,7 +133,7 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
             return 0;
         };
         let lost = running.frames.used();
-        
+        self.figures.lost = self.figures.lost.wrapping_add(lost.into());
         lost.into()
     }
 
