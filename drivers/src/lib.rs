@@ -9,3 +9,4 @@
 
 pub mod wem;
 pub mod wvmx;
+pub mod wvtnet;

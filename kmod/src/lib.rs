@@ -28,6 +28,7 @@ mod nic;
 mod packet;
 mod pair;
 mod pair_nodes;
+mod pfil6;
 #[cfg(feature = "test")]
 mod queue;
 mod queue_nodes;
@@ -48,6 +49,7 @@ use kpi::sysctl::Sysctls;
 struct Weft {
     algorithms: fib::Algorithms,
     cards: nic::Gate,
+    filters: pfil6::Gate,
     l3: l3::Gate,
     pairs: pair::Gate,
     #[cfg(feature = "test")]
@@ -101,6 +103,7 @@ impl Life for Weft {
         Ok(Self {
             algorithms,
             cards,
+            filters: pfil6::Gate::open(sleepable),
             l3,
             pairs,
             #[cfg(feature = "test")]
@@ -141,6 +144,9 @@ impl Life for Weft {
             self.pairs = pair::Gate::reopen(sleepable)?;
             self.l3.reopen(sleepable)?;
             self.cards = nic::Gate::open(sleepable)?;
+        }
+        if gone.is_ok() {
+            self.filters.close(sleepable);
         }
         if gone.is_err() && self.packets.are_closed() {
             self.packets = packet::Packets::open(sleepable)?;

@@ -76,6 +76,7 @@ static device_method_t methods[] = {
 static driver_t drivers[WEFT_DRIVERS] = {
 	[WEFT_DRIVER_VMX] = { "wvmx", methods, sizeof(void *) },
 	[WEFT_DRIVER_EM] = { "wem", methods, sizeof(void *) },
+	[WEFT_DRIVER_VTNET] = { "wvtnet", methods, sizeof(void *) },
 };
 
 /*

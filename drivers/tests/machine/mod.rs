@@ -151,7 +151,11 @@ impl<M: Card, D: Nic<Host<M>>> Machine<M, D> {
         Ok(())
     }
 
+    /// What comes after a start: queues are armed, vectors unmasked.
     fn unmask(&mut self) {
+        for queue in &self.sides.rx {
+            queue.borrow_mut().arm();
+        }
         for vector in 0..self.setup.vectors.count {
             self.interrupts.unmask(vector);
         }

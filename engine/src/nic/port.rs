@@ -305,25 +305,48 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         result
     }
 
+    /// Makes a transmit queue; in a stack frame of its own.
+    #[inline(never)]
+    fn bring_up_tx(
+        &mut self,
+        setup: &Setup,
+        number: u16,
+        queues: &impl Queues<P, D>,
+    ) -> Result<(), Error> {
+        let ring = self.nic.tx(setup, number)?;
+        let started = queues.tx(number, |queue| queue.start(ring));
+        let has_memory = started.ok_or(Error::NoResource("transmit queue"))?;
+        has_memory.then_some(()).ok_or(Error::NoMemory)
+    }
+
+    /// Makes a receive queue, with buffers; likewise.
+    #[inline(never)]
+    fn bring_up_rx(
+        &mut self,
+        setup: &Setup,
+        number: u16,
+        queues: &impl Queues<P, D>,
+    ) -> Result<(), Error> {
+        let ring = self.nic.rx(setup, number)?;
+        let started = queues.rx(number, |queue| queue.start(ring));
+        let given = started.ok_or(Error::NoResource("receive queue"))?;
+        given.filter(|&given| given > 0).ok_or(Error::NoMemory)?;
+        Ok(())
+    }
+
+    #[inline(never)]
     fn bring_up(
         &mut self,
         setup: &Setup,
         filter: &Filter<'_>,
         queues: &impl Queues<P, D>,
     ) -> Result<(), Error> {
-        let missing = |what| move || Error::NoResource(what);
         self.nic.begin(setup)?;
         for number in 0..setup.tx_queues {
-            let ring = self.nic.tx(setup, number)?;
-            let started = queues.tx(number, |queue| queue.start(ring));
-            let has_memory = started.ok_or_else(missing("transmit queue"))?;
-            has_memory.then_some(()).ok_or(Error::NoMemory)?;
+            self.bring_up_tx(setup, number, queues)?;
         }
         for number in 0..setup.rx_queues {
-            let ring = self.nic.rx(setup, number)?;
-            let started = queues.rx(number, |queue| queue.start(ring));
-            let given = started.ok_or_else(missing("receive queue"))?;
-            given.filter(|&given| given > 0).ok_or(Error::NoMemory)?;
+            self.bring_up_rx(setup, number, queues)?;
         }
         self.nic.filter(filter);
         self.nic.start(setup)?;

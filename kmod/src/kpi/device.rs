@@ -28,17 +28,20 @@ pub(crate) enum Driver {
     Vmx,
     /// `wem`: Intel's 8254x and 82574.
     Em,
+    /// `wvtnet`: virtio-net.
+    Vtnet,
 }
 
 impl Driver {
     /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::Vmx, Self::Em];
+    pub(crate) const ALL: [Self; 3] = [Self::Vmx, Self::Em, Self::Vtnet];
 
     /// Its name, which is that of its devices and interfaces without their numbers.
     pub(crate) const fn name(self) -> &'static CStr {
         match self {
             Self::Vmx => c"wvmx",
             Self::Em => c"wem",
+            Self::Vtnet => c"wvtnet",
         }
     }
 
@@ -46,6 +49,7 @@ impl Driver {
         match self {
             Self::Vmx => c::WEFT_DRIVER_VMX,
             Self::Em => c::WEFT_DRIVER_EM,
+            Self::Vtnet => c::WEFT_DRIVER_VTNET,
         }
     }
 

@@ -72,6 +72,7 @@ macro_rules! with_driver {
         match $driver {
             Driver::Vmx => $function::<weft_drivers::wvmx::Wvmx<Kernel>>($($argument),*),
             Driver::Em => $function::<weft_drivers::wem::Wem<Kernel>>($($argument),*),
+            Driver::Vtnet => $function::<weft_drivers::wvtnet::Wvtnet<Kernel>>($($argument),*),
         }
     };
 }
@@ -97,6 +98,7 @@ impl Attached for Nic {
         is_known.then_some(match driver {
             Driver::Vmx => c"VMXNET3 (weft)",
             Driver::Em => c"Intel PRO/1000 (weft)",
+            Driver::Vtnet => c"VirtIO network (weft)",
         })
     }
 

@@ -10,6 +10,7 @@ mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod ipv6_policy;
 mod l3;
 mod load;
 mod memory;
@@ -120,7 +121,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 29] = [
+pub const ALL: [Scenario; 31] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -138,6 +139,7 @@ pub const ALL: [Scenario; 29] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     l3::SCENARIO,
+    ipv6_policy::SCENARIO,
     pair_verbs::SCENARIO,
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
@@ -145,6 +147,7 @@ pub const ALL: [Scenario; 29] = [
     nic_host::SCENARIO,
     nic_card::EM,
     nic_card::VMX,
+    nic_card::VTNET,
     race::SCENARIO,
     race_packet::SCENARIO,
     race_pair::SCENARIO,

@@ -132,7 +132,9 @@ impl Wire {
         for address in [self.host().to_string(), self.host6().to_string()] {
             // Until the card receives, and neighbours are known.
             let command = format!("ping {address} 5 500");
-            context.guest.call_within(&command, Duration::from_secs(10))?;
+            context
+                .guest
+                .call_within(&command, Duration::from_secs(10))?;
             for size in [56, 1400] {
                 let command = format!("ping {address} {ECHOES} 1000 {size}");
                 let limit = Duration::from_secs(30);
