@@ -6,9 +6,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::nic::{Card, Wire};
+use super::pair::{create_jail, listen, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
-use crate::lan::{FIRST_SLOT, Nic, card_mac};
+use crate::lan::{Behaviour, FIRST_SLOT, Nic, Port, card_mac};
 
 const ABOUT: &str = "cards with the module's driver: taken when told, frames both ways with the \
                      host looking at each, cables pulled, detached under load, given back";
@@ -23,14 +24,14 @@ const ORDINARY: Scenario = Scenario {
 pub(super) const EM: Scenario = Scenario {
     name: "nic-em",
     group: "nic-em",
-    nics: &[Nic { device: "e1000" }],
+    nics: &[Nic { device: "e1000" }, Nic { device: "e1000" }],
     run: |context| {
         Driver {
             name: "wem",
             foreign: "em",
             back: Back::Full,
         }
-        .run(context, 1)
+        .run(context)
     },
     ..ORDINARY
 };
@@ -38,31 +39,33 @@ pub(super) const EM: Scenario = Scenario {
 pub(super) const VMX: Scenario = Scenario {
     name: "nic-vmx",
     group: "nic-vmx",
-    nics: &[Nic { device: "vmxnet3" }],
+    nics: &[Nic { device: "vmxnet3" }, Nic { device: "vmxnet3" }],
     run: |context| {
         Driver {
             name: "wvmx",
             foreign: "vmx",
             back: Back::Never,
         }
-        .run(context, 1)
+        .run(context)
     },
     ..ORDINARY
+};
+
+const VIRTIO: Nic = Nic {
+    device: "virtio-net-pci",
 };
 
 pub(super) const VTNET: Scenario = Scenario {
     name: "nic-vtnet",
     group: "nic-vtnet",
-    nics: &[Nic {
-        device: "virtio-net-pci",
-    }],
+    nics: &[VIRTIO, VIRTIO],
     run: |context| {
         Driver {
             name: "wvtnet",
             foreign: "vtnet",
             back: Back::Always,
         }
-        .run(context, 1)
+        .run(context)
     },
     ..ORDINARY
 };
@@ -86,29 +89,31 @@ enum Back {
     Never,
 }
 
+/// Bytes of a stream.
+const STREAM: u64 = 1_000_000;
+const STREAM_FULL: u64 = 500_000_000;
 /// Times that a card is taken and given back under load.
 const TURNS: u32 = 3;
 const TURNS_FULL: u32 = 100;
 
 impl Driver {
-    fn run(&self, context: &mut Context<'_>, cards: usize) -> Result<()> {
+    fn run(&self, context: &mut Context<'_>) -> Result<()> {
         for kld in ORDINARY.klds {
             context.load_kld(kld)?;
         }
         context.load_weft()?;
         self.unasked(context)?;
-        for number in 0..cards {
-            let name = self.take(context, number)?;
-            let wire = Wire::new(number, Card::Ours);
-            wire.connect(context, &name)?;
-            self.dhcp(context, &wire, number, &name)?;
-            wire.echoes(context, &name)?;
-            wire.floods(context, &name)?;
-            self.figures(context, &name)?;
-            self.cable(context, &wire, number, &name)?;
-            wire.disconnect(context, &name)?;
-            self.give_back(context, number)?;
-        }
+        let name = self.take(context, 0)?;
+        let wire = Wire::new(0, Card::Ours);
+        wire.connect(context, &name)?;
+        self.dhcp(context, &wire, &name)?;
+        wire.echoes(context, &name)?;
+        wire.floods(context, &name)?;
+        self.figures(context, &name)?;
+        self.cable(context, &wire, &name)?;
+        wire.disconnect(context, &name)?;
+        self.give_back(context)?;
+        self.streams(context)?;
         self.under_load(context)?;
         context.unload_weft()
     }
@@ -140,7 +145,7 @@ impl Driver {
             let set = format!("devctl set {place} {}", self.name);
             context.guest.call_within(&set, Duration::from_secs(30))?;
         }
-        let name = format!("{}0", self.name);
+        let name = format!("{}{number}", self.name);
         context.guest.call(&format!("if stat {name}"))?;
         let refused = context.guest.refused("kld unload weft.ko")?;
         context.report.check(
@@ -152,8 +157,8 @@ impl Driver {
     }
 
     /// Gives a card FreeBSD's driver again.
-    fn give_back(&self, context: &mut Context<'_>, number: usize) -> Result<()> {
-        let place = Self::place(number);
+    fn give_back(&self, context: &mut Context<'_>) -> Result<()> {
+        let place = Self::place(0);
         let start = std::time::Instant::now();
         let detach = format!("devctl detach {place}");
         context
@@ -192,14 +197,8 @@ impl Driver {
 
     /// DHCP's exchange, to all and from all: DISCOVER as a frame of its own, and the offer in
     /// what bpf(4) shows.
-    fn dhcp(
-        &self,
-        context: &mut Context<'_>,
-        wire: &Wire,
-        number: usize,
-        name: &str,
-    ) -> Result<()> {
-        let hex: String = discover(card_mac(number))
+    fn dhcp(&self, context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
+        let hex: String = discover(card_mac(0))
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
@@ -259,20 +258,112 @@ impl Driver {
     }
 
     /// The cable is pulled and put in again: the interface says so, and goes on.
-    fn cable(
-        &self,
-        context: &mut Context<'_>,
-        wire: &Wire,
-        number: usize,
-        name: &str,
-    ) -> Result<()> {
+    fn cable(&self, context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
         for up in [false, true] {
             let monitor = &context.guest.lan()?.monitor;
-            let set = monitor.set_link(number, up);
+            let set = monitor.set_link(0, up);
             set.map_err(|error| Error::Unexpected(error.to_string()))?;
             std::thread::sleep(Duration::from_millis(1500));
         }
         wire.echoes(context, name)
+    }
+
+    /// Streams of TCP between two cards, one of them in a jail, by a cable on which the host
+    /// looks at each frame: long segments that the card cut, checksums that it filled in.
+    fn streams(&self, context: &mut Context<'_>) -> Result<()> {
+        let near = self.take(context, 0)?;
+        let far = self.take(context, 1)?;
+        let ports = [self.port(context, 0)?, self.port(context, 1)?];
+        for (one, other) in [(0, 1), (1, 0)] {
+            ports[one].set(Behaviour::Cable(ports[other].line()));
+            ports[one].clear();
+        }
+        create_jail(context, "far")?;
+        context.guest.each(&[
+            format!("if addr {near} 10.8.0.1/24"),
+            format!("if addr {near} fd00:8::1/64"),
+            format!("if up {near}"),
+            format!("if vnet {far} far"),
+            format!("in far if addr {far} 10.8.0.2/24"),
+            format!("in far if addr {far} fd00:8::2/64"),
+            format!("in far if up {far}"),
+        ])?;
+        let warm = "ping 10.8.0.2 8 500";
+        context.guest.call_within(warm, Duration::from_secs(10))?;
+        for (from, at, to) in [
+            ("", "in far ", "10.8.0.2"),
+            ("", "in far ", "fd00:8::2"),
+            ("in far ", "", "10.8.0.1"),
+            ("in far ", "", "fd00:8::1"),
+        ] {
+            self.stream(context, from, at, to)?;
+        }
+        self.tagged(context, &near, &far)?;
+        for (number, port) in ports.iter().enumerate() {
+            let name = format!("{}{number}", self.name);
+            Wire::new(number, Card::Ours).all_right(context, &name, &port.figures());
+        }
+        remove_jail(context, "far")?;
+        for number in 0..2 {
+            let detach = format!("devctl detach {}", Self::place(number));
+            context
+                .guest
+                .call_within(&detach, Duration::from_secs(30))?;
+        }
+        Ok(())
+    }
+
+    fn port(&self, context: &Context<'_>, number: usize) -> Result<Port> {
+        Wire::new(number, Card::Ours).port(context)
+    }
+
+    fn stream(&self, context: &mut Context<'_>, from: &str, at: &str, to: &str) -> Result<()> {
+        let bytes = if context.full { STREAM_FULL } else { STREAM };
+        let limit = Duration::from_secs(if context.full { 1800 } else { 60 });
+        listen(context, "serve", &format!("{at}tcp serve 5000 7"))?;
+        context
+            .guest
+            .start("stream", &format!("{from}tcp send {to} 5000 7 {bytes}"))?;
+        context.guest.finish("stream", limit)?;
+        let received = context.guest.finish("serve", limit)?;
+        context.report.equal(
+            &received,
+            &vec![bytes, 0],
+            &format!("{}: the stream to {to} arrived, byte by byte", self.name),
+        );
+        Ok(())
+    }
+
+    /// The same on a VLAN, whose tags the cards put in and take out.
+    fn tagged(&self, context: &mut Context<'_>, near: &str, far: &str) -> Result<()> {
+        let ours = context.guest.line("if create vlan")?;
+        let theirs = context.guest.line("in far if create vlan")?;
+        context.guest.each(&[
+            format!("if vlan {ours} {near} 7 802.1q"),
+            format!("if addr {ours} 10.8.7.1/24"),
+            format!("if up {ours}"),
+            format!("in far if vlan {theirs} {far} 7 802.1q"),
+            format!("in far if addr {theirs} 10.8.7.2/24"),
+            format!("in far if up {theirs}"),
+        ])?;
+        self.stream(context, "", "in far ", "10.8.7.2")?;
+        let seen = self.port(context, 0)?.figures();
+        context.report.check(
+            seen.tagged > 0,
+            &format!("{near}: frames of the VLAN have their tag on the cable"),
+            seen.tagged,
+        );
+        let detach = format!("devctl detach {}", Self::place(0));
+        let refused = context.guest.refused(&detach)?;
+        context.report.check(
+            refused.starts_with("EBUSY"),
+            &format!("{near} stays as long as there is a VLAN on it"),
+            refused,
+        );
+        context.guest.each(&[
+            format!("if destroy {ours}"),
+            format!("in far if destroy {theirs}"),
+        ])
     }
 
     /// A card goes and comes while traffic runs both ways.
