@@ -37,7 +37,7 @@ use weft_engine::l3::Mac;
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{
     Error, Events, Extras, Filter, Id, Level, Limits, Link, Nic, Offer, Platform, Range,
-    SegmentSums, Setup, VectorKind, VlanSet,
+    SegmentSums, Setup, VectorKind,
 };
 
 /// What a feature of the device does for the stack.
@@ -82,8 +82,6 @@ pub struct Wvtnet<P: Platform> {
     /// Pairs of queues that it has.
     pairs: u16,
     control: Option<Control<P>>,
-    /// The VLANs that it was told of.
-    vlans: VlanSet,
     link: Link,
     /// It was greeted, and not stopped since.
     is_greeted: bool,
@@ -117,7 +115,6 @@ impl<P: Platform> Wvtnet<P> {
             .add_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
         self.device.agree(features)?;
         self.agreed = features;
-        self.vlans = VlanSet::none();
         self.is_greeted = true;
         Ok(())
     }
@@ -178,26 +175,6 @@ impl<P: Platform> Wvtnet<P> {
         }
         Link::Up { mbps, full_duplex }
     }
-
-    /// Tells the device which VLANs came and went.
-    fn set_vlans(&mut self, vlans: &VlanSet) {
-        let before = self.vlans;
-        for (n, (&new, &old)) in (0_u16..).zip(vlans.0.iter().zip(&before.0)) {
-            let mut changed = new ^ old;
-            while changed != 0 {
-                let bit = changed.trailing_zeros();
-                changed &= changed.wrapping_sub(1);
-                let command = match new >> bit & 1 {
-                    0 => command::VLAN_REMOVE,
-                    _ => command::VLAN_ADD,
-                };
-                let number = n.wrapping_mul(32).wrapping_add(bit as u16);
-                let data = number.to_le_bytes().into_iter();
-                self.command(Features::CONTROL_VLAN, command, data);
-            }
-        }
-        self.vlans = *vlans;
-    }
 }
 
 /// The vector of MSI-X, if interrupts come so.
@@ -245,7 +222,6 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
             agreed: Features::empty(),
             pairs: 1,
             control: None,
-            vlans: VlanSet::none(),
             link: Link::Down,
             is_greeted: false,
         };
@@ -366,7 +342,12 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         let count = (groups.len() as u32).to_le_bytes().into_iter();
         let tables = none.chain(count).chain(groups.iter().copied().flatten());
         self.command(Features::CONTROL_MAC, command::TABLES, tables);
-        self.set_vlans(filter.vlans);
+        if let Some(control) = &mut self.control
+            && self.agreed.contains(Features::CONTROL_VLAN)
+            && let Err(error) = control.set_vlans(filter.vlans)
+        {
+            self.platform.log(Level::Warning, format_args!("{error}"));
+        }
     }
 
     fn link(&mut self) -> Link {
