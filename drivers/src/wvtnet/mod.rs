@@ -135,6 +135,8 @@ impl<P: Platform> Wvtnet<P> {
         }
     }
 
+    // Not inlined: the kernel's stack is small.
+    #[inline(never)]
     fn make_queue(&self, number: u16, size: u16, vector: Option<u16>) -> Result<Queue<P>, Error> {
         let has_events = self.agreed.contains(Features::EVENT_INDEX);
         let (platform, device) = (&self.platform, &self.device);
@@ -241,6 +243,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         }
     }
 
+    #[inline(never)]
     fn begin(&mut self, setup: &Setup) -> Result<(), Error> {
         if setup.tx_queues > setup.rx_queues {
             // Frames of a pair come back to it.
@@ -274,12 +277,14 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         Ok(())
     }
 
+    #[inline(never)]
     fn tx(&mut self, setup: &Setup, number: u16) -> Result<WvtnetTx<P>, Error> {
         let vector = vector(setup, setup.vectors.tx(number));
         let queue = self.make_queue(number * 2 + 1, setup.tx_slots, vector)?;
         WvtnetTx::new(&self.platform, queue, self.header_bytes())
     }
 
+    #[inline(never)]
     fn rx(&mut self, setup: &Setup, number: u16) -> Result<WvtnetRx<P>, Error> {
         let vector = vector(setup, setup.vectors.rx(number));
         let queue = self.make_queue(number * 2, setup.rx_slots, vector)?;
@@ -327,6 +332,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         self.link = Link::Down;
     }
 
+    #[inline(never)]
     fn filter(&mut self, filter: &Filter<'_>) {
         if !self.is_greeted {
             return;
