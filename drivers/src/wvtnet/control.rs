@@ -4,7 +4,7 @@
 use super::layout::WRITE;
 use super::net::command;
 use super::queue::{Piece, Queue};
-use weft_engine::nic::{Dma, Error, Platform, Segment, VlanSet};
+use weft_engine::nic::{Dma, Error, Platform, Segment};
 
 /// Bytes of a command's data at most: two tables of addresses, one of them empty.
 const MOST: usize = 4 + 4 + 6 * MOST_GROUPS;
@@ -12,8 +12,6 @@ const MOST: usize = 4 + 4 + 6 * MOST_GROUPS;
 pub(super) const MOST_GROUPS: usize = 64;
 /// Where the answer is: behind class, number and data.
 const ANSWER: usize = 2 + MOST;
-/// Where the VLANs are, a bit each, that the device was told of: in memory that is there anyway.
-const VLANS: usize = (ANSWER + 1).next_multiple_of(64);
 /// An answer that no device gives.
 const NONE: u8 = 0xff;
 /// Times that an answer is looked for, 10 us each.
@@ -32,34 +30,9 @@ impl<P: Platform> Control<P> {
         Ok(Self {
             platform: platform.clone(),
             queue,
-            memory: platform.dma(VLANS + 512, 64)?,
+            memory: platform.dma(ANSWER + 1, 64)?,
             is_lost: false,
         })
-    }
-
-    /// Which of the n-th 32 VLANs the device was told of.
-    fn vlans(&self, n: usize) -> u32 {
-        self.memory.load(VLANS.wrapping_add(n.wrapping_mul(4)))
-    }
-
-    /// Tells the device which VLANs came and went.
-    pub(super) fn set_vlans(&mut self, vlans: &VlanSet) -> Result<(), Error> {
-        for (n, &new) in vlans.0.iter().enumerate() {
-            let mut changed = new ^ self.vlans(n);
-            while changed != 0 {
-                let bit = changed.trailing_zeros();
-                changed &= changed.wrapping_sub(1);
-                let command = match new >> bit & 1 {
-                    0 => command::VLAN_REMOVE,
-                    _ => command::VLAN_ADD,
-                };
-                let number = n.wrapping_mul(32).wrapping_add(bit as usize) as u16;
-                self.command(command, number.to_le_bytes().into_iter())?;
-            }
-            let at = VLANS.wrapping_add(n.wrapping_mul(4));
-            self.memory.store(at, new);
-        }
-        Ok(())
     }
 
     /// Has the device do something. A command that was not answered is with the device for

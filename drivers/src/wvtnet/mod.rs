@@ -36,8 +36,8 @@ use receive::Form;
 use weft_engine::l3::Mac;
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{
-    Error, Events, Extras, Filter, Id, Level, Limits, Link, Nic, Offer, Platform, Range,
-    SegmentSums, Setup, VectorKind,
+    Dma as _, Error, Events, Extras, Filter, Id, Level, Limits, Link, Nic, Offer, Platform, Range,
+    SegmentSums, Setup, VectorKind, VlanSet,
 };
 
 /// What a feature of the device does for the stack.
@@ -71,6 +71,9 @@ const LARGEST_BUFFER: u32 = 9216;
 /// Bytes of a frame beside its content, with a tag.
 const AROUND: u32 = 18;
 
+/// Words of 32 bits that a set of VLANs has.
+const VLAN_WORDS: usize = 128;
+
 /// A device.
 pub struct Wvtnet<P: Platform> {
     platform: P,
@@ -82,6 +85,8 @@ pub struct Wvtnet<P: Platform> {
     /// Pairs of queues that it has.
     pairs: u16,
     control: Option<Control<P>>,
+    /// The VLANs that it was told of, a bit each; not here, for a kernel's stack is small.
+    vlans: P::Dma,
     link: Link,
     /// It was greeted, and not stopped since.
     is_greeted: bool,
@@ -115,6 +120,9 @@ impl<P: Platform> Wvtnet<P> {
             .add_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
         self.device.agree(features)?;
         self.agreed = features;
+        for n in 0..VLAN_WORDS {
+            self.vlans.store(n * 4, 0_u32);
+        }
         self.is_greeted = true;
         Ok(())
     }
@@ -135,8 +143,6 @@ impl<P: Platform> Wvtnet<P> {
         }
     }
 
-    // Not inlined: the kernel's stack is small.
-    #[inline(never)]
     fn make_queue(&self, number: u16, size: u16, vector: Option<u16>) -> Result<Queue<P>, Error> {
         let has_events = self.agreed.contains(Features::EVENT_INDEX);
         let (platform, device) = (&self.platform, &self.device);
@@ -176,6 +182,27 @@ impl<P: Platform> Wvtnet<P> {
             full_duplex = self.device.config::<u8>(config::DUPLEX) != 0;
         }
         Link::Up { mbps, full_duplex }
+    }
+
+    /// Tells the device which VLANs came and went.
+    fn set_vlans(&mut self, vlans: &VlanSet) {
+        for (n, &new) in (0_u16..).zip(&vlans.0) {
+            let place = usize::from(n) * 4;
+            let old: u32 = self.vlans.load(place);
+            self.vlans.store(place, new);
+            let mut changed = new ^ old;
+            while changed != 0 {
+                let bit = changed.trailing_zeros();
+                changed &= changed.wrapping_sub(1);
+                let command = match new >> bit & 1 {
+                    0 => command::VLAN_REMOVE,
+                    _ => command::VLAN_ADD,
+                };
+                let number = n.wrapping_mul(32).wrapping_add(bit as u16);
+                let data = number.to_le_bytes().into_iter();
+                self.command(Features::CONTROL_VLAN, command, data);
+            }
+        }
     }
 }
 
@@ -224,6 +251,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
             agreed: Features::empty(),
             pairs: 1,
             control: None,
+            vlans: platform.dma(VLAN_WORDS * 4, 8)?,
             link: Link::Down,
             is_greeted: false,
         };
@@ -277,14 +305,12 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         Ok(())
     }
 
-    #[inline(never)]
     fn tx(&mut self, setup: &Setup, number: u16) -> Result<WvtnetTx<P>, Error> {
         let vector = vector(setup, setup.vectors.tx(number));
         let queue = self.make_queue(number * 2 + 1, setup.tx_slots, vector)?;
         WvtnetTx::new(&self.platform, queue, self.header_bytes())
     }
 
-    #[inline(never)]
     fn rx(&mut self, setup: &Setup, number: u16) -> Result<WvtnetRx<P>, Error> {
         let vector = vector(setup, setup.vectors.rx(number));
         let queue = self.make_queue(number * 2, setup.rx_slots, vector)?;
@@ -348,12 +374,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         let count = (groups.len() as u32).to_le_bytes().into_iter();
         let tables = none.chain(count).chain(groups.iter().copied().flatten());
         self.command(Features::CONTROL_MAC, command::TABLES, tables);
-        if let Some(control) = &mut self.control
-            && self.agreed.contains(Features::CONTROL_VLAN)
-            && let Err(error) = control.set_vlans(filter.vlans)
-        {
-            self.platform.log(Level::Warning, format_args!("{error}"));
-        }
+        self.set_vlans(filter.vlans);
     }
 
     fn link(&mut self) -> Link {
