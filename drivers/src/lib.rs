@@ -7,4 +7,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod wem;
 pub mod wvmx;
+pub mod wvtnet;

@@ -9,7 +9,7 @@
 //! device gets the same calls again.
 
 use super::offload::{Meta, Offload, SegmentSums};
-use super::platform::{Platform, Segment};
+use super::platform::{FRONT, Platform, Segment};
 use super::rss::Rss;
 use super::vectors::{VectorKind, Vectors};
 use crate::l3::Mac;
@@ -465,7 +465,8 @@ pub trait TxRing: Send {
     fn reap(&mut self) -> Option<u16>;
 
     /// Asks for an interrupt when the device is done with a frame: unmasks the vector, if it is
-    /// this queue's own. True if it is done with one already, so that there may be no interrupt.
+    /// this queue's own. True if it is done with one already, so that there may be no interrupt. That the
+    /// vector is masked may end this: who serves it reaps, and asks again if frames wait.
     fn arm(&mut self) -> bool;
 
     /// Asks for none. One may come still.
@@ -517,6 +518,10 @@ impl Taken {
 ///
 /// Only `kick`, `arm`, `disarm` and `moderate` may touch registers.
 pub trait RxRing: Send {
+    /// Whether what the device says of a frame is in front of it, in the buffer, so that
+    /// [`look`](RxRing::look) must see it.
+    const HAS_FRONT: bool = false;
+
     /// Tokens that there are.
     fn tokens(&self) -> u16;
 
@@ -538,6 +543,12 @@ pub trait RxRing: Send {
 
     /// The next buffer that the device is done with.
     fn take(&mut self) -> Option<Taken>;
+
+    /// Completes what [`take`](RxRing::take) has just said of a buffer by the buffer's first
+    /// bytes, which the device has written. Only if [`HAS_FRONT`](RxRing::HAS_FRONT).
+    fn look(&mut self, front: &[u8; FRONT], taken: &mut Taken) {
+        let _ = (front, taken);
+    }
 
     /// Asks for an interrupt when a frame comes. True if one has come already, so that there
     /// may be no interrupt.

@@ -56,7 +56,7 @@ pub use driver::{
 pub use moderation::Moderation;
 pub use offload::{Asked, Meta, Offload, SegmentSums, Task, Unfit, Verdict, describe};
 pub use platform::{
-    Dma, Frame, Level, MOST_SEGMENTS, MapError, Platform, Registers, Segment, Segments, Word,
+    Dma, FRONT, Frame, Level, MOST_SEGMENTS, MapError, Platform, Registers, Segment, Segments, Word,
 };
 pub use port::{Health, Port, Queues, State};
 pub use ring::{

@@ -91,6 +91,9 @@ pub trait Dma: Send + Sync {
     }
 }
 
+/// Bytes of a buffer's front that a driver may look at.
+pub const FRONT: usize = 16;
+
 /// Where a piece of a frame is, for the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
@@ -274,6 +277,10 @@ pub trait Platform: Clone + Send + Sync {
 
     /// Where the device sees a buffer, in one piece.
     fn place(&self, buffer: &Self::Buffer) -> Segment;
+
+    /// The first bytes of a buffer that the device is done with, zeroes behind its end. They
+    /// are what the device wrote before it said so.
+    fn front(&self, buffer: &Self::Buffer) -> [u8; FRONT];
 
     /// Makes a buffer that the device is done with a packet, of `bytes` that begin at `skip`.
     /// Both are within the buffer. `None`, with the buffer freed, if there is no memory.

@@ -89,6 +89,12 @@ impl<T> Slots<T> {
         }
     }
 
+    /// What is in a place.
+    #[inline(always)]
+    pub fn get(&self, token: u16) -> Option<&T> {
+        self.places.get(usize::from(token))?.as_ref()
+    }
+
     /// Takes out what is in a place.
     #[inline(always)]
     pub fn take(&mut self, token: u16) -> Option<T> {

@@ -15,7 +15,7 @@ pub use bus::{Bus, Kind};
 pub use machine::{Machine, Sides, Wants};
 
 use crate::nic::{
-    Dma, Error, Frame, Level, MapError, Platform, Registers, Segment, Segments, Word,
+    Dma, Error, FRONT, Frame, Level, MapError, Platform, Registers, Segment, Segments, Word,
 };
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -485,6 +485,13 @@ impl<M: Model> Platform for Host<M> {
 
     fn place(&self, buffer: &Self::Buffer) -> Segment {
         buffer.place
+    }
+
+    fn front(&self, buffer: &Self::Buffer) -> [u8; FRONT] {
+        let mut front = [0; FRONT];
+        let bytes = buffer.place.bytes.min(FRONT as u32);
+        front[..bytes as usize].copy_from_slice(&buffer.content(0, bytes));
+        front
     }
 
     fn packet(&self, buffer: Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet> {
