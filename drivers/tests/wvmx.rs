@@ -4,15 +4,15 @@
 
 use weft_drivers::wvmx::Wvmx;
 use weft_engine::nic::{
-    Asked, Cause, Error, Extras, Interrupts, Label, Link, Nic, Scope, State, VectorKind, Vectors,
-    Verdict, Why,
+    Asked, Cause, Error, Extras, Interrupts, Label, Link, Nic, Queues, Scope, State, VectorKind,
+    Vectors, Verdict, Why,
 };
 use weft_engine::packet::HashKind;
 use weft_engine::sim::nic::vmxnet3::{Arrival, Fault, Vmxnet3};
 use weft_engine::sim::nic::{Host, Machine};
 
 mod frames;
-use frames::{group, is_right, tcp, to_all, to_us, udp};
+use frames::{group, is_right, tcp, to_us, udp};
 
 const MAC: [u8; 6] = [0, 0x50, 0x56, 1, 2, 3];
 const PLAIN: Asked = Asked {
@@ -230,6 +230,10 @@ fn flows_are_spread_by_the_table_and_it_can_change() {
         assert_eq!(to_queue(&mut machine, hash), [(hash % 4) as u16]);
     }
     let mut rss = machine.setup(2, 4).rss;
+    machine.host.with(|card, _| {
+        // All that the card can hash.
+        assert_eq!(card.hashing(), (15, &rss.key[..]));
+    });
     rss.table.fill(3);
     assert!(machine.port.nic().spread(&rss));
     assert_eq!(to_queue(&mut machine, 17), [3]);
@@ -260,7 +264,11 @@ fn the_card_takes_what_the_filter_says() {
     assert!(takes(&mut machine, &mine, None));
     assert!(takes(&mut machine, &mine, Some(7)));
     assert!(!takes(&mut machine, &mine, Some(8)));
-    assert!(takes(&mut machine, &to_all(mine.clone()), None));
+    assert!(takes(
+        &mut machine,
+        &[&[0xff; 6], &mine[6..]].concat(),
+        None
+    ));
     assert!(takes(&mut machine, &to_group(2), None));
     assert!(!takes(&mut machine, &to_group(3), None));
     assert!(
@@ -320,12 +328,16 @@ fn a_transmit_queue_interrupts_only_when_it_is_asked_to() {
     machine.send(0, &frame, 100, &PLAIN).unwrap();
     assert_eq!(machine.host.interrupts(vectors.tx(0)), 0);
     assert_eq!(machine.reap(0), 1);
-    let lines = machine.port.nic().interrupts(VectorKind::Msix);
-    lines.unmask(vectors.tx(0));
+    let arm = |machine: &Wvmxs| {
+        let armed = machine.sides.tx(0, |queue| queue.arm());
+        armed.unwrap()
+    };
     // What happened while it was masked interrupts at once, and then no more.
+    assert!(!arm(&machine));
     assert_eq!(machine.host.interrupts(vectors.tx(0)), 1);
     machine.send(0, &frame, 100, &PLAIN).unwrap();
     assert_eq!(machine.host.interrupts(vectors.tx(0)), 1);
+    assert!(arm(&machine), "a frame is done already");
     machine.end();
 }
 
@@ -452,6 +464,20 @@ fn what_is_nonsense_costs_a_reset_and_no_frame_is_owned_twice() {
         machine.check();
         machine.end();
     }
+}
+
+#[test]
+fn a_completion_out_of_turn_frees_nothing() {
+    let mut machine = started(1, 1);
+    inject(&machine, Fault::OutOfTurn);
+    let frames = vec![udp(false, 9, None); 8];
+    assert_eq!(machine.send_all(0, &frames), 8);
+    assert_eq!(sent(&machine), frames);
+    assert_eq!(machine.reap(0), 0);
+    machine.check();
+    assert!(machine.tick().was_reset);
+    assert_eq!(machine.sent().lost, 8);
+    machine.end();
 }
 
 #[test]

@@ -2,9 +2,15 @@
 //! Registers, shared memory and descriptors of VMXNET3, as the device of VMware and QEMU's
 //! `hw/net/vmxnet3.h` have them. Offsets are in bytes, numbers little endian.
 
+use weft_engine::nic::{Error, Platform, Ring};
+
+/// A ring of any kind: all have descriptors of 16 bytes.
+pub(crate) fn ring<P: Platform>(platform: &P, slots: u16) -> Result<Ring<P::Dma>, Error> {
+    Ring::new(platform, slots, 16, RING_ALIGN)
+}
+
 /// BAR 0: one register of each kind for each vector or queue, 8 bytes apart.
 pub(crate) mod bar0 {
-    pub(crate) const BAR: u8 = 0;
     pub(crate) const MASK: u32 = 0x000;
     pub(crate) const TX: u32 = 0x600;
     pub(crate) const RX: [u32; 2] = [0x800, 0xa00];
@@ -16,7 +22,6 @@ pub(crate) mod bar0 {
 
 /// BAR 1.
 pub(crate) mod bar1 {
-    pub(crate) const BAR: u8 = 1;
     /// Revisions that the device knows, a bit each; the one that is chosen.
     pub(crate) const REVISION: u32 = 0x00;
     pub(crate) const UPT_VERSION: u32 = 0x08;
@@ -59,13 +64,11 @@ pub(crate) mod shared {
     pub(crate) const QUEUES_BYTES: usize = 52;
     pub(crate) const MTU: usize = 56;
     pub(crate) const MOST_RX_PARTS: usize = 60;
+    /// And receive queues.
     pub(crate) const TX_QUEUES: usize = 62;
-    pub(crate) const RX_QUEUES: usize = 63;
+    /// Whether vectors mask themselves; then how many there are, and that of events.
     pub(crate) const AUTO_MASK: usize = 80;
-    pub(crate) const VECTORS: usize = 81;
-    pub(crate) const EVENT_VECTOR: usize = 82;
     pub(crate) const MODERATION: usize = 83;
-    pub(crate) const INTERRUPTS_OFF: usize = 108;
     pub(crate) const RX_MODE: usize = 120;
     pub(crate) const GROUPS_BYTES: usize = 124;
     pub(crate) const GROUPS_AT: usize = 128;
@@ -87,14 +90,12 @@ pub(crate) mod shared {
     pub(crate) const ALL: usize = QUEUES + 24 * super::queue::BYTES;
 }
 
-/// The description of a queue; what differs is that a receive queue has two rings.
+/// The description of a queue.
 pub(crate) mod queue {
-    pub(crate) const RING: usize = 16;
-    pub(crate) const RX_RING_2: usize = 24;
-    pub(crate) const COMPLETIONS: usize = 32;
-    pub(crate) const RING_SLOTS: usize = 56;
-    pub(crate) const RX_RING_2_SLOTS: usize = 60;
-    pub(crate) const COMPLETION_SLOTS: usize = 64;
+    /// Addresses: the ring, a receive queue's second one, completions.
+    pub(crate) const RINGS: usize = 16;
+    /// Their descriptors, likewise.
+    pub(crate) const SLOTS: usize = 56;
     pub(crate) const VECTOR: usize = 72;
     pub(crate) const IS_STOPPED: usize = 80;
     pub(crate) const ERROR: usize = 84;
@@ -102,35 +103,32 @@ pub(crate) mod queue {
     pub(crate) const BYTES: usize = 256;
 }
 
-/// How flows are spread.
+/// How flows are spread: hashes, function, and bytes of the key and the table, of 2 bytes each.
 pub(crate) mod rss {
-    pub(crate) const HASHES: usize = 0;
-    pub(crate) const FUNCTION: usize = 2;
-    pub(crate) const KEY_BYTES: usize = 4;
-    pub(crate) const TABLE_ENTRIES: usize = 6;
     pub(crate) const KEY: usize = 8;
     pub(crate) const TABLE: usize = 48;
     pub(crate) const BYTES: u32 = 176;
 }
 
+/// The revision that says how many frames a merged one was made of.
+pub(crate) const REVISION_2: u32 = 2;
 pub(crate) const MAGIC: u32 = 0xbabe_fee1;
 /// FreeBSD, of 64 bits.
 pub(crate) const SYSTEM: u32 = 4 << 2 | 2;
-/// The device finds by itself how far interrupts are kept apart.
-pub(crate) const ADAPTIVE: u8 = 8;
+/// For each vector, that the device finds by itself how far interrupts are kept apart.
+pub(crate) const ADAPTIVE: [u8; MOST_VECTORS as usize] = [8; MOST_VECTORS as usize];
 pub(crate) const MOST_VECTORS: u16 = 25;
-/// Bytes of a descriptor of any ring, and what a ring is aligned to.
-pub(crate) const DESCRIPTOR: usize = 16;
+/// What a ring is aligned to.
 pub(crate) const RING_ALIGN: usize = 512;
 /// Bytes of a piece of a frame or of a buffer, which have 14 bits; 0 would be 16,384.
 pub(crate) const MOST_BYTES: u32 = (1 << 14) - 1;
 
 /// Features.
 pub(crate) mod feature {
-    pub(crate) const CHECK: u64 = 1;
-    pub(crate) const RSS: u64 = 2;
-    pub(crate) const VLAN: u64 = 4;
-    pub(crate) const LRO: u64 = 8;
+    pub(crate) const CHECK: u32 = 1;
+    pub(crate) const RSS: u32 = 2;
+    pub(crate) const VLAN: u32 = 4;
+    pub(crate) const LRO: u32 = 8;
 }
 
 /// Which frames are received.
@@ -144,14 +142,14 @@ pub(crate) mod rx_mode {
 
 /// Events.
 pub(crate) mod event {
-    pub(crate) const RX_ERROR: u32 = 1;
-    pub(crate) const TX_ERROR: u32 = 2;
+    /// Of a transmit or a receive queue.
+    pub(crate) const ERROR: u32 = 1 | 2;
     pub(crate) const LINK: u32 = 4;
 }
 
 /// The second half of a transmit descriptor, behind the address.
 pub(crate) mod tx {
-    pub(crate) const GENERATION: u64 = 1 << 14;
+    pub(crate) const GENERATION: u32 = 14;
     /// The offset of a checksum, or the bytes of a segment.
     pub(crate) const PARAMETER: u32 = 18;
     /// Bytes of headers.
@@ -168,11 +166,13 @@ pub(crate) mod tx {
 pub(crate) mod rx {
     /// What follows the first buffer of a frame.
     pub(crate) const BODY: u32 = 1 << 14;
-    pub(crate) const GENERATION: u32 = 1 << 31;
+    pub(crate) const GENERATION: u32 = 31;
 }
 
 /// A receive completion, as four words.
 pub(crate) mod done {
+    use weft_engine::nic::{Device, Dma, Slot};
+
     pub(crate) const INDEX: u32 = 0xfff;
     pub(crate) const END: u32 = 1 << 14;
     pub(crate) const RING: u32 = 16;
@@ -191,5 +191,10 @@ pub(crate) mod done {
     /// number in the place of the hash, and their size in that of the checksum.
     pub(crate) const KIND: u32 = 24;
     pub(crate) const MERGED: u32 = 4;
-    pub(crate) const GENERATION: u32 = 31;
+
+    /// The generation of a completion, of either kind.
+    #[inline(always)]
+    pub(crate) fn is_new<M: Dma>(slot: &Slot<'_, M, Device>) -> bool {
+        slot.peek::<u32>(12) >> 31 != 0
+    }
 }

@@ -5,6 +5,7 @@
 //! A device may pass over descriptors. Their buffers come back empty, before the one that it
 //! has filled.
 
+use super::Wvmx;
 use super::layout::{self, bar0, done, rx};
 use weft_engine::nic::{
     Completions, Error, Extras, Full, Lane, Meta, Platform, Registers, Ring, RxRing, Segment,
@@ -19,6 +20,12 @@ const LARGE: u32 = 4096;
 /// Descriptors of the second ring if no frame is longer than a buffer.
 const FEW: u16 = 32;
 
+/// What is hashed, by the device's number.
+const HASH_KINDS: [HashKind; 5] = {
+    use HashKind::{Ipv4, Ipv6, None, TcpIpv4, TcpIpv6};
+    [None, Ipv4, TcpIpv4, Ipv6, TcpIpv6]
+};
+
 /// A receive queue.
 #[derive(Debug)]
 pub struct Queue<P: Platform> {
@@ -27,6 +34,7 @@ pub struct Queue<P: Platform> {
     has_new: [bool; 2],
     completions: Completions<P::Dma>,
     doorbells: P::Registers,
+    heads: u16,
     number: u16,
     queues: u16,
     wanted: [u32; 2],
@@ -34,39 +42,28 @@ pub struct Queue<P: Platform> {
 }
 
 impl<P: Platform> Queue<P> {
-    pub(super) fn new(
-        platform: &P,
-        doorbells: &P::Registers,
-        setup: &Setup,
-        number: u16,
-        is_revision_2: bool,
-    ) -> Result<Self, Error> {
-        let ring = |slots| Ring::new(platform, slots, layout::DESCRIPTOR, layout::RING_ALIGN);
+    pub(super) fn new(card: &Wvmx<P>, setup: &Setup, number: u16) -> Result<Self, Error> {
+        let ring = |slots| layout::ring(&card.platform, slots);
         let fits = setup.frame_bytes() <= SMALL && !setup.extras.contains(Extras::LRO);
         let bodies = if fits { FEW } else { setup.rx_slots };
         let all = setup.rx_slots.saturating_add(bodies);
         Ok(Self {
-            lanes: [
-                Lane::new(ring(setup.rx_slots)?, 1),
-                Lane::new(ring(bodies)?, 1),
-            ],
+            lanes: [ring(setup.rx_slots)?, ring(bodies)?].map(|ring| Lane::new(ring, 1)),
             has_new: [true; 2],
             completions: Completions::new(ring(all)?),
-            doorbells: doorbells.clone(),
+            doorbells: card.lines.doorbells.clone(),
+            heads: setup.rx_slots,
             number,
             queues: setup.rx_queues,
             wanted: [if fits { SMALL } else { LARGE }, LARGE],
-            is_revision_2,
+            is_revision_2: card.revision == layout::REVISION_2,
         })
     }
 
-    pub(super) fn rings(&self) -> [&Ring<P::Dma>; 2] {
-        let [heads, bodies] = &self.lanes;
-        [heads.ring(), bodies.ring()]
-    }
-
-    pub(super) fn completions(&self) -> &Ring<P::Dma> {
-        self.completions.ring()
+    /// Its rings, with their places in its description.
+    pub(super) fn rings(&self) -> [(usize, &Ring<P::Dma>); 3] {
+        let [heads, bodies] = self.lanes.each_ref().map(Lane::ring);
+        [(0, heads), (1, bodies), (2, self.completions.ring())]
     }
 
     /// The first ring with room.
@@ -76,10 +73,7 @@ impl<P: Platform> Queue<P> {
 
     /// The token of a descriptor: those of the second ring come behind those of the first.
     fn token(&self, ring: usize, number: u16) -> u16 {
-        match ring {
-            0 => number,
-            _ => number.wrapping_add(self.rings()[0].slots()),
-        }
+        number.wrapping_add(self.heads * ring as u16)
     }
 }
 
@@ -107,11 +101,9 @@ impl<P: Platform> RxRing for Queue<P> {
         let put = lane.put(
             1,
             |_, slot, _| slot.set(0, buffer.address),
-            |slot, generation| slot.set(8, bytes | if generation { rx::GENERATION } else { 0 }),
+            |slot, generation| slot.set(8, bytes | u32::from(generation) << rx::GENERATION),
         );
-        if let Some(has_new) = self.has_new.get_mut(ring) {
-            *has_new = true;
-        }
+        *self.has_new.get_mut(ring).ok_or(Full)? = true;
         put.map(|put| self.token(ring, put.last)).ok_or(Full)
     }
 
@@ -126,58 +118,45 @@ impl<P: Platform> RxRing for Queue<P> {
 
     #[inline]
     fn take(&mut self) -> Option<Taken> {
-        let is_new = |word: u32| word >> done::GENERATION != 0;
-        let [where_, hash, what, sums] = self.completions.peek(
-            |slot| is_new(slot.peek(12)),
-            |slot| [slot.get(0), slot.get(4), slot.get(8), slot.get::<u32>(12)],
-        )?;
-        let nonsense = Taken {
-            token: u16::MAX,
-            ..Taken::default()
-        };
+        let [where_, hash, what, sums] = self.completions.peek(done::is_new, |slot| {
+            [slot.get(0), slot.get(4), slot.get(8), slot.get::<u32>(12)]
+        })?;
         let ring = (where_ >> done::RING & 0x3ff) as u16;
         let ring = match ring.checked_sub(self.number) {
             Some(0) => 0,
             Some(queues) if queues == self.queues => 1,
-            _ => return Some(nonsense),
+            _ => return Some(Taken::NONSENSE),
         };
         let lane = self.lanes.get_mut(ring)?;
         let number = (where_ & done::INDEX) as u16;
         match lane.distance(number) {
-            None => return Some(nonsense),
+            None => return Some(Taken::NONSENSE),
             Some(0) => self.completions.advance(),
             Some(_) => {
                 let (passed, _) = lane.oldest()?;
                 lane.finish(passed);
-                let token = self.token(ring, passed);
-                return Some(Taken {
-                    token,
-                    ..Taken::default()
-                });
+                return Some(Taken::empty(self.token(ring, passed)));
             }
         }
         lane.finish(number);
         let is_last = where_ & done::END != 0;
+        let meta = match is_last {
+            true => self.meta(where_, hash, what, sums),
+            false => Meta::NOTHING,
+        };
         Some(Taken {
-            token: self.token(ring, number),
-            skip: 0,
             bytes: what & done::BYTES,
             is_last,
             is_bad: what & done::ERROR != 0,
-            meta: match is_last {
-                true => self.meta(where_, hash, what, sums),
-                false => Meta::default(),
-            },
+            meta,
+            ..Taken::empty(self.token(ring, number))
         })
     }
 
     #[inline]
     fn arm(&mut self) -> bool {
-        let is_new = |word: u32| word >> done::GENERATION != 0;
-        self.completions.is_ready(|slot| is_new(slot.peek(12)))
+        self.completions.is_ready(done::is_new)
     }
-
-    fn disarm(&mut self) {}
 }
 
 impl<P: Platform> Queue<P> {
@@ -185,32 +164,22 @@ impl<P: Platform> Queue<P> {
     fn meta(&self, where_: u32, hash: u32, what: u32, sums: u32) -> Meta {
         let mut meta = Meta {
             vlan: (what & done::HAS_TAG != 0).then_some((what >> 16) as u16),
-            ..Meta::default()
+            ..Meta::NOTHING
         };
         if where_ & done::NOT_CHECKED == 0 {
-            let is_ipv4 = sums & done::IPV4 != 0;
-            let is_checked = sums & (done::TCP | done::UDP) != 0 && sums & done::FRAGMENT == 0;
-            meta.verdict.set(Verdict::IP_CHECKED, is_ipv4);
-            meta.verdict
-                .set(Verdict::IP_GOOD, is_ipv4 && sums & done::IP_GOOD != 0);
-            meta.verdict.set(Verdict::L4_CHECKED, is_checked);
-            meta.verdict
-                .set(Verdict::L4_GOOD, is_checked && sums & done::L4_GOOD != 0);
+            let has_l4 = sums & (done::TCP | done::UDP) != 0 && sums & done::FRAGMENT == 0;
+            let ip = (sums & done::IPV4 != 0).then_some(sums & done::IP_GOOD != 0);
+            let l4 = has_l4.then_some(sums & done::L4_GOOD != 0);
+            meta.verdict = Verdict::of(ip, l4);
         }
         if self.is_revision_2 && sums >> done::KIND & 0x7f == done::MERGED {
             meta.segments = (hash & 0xff) as u16;
             meta.mss = sums as u16;
-            return meta;
+        } else {
+            let kind = HASH_KINDS.get((where_ >> done::HASH_KIND & 0xf) as usize);
+            meta.hash_kind = kind.copied().unwrap_or(HashKind::Opaque);
+            meta.hash = hash;
         }
-        meta.hash_kind = match where_ >> done::HASH_KIND & 0xf {
-            0 => return meta,
-            1 => HashKind::Ipv4,
-            2 => HashKind::TcpIpv4,
-            3 => HashKind::Ipv6,
-            4 => HashKind::TcpIpv6,
-            _ => HashKind::Opaque,
-        };
-        meta.hash = hash;
         meta
     }
 }

@@ -2,9 +2,10 @@
 //! A transmit queue: a ring of descriptors with generations, and one of completions, of which
 //! there is one for each frame, in order.
 
-use super::layout::{self, tx};
+use super::Wvmx;
+use super::layout::{self, bar0, done, tx};
 use weft_engine::nic::{
-    Completions, Error, Full, Lane, Offload, Platform, Put, Registers, Ring, Segment, Setup, Task,
+    Completions, Error, Full, Lane, Offload, Platform, Registers, Ring, Segment, Setup, Task,
     TxRing,
 };
 
@@ -15,43 +16,36 @@ pub struct Queue<P: Platform> {
     completions: Completions<P::Dma>,
     doorbells: P::Registers,
     doorbell: u32,
+    /// The mask of the vector, if that is this queue's own.
+    mask: Option<u32>,
 }
 
 impl<P: Platform> Queue<P> {
-    pub(super) fn new(
-        platform: &P,
-        doorbells: &P::Registers,
-        doorbell: u32,
-        setup: &Setup,
-    ) -> Result<Self, Error> {
-        let ring = || {
-            let (stride, align) = (layout::DESCRIPTOR, layout::RING_ALIGN);
-            Ring::new(platform, setup.tx_slots, stride, align)
-        };
+    pub(super) fn new(card: &Wvmx<P>, setup: &Setup, number: u16) -> Result<Self, Error> {
+        let ring = || layout::ring(&card.platform, setup.tx_slots);
         Ok(Self {
             lane: Lane::new(ring()?, 0),
             completions: Completions::new(ring()?),
-            doorbells: doorbells.clone(),
-            doorbell,
+            doorbells: card.lines.doorbells.clone(),
+            doorbell: bar0::of(bar0::TX, number),
+            mask: setup
+                .vectors
+                .own_tx(number)
+                .map(|own| bar0::of(bar0::MASK, own)),
         })
     }
 
-    pub(super) fn ring(&self) -> &Ring<P::Dma> {
-        self.lane.ring()
-    }
-
-    pub(super) fn completions(&self) -> &Ring<P::Dma> {
-        self.completions.ring()
+    /// Its rings, with their places in its description.
+    pub(super) fn rings(&self) -> [(usize, &Ring<P::Dma>); 2] {
+        [(0, self.lane.ring()), (2, self.completions.ring())]
     }
 }
 
 /// What the first descriptor says of the frame.
 #[inline]
 fn of_frame(offload: &Offload) -> u64 {
-    let tag = match offload.vlan {
-        Some(tag) => tx::HAS_TAG | u64::from(tag) << tx::TAG,
-        None => 0,
-    };
+    let with_tag = |tag| tx::HAS_TAG | u64::from(tag) << tx::TAG;
+    let tag = offload.vlan.map_or(0, with_tag);
     let task = |mode, headers: u16, parameter: u16| {
         mode | u64::from(headers) << tx::HEADERS | u64::from(parameter) << tx::PARAMETER
     };
@@ -77,30 +71,24 @@ impl<P: Platform> TxRing for Queue<P> {
 
     #[inline]
     fn put(&mut self, segments: &[Segment], offload: &Offload) -> Result<u16, Full> {
-        let (Some(first), count) = (segments.first(), segments.len() as u16) else {
-            return Err(Full);
+        let first = segments.first().ok_or(Full)?;
+        let behind = |segment: &Segment, is_last, generation| {
+            let end = u64::from(is_last) * (tx::END | tx::COMPLETE);
+            u64::from(segment.bytes) | end | u64::from(generation) << tx::GENERATION
         };
-        let behind = |n: u16, bytes: u32, is_new: bool| {
-            let end = if n.wrapping_add(1) == count {
-                tx::END | tx::COMPLETE
-            } else {
-                0
-            };
-            u64::from(bytes) | end | if is_new { tx::GENERATION } else { 0 }
-        };
-        let put: Option<Put> = self.lane.put(
-            count,
-            |n, slot, generation| {
-                let Some(segment) = segments.get(usize::from(n)) else {
-                    return;
-                };
+        let put = self.lane.put_each(
+            segments,
+            |segment, [is_first, is_last], slot, generation| {
                 slot.set(0, segment.address);
-                if n > 0 {
-                    slot.set(8, behind(n, segment.bytes, generation));
+                // Until the first one is published, it has the generation of a lap ago.
+                if !is_first {
+                    slot.set(8, behind(segment, is_last, generation));
                 }
             },
-            // Until this the generation is that of a lap ago.
-            |slot, generation| slot.set(8, behind(0, first.bytes, generation) | of_frame(offload)),
+            |slot, generation| {
+                let half = behind(first, segments.len() == 1, generation);
+                slot.set(8, half | of_frame(offload));
+            },
         );
         put.map(|put| put.last).ok_or(Full)
     }
@@ -113,21 +101,16 @@ impl<P: Platform> TxRing for Queue<P> {
 
     #[inline]
     fn reap(&mut self) -> Option<u16> {
-        let is_new = |done: u32| done >> layout::done::GENERATION != 0;
-        let last = self.completions.take(
-            |slot| is_new(slot.peek(12)),
-            |slot| slot.get::<u32>(0) & layout::done::INDEX,
-        )? as u16;
-        match self.lane.finish(last) {
-            Some(_) => Some(last),
-            None => Some(u16::MAX),
-        }
+        let completions = &mut self.completions;
+        let last = completions.take(done::is_new, |slot| slot.get::<u32>(0) & done::INDEX)? as u16;
+        // What is not out is no frame's, and the library says so.
+        Some(self.lane.finish(last).map_or(u16::MAX, |_| last))
     }
 
     fn arm(&mut self) -> bool {
-        let is_new = |done: u32| done >> layout::done::GENERATION != 0;
-        self.completions.is_ready(|slot| is_new(slot.peek(12)))
+        if let Some(mask) = self.mask {
+            self.doorbells.write(mask, 0_u32);
+        }
+        self.completions.is_ready(done::is_new)
     }
-
-    fn disarm(&mut self) {}
 }

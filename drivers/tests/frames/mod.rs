@@ -17,12 +17,6 @@ pub(crate) fn to_us(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// The frame, to all.
-pub(crate) fn to_all(mut frame: Vec<u8>) -> Vec<u8> {
-    frame[..6].fill(0xff);
-    frame
-}
-
 /// UDP, with so many bytes.
 pub(crate) fn udp(is_ipv6: bool, len: usize, tag: Option<u16>) -> Vec<u8> {
     let mut header = vec![0x12, 0x34, 0, 53];

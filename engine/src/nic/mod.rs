@@ -51,7 +51,7 @@ mod vectors;
 
 pub use driver::{
     Cause, Error, Events, Extras, Filter, Full, Id, Interrupts, Label, Limits, Link, Nic, Offer,
-    Range, RxRing, Scope, Setup, Taken, TxRing, VlanSet, Wanted,
+    Range, RxRing, Scope, Setup, Taken, TxRing, VlanSet, Wanted, bits_of,
 };
 pub use moderation::Moderation;
 pub use offload::{Asked, Meta, Offload, SegmentSums, Task, Unfit, Verdict, describe};

@@ -18,6 +18,7 @@
 
 use super::driver::{Error, Limits};
 use core::fmt;
+use core::ops::Range;
 
 /// A number of 1, 2, 4 or 8 bytes, as devices have it: little endian.
 pub trait Word: Copy + Send + Sync + 'static {
@@ -74,6 +75,20 @@ pub trait Dma: Send + Sync {
 
     /// Puts a number at an offset in bytes.
     fn store<W: Word>(&self, at: usize, value: W);
+
+    /// Puts bytes there.
+    fn put(&self, at: usize, bytes: &[u8]) {
+        for (at, &byte) in (at..).zip(bytes) {
+            self.store(at, byte);
+        }
+    }
+
+    /// Puts zeroes there, 8 bytes at a time.
+    fn clear(&self, range: Range<usize>) {
+        for at in range.step_by(u64::BYTES) {
+            self.store(at, 0_u64);
+        }
+    }
 }
 
 /// Bytes of a buffer's front that a driver may look at.

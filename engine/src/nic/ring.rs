@@ -275,6 +275,30 @@ impl<M: Dma> Lane<M> {
         Some(Put { first, last })
     }
 
+    /// Fills a descriptor for each thing: `write` gets the thing, whether it is the first, whether
+    /// it is the last, the descriptor, and the generation of its lap. As in [`put`](Lane::put)
+    /// the first becomes the device's by `publish`, when all the rest is visible.
+    #[inline(always)]
+    pub fn put_each<T>(
+        &mut self,
+        things: &[T],
+        mut write: impl FnMut(&T, [bool; 2], &mut Slot<'_, M, Driver>, bool),
+        publish: impl FnOnce(&mut Slot<'_, M, Driver>, bool),
+    ) -> Option<Put> {
+        let last = things.len().wrapping_sub(1);
+        let mut things = things.iter().enumerate();
+        let count = u16::try_from(last.wrapping_add(1)).ok()?;
+        self.put(
+            count,
+            |_, slot, generation| {
+                if let Some((n, thing)) = things.next() {
+                    write(thing, [n == 0, n == last], slot, generation);
+                }
+            },
+            publish,
+        )
+    }
+
     /// The descriptor that the device has had for longest.
     #[inline(always)]
     pub fn oldest(&self) -> Option<(u16, Slot<'_, M, Device>)> {

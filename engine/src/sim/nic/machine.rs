@@ -4,8 +4,8 @@
 use super::{Host, HostPacket, Ledger, Model};
 use crate::l3::Mac;
 use crate::nic::{
-    Asked, Error, Filter, Health, Link, Meta, Nic, Offload, Port, Queues, Receiver, Refused, Rss,
-    Setup, Transmitter, TxFigures, VectorKind, Vectors, VlanSet, Why, describe,
+    Asked, Error, Filter, Health, Interrupts, Link, Meta, Nic, Offload, Port, Queues, Receiver,
+    Refused, Rss, Setup, Transmitter, TxFigures, VectorKind, Vectors, VlanSet, Why, describe,
 };
 use std::cell::RefCell;
 use std::fmt;
@@ -151,9 +151,9 @@ impl<M: Model, D: Nic<Host<M>>> Machine<M, D> {
         let lines = self.port.nic().interrupts(setup.vectors.kind);
         for number in 0..setup.rx_queues {
             self.sides.rx(number, |queue| queue.arm());
-            unmask(&lines, setup.vectors.rx(number));
+            lines.unmask(setup.vectors.rx(number));
         }
-        unmask(&lines, setup.vectors.event());
+        lines.unmask(setup.vectors.event());
     }
 
     /// Stops it: how many frames were lost.
@@ -212,6 +212,23 @@ impl<M: Model, D: Nic<Host<M>>> Machine<M, D> {
             Some(Err(Refused { why, .. })) => Err(why),
             None => Err(Why::Stopped),
         }
+    }
+
+    /// Has a queue take frames as they are, and rings once. How many it took.
+    pub fn send_all(&mut self, queue: u16, frames: &[Vec<u8>]) -> u64 {
+        let host = &self.host;
+        let taken = self.sides.tx(queue, |queue| {
+            let offload = Offload::default();
+            let sent = frames
+                .iter()
+                .map(|bytes| queue.send(host.frame(bytes, 2048), &offload));
+            let taken = sent.take_while(Result::is_ok).count();
+            queue.kick();
+            taken as u64
+        });
+        let taken = taken.unwrap_or(0);
+        self.taken += taken;
+        taken
     }
 
     /// Takes what a queue has received, `budget` at most.
@@ -282,8 +299,4 @@ impl<M: Model, D: Nic<Host<M>>> Machine<M, D> {
         assert_eq!(host.ledger(), Ledger::default());
         assert_eq!(host.complaints(), [""; 0]);
     }
-}
-
-fn unmask(lines: &impl crate::nic::Interrupts, vector: u16) {
-    lines.unmask(vector);
 }

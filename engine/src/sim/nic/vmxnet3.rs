@@ -20,6 +20,9 @@ pub enum Fault {
     StuckTx(u16),
     /// The next completion of a frame that was sent names a descriptor that is not the frame's last.
     BogusTx,
+    /// The next completion of a frame that was sent names the descriptor behind: that of the
+    /// next frame, if there is one.
+    OutOfTurn,
     /// The next completion of a frame that was received names a descriptor that the device does
     /// not have.
     BogusRx,
@@ -82,6 +85,7 @@ struct Config {
     vlans: Vec<u32>,
     table: Vec<u8>,
     key: Vec<u8>,
+    hashes: u16,
 }
 
 /// The device.
@@ -174,6 +178,11 @@ impl Vmxnet3 {
     /// What the driver has turned on.
     pub fn features(&self) -> u64 {
         self.config.features
+    }
+
+    /// What it is to hash, and with which key.
+    pub fn hashing(&self) -> (u16, &[u8]) {
+        (self.config.hashes, &self.config.key)
     }
 
     /// Frames that were sent, taken out.
@@ -317,11 +326,14 @@ impl Vmxnet3 {
                 let queue = queue as u16;
                 self.sent.push(Sent { queue, bytes });
             }
-            let is_bogus = self.faults.first() == Some(&Fault::BogusTx);
-            if is_bogus {
-                self.faults.remove(0);
-            }
-            one.complete(bus, frame.last, is_bogus);
+            let concerns = |fault: &Fault| matches!(fault, Fault::BogusTx | Fault::OutOfTurn);
+            let at = self.faults.iter().position(concerns);
+            let wrong_by = match at.map(|at| self.faults.remove(at)) {
+                Some(Fault::OutOfTurn) => 1,
+                Some(_) => 7,
+                None => 0,
+            };
+            one.complete(bus, frame.last + wrong_by);
             let vector = usize::from(one.vector);
             // `trigger`, with the queue borrowed.
             let line = &mut self.vectors[vector];
@@ -420,6 +432,7 @@ impl Vmxnet3 {
             bus.complain(format!("key or table too long: {head:?}"));
             return;
         }
+        self.config.hashes = head[0];
         self.config.key = bus.bytes(at + 8, head[2].into());
         self.config.table = bus.bytes(at + 48, head[3].into());
     }

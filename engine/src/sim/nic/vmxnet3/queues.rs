@@ -162,14 +162,9 @@ impl TxQueue {
         Some(frame)
     }
 
-    pub(super) fn complete(&mut self, bus: &mut Bus, last: u32, is_bogus: bool) {
+    pub(super) fn complete(&mut self, bus: &mut Bus, last: u32) {
         let at = self.completions.at(self.completions.next);
-        let said = if is_bogus {
-            (last + 7) % self.ring.slots
-        } else {
-            last
-        };
-        bus.put32(at, said);
+        bus.put32(at, last % self.ring.slots);
         bus.put32(at + 12, u32::from(self.completions.generation) << 31);
         self.completions.go_on();
     }
