@@ -271,6 +271,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         }
     }
 
+    #[inline(never)]
     fn begin(&mut self, setup: &Setup) -> Result<(), Error> {
         if setup.tx_queues > setup.rx_queues {
             // Frames of a pair come back to it.
@@ -357,6 +358,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         self.link = Link::Down;
     }
 
+    #[inline(never)]
     fn filter(&mut self, filter: &Filter<'_>) {
         if !self.is_greeted {
             return;

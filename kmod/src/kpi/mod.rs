@@ -20,6 +20,8 @@ pub(crate) mod event;
 pub(crate) mod fib;
 pub(crate) mod ifnet;
 pub(crate) mod interrupt;
+#[cfg(feature = "test")]
+pub(crate) mod ip6;
 pub(crate) mod jail;
 pub(crate) mod kernel;
 pub(crate) mod link;

@@ -27,6 +27,7 @@ mod pair_tuning;
 mod pair_verbs;
 mod queues;
 mod race;
+mod race_ipv6;
 mod race_packet;
 mod race_pair;
 mod refuse;
@@ -121,7 +122,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 31] = [
+pub const ALL: [Scenario; 32] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -149,6 +150,7 @@ pub const ALL: [Scenario; 31] = [
     nic_card::VMX,
     nic_card::VTNET,
     race::SCENARIO,
+    race_ipv6::SCENARIO,
     race_packet::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
