@@ -190,6 +190,10 @@ void	weft_shim_mbuf_add_tag(struct mbuf *, struct m_tag *);
 struct mbuf *weft_shim_mbuf_scattered(const void *, u_int, u_int);
 struct mbuf *weft_shim_mbuf_unmapped(const void *, u_int);
 
+/* test/ip6.c */
+struct mbuf *weft_test_ip6(const void *, u_int);
+uint64_t weft_test_ip6_input(struct mbuf *);
+
 /* test/peers.c */
 uint64_t weft_test_mbuf(u_int, u_int, u_int);
 uint64_t weft_test_tag(u_int, uint32_t, u_int);

@@ -24,6 +24,7 @@ mod pair_tuning;
 mod pair_verbs;
 mod queues;
 mod race;
+mod race_ipv6;
 mod race_packet;
 mod race_pair;
 mod refuse;
@@ -113,7 +114,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 27] = [
+pub const ALL: [Scenario; 28] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -137,6 +138,7 @@ pub const ALL: [Scenario; 27] = [
     pair_conf::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
+    race_ipv6::SCENARIO,
     race_packet::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
