@@ -558,8 +558,14 @@ unsafe extern "C" fn control<I: Interface>(
                 0
             }
             c::WEFT_SIFADDR => {
-                visit::<I, ()>(ifp, |interface, epoch| interface.changed(epoch));
-                c::ether_ioctl(ifp, request, data)
+                let tell = || visit::<I, ()>(ifp, |interface, epoch| interface.changed(epoch));
+                tell();
+                let error = c::ether_ioctl(ifp, request, data);
+                if I::HAS_HARDWARE {
+                    // It may be up now.
+                    tell();
+                }
+                error
             }
             c::WEFT_SIFMTU => {
                 let mtu = c::weft_shim_ifreq_mtu(data.cast());

@@ -66,7 +66,9 @@ fn setup(offer: &Offer, capabilities: Capabilities) -> Setup {
         tx_slots: offer.tx_slots.fit(offer.tx_slots.usual),
         rx_slots: offer.rx_slots.fit(offer.rx_slots.usual),
         capabilities,
-        extras: offer.usual_extras.intersection(offer.extras) - Extras::VLAN_FILTER,
+        // Nobody could turn the one off, which a host that forwards must, and nothing tells the
+        // card of VLANs for the other.
+        extras: offer.usual_extras.intersection(offer.extras) - Extras::VLAN_FILTER - Extras::LRO,
         rss: Rss::even(rx_queues),
         vectors: nic::Vectors::plan(VectorKind::Intx, 1, tx_queues, rx_queues),
     }

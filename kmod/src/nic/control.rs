@@ -41,6 +41,8 @@ pub(super) struct Control<D: Driven> {
     /// Broken frames that the interface has counted.
     bad: u64,
     is_suspended: bool,
+    /// It did not start, and is not tried again before somebody says so.
+    has_failed: bool,
 }
 
 impl<D: Driven> Control<D> {
@@ -55,6 +57,7 @@ impl<D: Driven> Control<D> {
             last_tick: 0,
             bad: 0,
             is_suspended: false,
+            has_failed: false,
         }
     }
 }
@@ -108,6 +111,7 @@ impl<D: Driven> Core<D> {
             let filter = wanted.filter(&control.groups);
             control.port.start(&control.setup, &filter, self)
         };
+        control.has_failed = started.is_err();
         if let Err(error) = started {
             let name = self.own.name();
             let name = name.as_c_str().to_str().unwrap_or_default();
@@ -221,6 +225,11 @@ impl<D: Driven> Core<D> {
     pub(super) fn look(&self, sleepable: &mut Sleepable) {
         self.control.with(sleepable, |_, control| {
             if control.port.state() == State::Stopped {
+                // An address turns an interface on as well, without a word to its driver.
+                if !control.has_failed {
+                    // What fails has been logged.
+                    let _ = self.restart(control);
+                }
                 return;
             }
             let wanted = self.wanted(control);

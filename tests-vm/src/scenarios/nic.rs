@@ -86,7 +86,7 @@ impl Wire {
         let (v4, v6) = (self.guest(), self.guest6());
         context.guest.each(&[
             "sysctl set net.inet6.ip6.dad_count 0".into(),
-            format!("if up {name}"),
+            // Which turns it on.
             format!("if addr {name} {v4}/24"),
             format!("if addr {name} {v6}/64"),
         ])
