@@ -47,6 +47,41 @@ fn joined_frames_are_cut_into_what_came() {
     run("aggregate", wire_steps::aggregate);
 }
 
+/// The front that is looked at ends inside of VXLAN's header: what is in the tunnel is of one
+/// flow nevertheless, whatever the outer port.
+#[test]
+fn a_tunnel_beyond_what_is_looked_at_keeps_its_order() {
+    use wire_frames::{Carrier, Network, Piece, Shape, Sums, Transport};
+    let long = || Network::V6 {
+        extensions: vec![4, 4, 4],
+    };
+    let shape = Shape {
+        tags: vec![1, 2],
+        outer: Some((long(), Carrier::Vxlan { summed: false })),
+        network: long(),
+        transport: Transport::Udp { summed: false },
+        flow: 1,
+    };
+    let frame = shape.frame(&[7; 100], Piece::all(Sums::Whole));
+    let mut other = frame.clone();
+    // The outer source port.
+    other[22 + 40 + 120] ^= 1;
+    let sent = [&frame, &other, &frame].map(Vec::clone);
+    let mut out = Vec::new();
+    let mut give = |frame: wire_frames::Scattered, _| out.push(frame.bytes());
+    let mut aggregator = weft_engine::wire::aggregate::Aggregator::<_, 4>::new(8);
+    for bytes in &sent {
+        let frame = wire_frames::Scattered {
+            pieces: vec![bytes.clone()],
+            is_checked: false,
+            refuses: false,
+        };
+        aggregator.push(frame, &mut give);
+    }
+    aggregator.flush(&mut give);
+    assert_eq!(out, sent);
+}
+
 /// Frames that can be cut, with bits turned over and ends cut off.
 #[test]
 fn no_bytes_make_it_panic() {

@@ -107,7 +107,7 @@ fn can_be_joined(shape: &Shape, parts: &[Vec<u8>]) -> bool {
         Transport::Tcp { flags, .. } => flags & 0x36 == 0x10,
         Transport::Udp { .. } => true,
     };
-    is_ordinary && parts.len() > 1 && shape.headers() <= 192
+    is_ordinary && parts.len() > 1 && shape.headers() + 8 <= 192
 }
 
 /// Frames of some flows, changed here and there: what comes out, cut again where it was
