@@ -55,11 +55,10 @@ pub unsafe fn load(path: &Path) -> anyhow::Result<Vec<Loaded>> {
             "{shown}: its ABI is {}, here it is {ABI}",
             peer.abi
         );
-        // SAFETY: as above.
         let text = |text| {
-            unsafe { CStr::from_ptr(text) }
-                .to_string_lossy()
-                .into_owned()
+            // SAFETY: the caller's promise: texts end with 0.
+            let text = unsafe { CStr::from_ptr(text) };
+            text.to_string_lossy().into_owned()
         };
         all.push(Loaded {
             peer,
