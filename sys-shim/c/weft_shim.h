@@ -55,6 +55,8 @@
 #include <netinet6/in6_fib.h>
 #include <netinet6/ip6_var.h>
 
+#include "weft.h"
+
 /* Rust: the module's event handler. */
 int	weft_module_event(module_t, int, void *);
 
@@ -149,6 +151,15 @@ struct weft_mbuf_storage {
 	uint32_t	 size;
 	uint32_t	 len;		/* of the data */
 };
+/* What an mbuf begins with. */
+#define	WEFT_MBUF_UNMAPPED	(M_EXTPG << 8)
+struct weft_mbuf_link {
+	struct mbuf	*next;
+	struct mbuf	*nextpkt;
+	char		*data;
+	int32_t		 len;
+	uint32_t	 bits;		/* the type, and the flags above it */
+};
 struct weft_mbuf_meta {
 	uint64_t	timestamp;
 	uint32_t	flags;
@@ -189,6 +200,10 @@ void	weft_shim_mbuf_copyback(struct mbuf *, const void *, u_int);
 void	weft_shim_mbuf_add_tag(struct mbuf *, struct m_tag *);
 struct mbuf *weft_shim_mbuf_scattered(const void *, u_int, u_int);
 struct mbuf *weft_shim_mbuf_unmapped(const void *, u_int);
+
+/* test/sums.c */
+uint64_t weft_test_sum(u_int, u_int, u_int, u_int, bool);
+int	weft_test_sums_differ(u_int);
 
 /* test/peers.c */
 uint64_t weft_test_mbuf(u_int, u_int, u_int);

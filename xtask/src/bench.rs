@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `cargo xtask bench-fib`, `bench-packet`, `bench-queue`: compile the races of `weft-bench`
+//! `cargo xtask bench-fib`, `bench-packet`, `bench-queue`, `bench-wire`: compile the races of `weft-bench`
 //! as they should be raced, and run them. What they take besides is printed with `--help`.
 
 use std::path::Path;

@@ -25,6 +25,7 @@ mod queues;
 mod race;
 mod race_packet;
 mod race_pair;
+mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
@@ -112,7 +113,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 26] = [
+pub const ALL: [Scenario; 27] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -136,6 +137,7 @@ pub const ALL: [Scenario; 26] = [
     queues::SCENARIO,
     race::SCENARIO,
     race_packet::SCENARIO,
+    race_wire::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
     system_tests::SCENARIO,
