@@ -202,7 +202,13 @@ struct mbuf *weft_shim_mbuf_scattered(const void *, u_int, u_int);
 struct mbuf *weft_shim_mbuf_unmapped(const void *, u_int);
 
 /* test/sums.c */
-uint64_t weft_test_sum(u_int, u_int, u_int, u_int, bool);
+enum weft_test_way {
+	WEFT_TEST_OURS,
+	WEFT_TEST_THEIRS,
+	WEFT_TEST_OUR_CRC,
+	WEFT_TEST_THEIR_CRC,
+};
+uint64_t weft_test_sum(u_int, u_int, u_int, u_int, enum weft_test_way);
 int	weft_test_sums_differ(u_int);
 
 /* test/peers.c */

@@ -98,15 +98,16 @@ pub(crate) fn measure_channel(
 }
 
 /// Measures checksums of a packet of size bytes, in pieces, that begins at an offset from a
-/// cache line's start: ours or the kernel's. `None` without memory.
+/// cache line's start: with an even `way` ours, else the kernel's; from 2 on CRC32c. `None`
+/// without memory.
 pub(crate) fn sums(
     _sleepable: &mut Sleepable,
     rounds: u32,
     [size, pieces, offset]: [u32; 3],
-    ours: bool,
+    way: u32,
 ) -> Option<u64> {
     // SAFETY: bound to a CPU, with no lock held.
-    let ticks = bound(|| unsafe { c::weft_test_sum(rounds, size, pieces, offset, ours) });
+    let ticks = bound(|| unsafe { c::weft_test_sum(rounds, size, pieces, offset, way) });
     (ticks > 0).then_some(ticks)
 }
 

@@ -48,12 +48,17 @@ impl Indexed for Setting {
 }
 
 /// What is measured; then what is compared.
-const WORKS: [(&CStr, &CStr); 3] = [
+const WORKS: [(&CStr, &CStr); 5] = [
     (
         c"weft",
         c"Write N to make N sums by weft_in_cksum_skip; reads the ticks that they took together",
     ),
     (c"in_cksum_skip", c"Likewise by the kernel's own"),
+    (
+        c"weft_crc",
+        c"Likewise of CRC32c, in one piece, by weft_crc32c",
+    ),
+    (c"calculate_crc32c", c"Likewise by the kernel's own"),
     (
         c"compare",
         c"Write N to compare both over N chains of random shapes; reads how many differed",
@@ -77,11 +82,11 @@ impl Indexed for Measured {
         }
         let of = |place: &AtomicU64| place.load(Ordering::Relaxed) as u32;
         let result = match index {
-            0 | 1 => peers::sums(
+            0..4 => peers::sums(
                 sleepable,
                 rounds as u32,
                 [of(&SIZE), of(&PIECES), of(&OFFSET)],
-                index == 0,
+                index,
             ),
             _ => peers::sums_that_differ(sleepable, rounds as u32),
         };

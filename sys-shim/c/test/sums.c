@@ -5,6 +5,8 @@
  */
 #include "weft_shim.h"
 
+#include <sys/gsb_crc32.h>
+
 #include <machine/in_cksum.h>
 
 #include "weft.h"
@@ -12,7 +14,7 @@
 #define	SLACK		64
 
 /* Where sums go, so that the compiler makes them. */
-static volatile u_short sink;
+static volatile uint32_t sink;
 
 static void
 fill(char *bytes, u_int len)
@@ -52,12 +54,30 @@ chain(char *bytes, u_int size, u_int pieces)
 	return (first);
 }
 
+static uint32_t
+sum(enum weft_test_way way, struct mbuf *m, char *bytes, u_int size)
+{
+
+	switch (way) {
+	case WEFT_TEST_OURS:
+		return (weft_in_cksum_skip(m, size, 0));
+	case WEFT_TEST_THEIRS:
+		return (in_cksum_skip(m, size, 0));
+	case WEFT_TEST_OUR_CRC:
+		return (weft_crc32c(0, bytes, size));
+	case WEFT_TEST_THEIR_CRC:
+		return (~calculate_crc32c(~0, bytes, size));
+	}
+	return (0);
+}
+
 /*
  * Ticks that so many sums take, over a packet of size bytes in pieces, the first
  * of which begins offset bytes behind a cache line's start; 0 without memory.
  */
 uint64_t
-weft_test_sum(u_int rounds, u_int size, u_int pieces, u_int offset, bool ours)
+weft_test_sum(u_int rounds, u_int size, u_int pieces, u_int offset,
+    enum weft_test_way way)
 {
 	struct mbuf *m;
 	uint64_t start;
@@ -70,12 +90,8 @@ weft_test_sum(u_int rounds, u_int size, u_int pieces, u_int offset, bool ours)
 	start = 0;
 	if ((m = chain(bytes + offset, size, pieces)) != NULL) {
 		start = cpu_ticks();
-		if (ours)
-			while (rounds-- > 0)
-				sink = weft_in_cksum_skip(m, size, 0);
-		else
-			while (rounds-- > 0)
-				sink = in_cksum_skip(m, size, 0);
+		while (rounds-- > 0)
+			sink = sum(way, m, bytes + offset, size);
 		start = cpu_ticks() - start;
 		m_freem(m);
 	}
@@ -116,6 +132,9 @@ weft_test_sums_differ(u_int rounds)
 		}
 		if (weft_in_cksum_skip(m, len, from) !=
 		    in_cksum_skip(m, len, from) ||
+		    weft_sctp_cksum(m, len, from) !=
+		    sum(WEFT_TEST_THEIR_CRC, NULL, bytes + offset + from,
+		    len - from) ||
 		    (pieces == 1 && weft_in_cksum_data(bytes + offset, size) !=
 		    in_cksum_skip(m, size, 0)))
 			differ++;
