@@ -15,6 +15,7 @@ pub mod flow;
 pub mod ipv4;
 pub mod offload;
 pub mod parse;
+pub mod policy;
 pub mod protocol;
 pub mod segment;
 pub mod source;
