@@ -55,7 +55,7 @@ chain(char *bytes, u_int size, u_int pieces)
 }
 
 static uint32_t
-sum(enum weft_test_way way, struct mbuf *m, char *bytes, u_int size)
+sum(enum weft_test_way way, struct mbuf *m, const void *bytes, u_int size)
 {
 
 	switch (way) {
