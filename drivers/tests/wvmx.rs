@@ -230,6 +230,10 @@ fn flows_are_spread_by_the_table_and_it_can_change() {
         assert_eq!(to_queue(&mut machine, hash), [(hash % 4) as u16]);
     }
     let mut rss = machine.setup(2, 4).rss;
+    machine.host.with(|card, _| {
+        // All that the card can hash.
+        assert_eq!(card.hashing(), (15, &rss.key[..]));
+    });
     rss.table.fill(3);
     assert!(machine.port.nic().spread(&rss));
     assert_eq!(to_queue(&mut machine, 17), [3]);

@@ -307,17 +307,10 @@ impl<P: Platform> Wvmx<P> {
     }
 
     fn describe_rss(&self, rss: &Rss) {
-        let hashes = bits_of(&[
-            (rss.hashes.contains(Hashes::IPV4), 1),
-            (rss.hashes.contains(Hashes::TCP_IPV4), 2),
-            (rss.hashes.contains(Hashes::IPV6), 4),
-            (rss.hashes.contains(Hashes::TCP_IPV6), 8),
-        ]);
+        const { assert!(Hashes::TCP_IPV6.bits() == 8) };
+        let hashes = u16::from(rss.hashes.bits() & 0xf);
         let (key, table) = (rss.key.len() as u16, rss.table.len() as u16);
-        for (at, half) in (shared::RSS..)
-            .step_by(2)
-            .zip([hashes as u16, 1, key, table])
-        {
+        for (at, half) in (shared::RSS..).step_by(2).zip([hashes, 1, key, table]) {
             self.memory.store(at, half);
         }
         self.memory.put(shared::RSS + rss::KEY, &rss.key);

@@ -101,9 +101,8 @@ impl<P: Platform> TxRing for Queue<P> {
 
     #[inline]
     fn reap(&mut self) -> Option<u16> {
-        let last = self
-            .completions
-            .take(done::is_new, |slot| slot.get::<u32>(0) & done::INDEX)? as u16;
+        let completions = &mut self.completions;
+        let last = completions.take(done::is_new, |slot| slot.get::<u32>(0) & done::INDEX)? as u16;
         // What is not out is no frame's, and the library says so.
         Some(self.lane.finish(last).map_or(u16::MAX, |_| last))
     }

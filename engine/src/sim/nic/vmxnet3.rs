@@ -85,6 +85,7 @@ struct Config {
     vlans: Vec<u32>,
     table: Vec<u8>,
     key: Vec<u8>,
+    hashes: u16,
 }
 
 /// The device.
@@ -177,6 +178,11 @@ impl Vmxnet3 {
     /// What the driver has turned on.
     pub fn features(&self) -> u64 {
         self.config.features
+    }
+
+    /// What it is to hash, and with which key.
+    pub fn hashing(&self) -> (u16, &[u8]) {
+        (self.config.hashes, &self.config.key)
     }
 
     /// Frames that were sent, taken out.
@@ -426,6 +432,7 @@ impl Vmxnet3 {
             bus.complain(format!("key or table too long: {head:?}"));
             return;
         }
+        self.config.hashes = head[0];
         self.config.key = bus.bytes(at + 8, head[2].into());
         self.config.table = bus.bytes(at + 48, head[3].into());
     }
