@@ -114,7 +114,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 27] = [
+pub const ALL: [Scenario; 28] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
