@@ -224,8 +224,13 @@ impl Filter for Screen {
             return Fate::Passed(packet);
         }
         self.looked_at.add(1);
-        let pieces = Pieces::new(packet.pieces(), policy.bounds.pieces);
-        let found = judge(pieces, packet.packet_len() as usize, &policy);
+        let found = match packet.whole() {
+            Some(bytes) => judge(bytes, bytes.len(), &policy),
+            None => {
+                let pieces = Pieces::new(packet.pieces(), policy.bounds.pieces);
+                judge(pieces, packet.packet_len() as usize, &policy)
+            }
+        };
         if found.applied.is_empty() {
             return Fate::Passed(packet);
         }

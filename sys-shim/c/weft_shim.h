@@ -211,6 +211,10 @@ enum weft_test_way {
 uint64_t weft_test_sum(u_int, u_int, u_int, u_int, enum weft_test_way);
 int	weft_test_sums_differ(u_int);
 
+/* test/ip6.c */
+struct mbuf *weft_test_ip6(const void *, u_int);
+uint64_t weft_test_ip6_input(struct mbuf *);
+
 /* test/peers.c */
 uint64_t weft_test_mbuf(u_int, u_int, u_int);
 uint64_t weft_test_tag(u_int, uint32_t, u_int);

@@ -18,7 +18,7 @@ impl<P: Platform> Wem<P> {
                 *word |= 1 << (hash & 31);
             }
         }
-        for (n, word) in (0..).zip(groups) {
+        for (n, &word) in (0..).zip(&groups) {
             self.write(MTA + 4 * n, word);
         }
         for (n, &word) in (0..).zip(&filter.vlans.0) {

@@ -82,6 +82,8 @@ const SLOTS: Range = Range {
     usual: 1024,
 };
 
+/// Nanoseconds for which figures are good.
+const COUNT_NS: u64 = 10_000_000;
 /// Times that a reset is waited for, 1 ms each.
 const RESET_TRIES: u32 = 20;
 /// The address and EtherType of pauses (IEEE 802.3, annex 31B).
@@ -102,6 +104,8 @@ pub struct Wem<P: Platform> {
     is_going: bool,
     filters_vlans: bool,
     totals: [u64; COUNT],
+    /// When they were brought up to date.
+    counted: u64,
 }
 
 impl<P: Platform> Wem<P> {
@@ -218,6 +222,21 @@ impl<P: Platform> Wem<P> {
             self.write(RETA + 4 * n, u32::from_le_bytes(entries));
         }
     }
+
+    /// Adds what the device has counted since the last time.
+    fn count(&mut self) {
+        for (statistic, total) in ALL.iter().zip(&mut self.totals) {
+            let low: u32 = self.registers.read(statistic.register);
+            let high: u32 = match statistic.is_long {
+                true => self.registers.read(statistic.register + 4),
+                false => 0,
+            };
+            // A device that is gone reads as ones, and has counted nothing.
+            if low != !0 {
+                *total = total.wrapping_add(u64::from(high) << 32 | u64::from(low));
+            }
+        }
+    }
 }
 
 impl<P: Platform> Nic<P> for Wem<P> {
@@ -262,6 +281,7 @@ impl<P: Platform> Nic<P> for Wem<P> {
             is_going: false,
             filters_vlans: false,
             totals: [0; COUNT],
+            counted: 0,
         };
         wem.reset()?;
         let mac = eeprom::mac(platform, &wem.registers, family);
@@ -365,7 +385,7 @@ impl<P: Platform> Nic<P> for Wem<P> {
         }
         self.is_going = false;
         self.link = Link::Down;
-        self.refresh();
+        self.count();
         // A device that can't be reset has been switched off at least.
         let _ = self.reset();
         if self.family == Family::Express {
@@ -409,16 +429,11 @@ impl<P: Platform> Nic<P> for Wem<P> {
     }
 
     fn refresh(&mut self) {
-        for (statistic, total) in ALL.iter().zip(&mut self.totals) {
-            let low: u32 = self.registers.read(statistic.register);
-            let high: u32 = match statistic.is_long {
-                true => self.registers.read(statistic.register + 4),
-                false => 0,
-            };
-            // A device that is gone reads as ones, and has counted nothing.
-            if low != !0 {
-                *total = total.wrapping_add(u64::from(high) << 32 | u64::from(low));
-            }
+        // Who reads all figures one by one asks each time.
+        let now = self.platform.now();
+        if now.wrapping_sub(self.counted) >= COUNT_NS {
+            self.counted = now;
+            self.count();
         }
     }
 
@@ -427,6 +442,7 @@ impl<P: Platform> Nic<P> for Wem<P> {
     }
 }
 
+/// What a device of a family offers.
 fn offer(family: Family) -> Offer {
     let is_express = family == Family::Express;
     let mut capabilities = CAPABILITIES;

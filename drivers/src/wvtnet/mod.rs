@@ -36,7 +36,7 @@ use receive::Form;
 use weft_engine::l3::Mac;
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{
-    Error, Events, Extras, Filter, Id, Level, Limits, Link, Nic, Offer, Platform, Range,
+    Dma as _, Error, Events, Extras, Filter, Id, Level, Limits, Link, Nic, Offer, Platform, Range,
     SegmentSums, Setup, VectorKind, VlanSet,
 };
 
@@ -71,6 +71,9 @@ const LARGEST_BUFFER: u32 = 9216;
 /// Bytes of a frame beside its content, with a tag.
 const AROUND: u32 = 18;
 
+/// Words of 32 bits that a set of VLANs has.
+const VLAN_WORDS: usize = 128;
+
 /// A device.
 pub struct Wvtnet<P: Platform> {
     platform: P,
@@ -82,8 +85,8 @@ pub struct Wvtnet<P: Platform> {
     /// Pairs of queues that it has.
     pairs: u16,
     control: Option<Control<P>>,
-    /// The VLANs that it was told of.
-    vlans: VlanSet,
+    /// The VLANs that it was told of, a bit each; not here, for a kernel's stack is small.
+    vlans: P::Dma,
     link: Link,
     /// It was greeted, and not stopped since.
     is_greeted: bool,
@@ -117,7 +120,9 @@ impl<P: Platform> Wvtnet<P> {
             .add_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
         self.device.agree(features)?;
         self.agreed = features;
-        self.vlans = VlanSet::none();
+        for n in 0..VLAN_WORDS {
+            self.vlans.store(n * 4, 0_u32);
+        }
         self.is_greeted = true;
         Ok(())
     }
@@ -181,8 +186,10 @@ impl<P: Platform> Wvtnet<P> {
 
     /// Tells the device which VLANs came and went.
     fn set_vlans(&mut self, vlans: &VlanSet) {
-        let before = self.vlans;
-        for (n, (&new, &old)) in (0_u16..).zip(vlans.0.iter().zip(&before.0)) {
+        for (n, &new) in (0_u16..).zip(&vlans.0) {
+            let place = usize::from(n) * 4;
+            let old: u32 = self.vlans.load(place);
+            self.vlans.store(place, new);
             let mut changed = new ^ old;
             while changed != 0 {
                 let bit = changed.trailing_zeros();
@@ -196,7 +203,6 @@ impl<P: Platform> Wvtnet<P> {
                 self.command(Features::CONTROL_VLAN, command, data);
             }
         }
-        self.vlans = *vlans;
     }
 }
 
@@ -245,7 +251,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
             agreed: Features::empty(),
             pairs: 1,
             control: None,
-            vlans: VlanSet::none(),
+            vlans: platform.dma(VLAN_WORDS * 4, 8)?,
             link: Link::Down,
             is_greeted: false,
         };
@@ -265,6 +271,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         }
     }
 
+    #[inline(never)]
     fn begin(&mut self, setup: &Setup) -> Result<(), Error> {
         if setup.tx_queues > setup.rx_queues {
             // Frames of a pair come back to it.
@@ -351,6 +358,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         self.link = Link::Down;
     }
 
+    #[inline(never)]
     fn filter(&mut self, filter: &Filter<'_>) {
         if !self.is_greeted {
             return;

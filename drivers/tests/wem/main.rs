@@ -49,6 +49,7 @@ fn started(kind: Kind) -> M {
 fn statistic(machine: &mut M, name: &str) -> u64 {
     let labels = <Wem<Host<Chip>> as Nic<Host<Chip>>>::LABELS;
     let place = labels.iter().position(|label| label.name == name).unwrap();
+    machine.host.advance(1_000_000_000);
     machine.port.nic().refresh();
     machine.port.nic().statistic(place, 0)
 }

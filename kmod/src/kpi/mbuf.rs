@@ -115,6 +115,12 @@ impl Mbuf {
         }
     }
 
+    /// Its bytes, if they are in one piece.
+    #[inline]
+    pub(crate) fn whole(&self) -> Option<&[u8]> {
+        self.head().get(..self.packet_len() as usize)
+    }
+
     /// Its bytes, piece by piece. What is not mapped into memory counts as no bytes.
     #[inline]
     pub(crate) fn pieces(&self) -> MbufPieces<'_> {

@@ -17,6 +17,8 @@ pub(crate) mod errno;
 pub(crate) mod event;
 pub(crate) mod fib;
 pub(crate) mod ifnet;
+#[cfg(feature = "test")]
+pub(crate) mod ip6;
 pub(crate) mod jail;
 pub(crate) mod kernel;
 pub(crate) mod link;

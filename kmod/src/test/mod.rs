@@ -4,6 +4,7 @@
 
 mod bench;
 mod exercise;
+mod incoming;
 mod queues;
 mod repack;
 mod sums;
@@ -48,5 +49,6 @@ pub(crate) fn add_sysctls(
     bench::add_sysctls(tree, node)?;
     queues::add_sysctls(sleepable, tree, node)?;
     exercise::add_sysctls(tree, node)?;
+    incoming::add_sysctls(tree, node)?;
     repack::add_sysctls(tree, node)
 }

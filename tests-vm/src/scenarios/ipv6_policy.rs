@@ -29,6 +29,8 @@ const FLOOD_FULL: u64 = 20_000;
 /// Datagrams that are sent meanwhile, and how many of them in a second.
 const DATAGRAMS: u64 = 600;
 const DATAGRAM_RATE: u64 = 100;
+/// Bytes of a stream.
+const STREAM: u64 = 2_000_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 // outer -- host, which forwards -- inner
@@ -70,6 +72,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     for to in [HOST[0], INNER] {
         answers(context, to, "after all floods")?;
     }
+    stream(context)?;
     ends(context, &pairs)
 }
 
@@ -99,6 +102,18 @@ fn answers(context: &mut Context<'_>, to: &str, when: &str) -> Result<()> {
             .report
             .equal(&echoed, &vec!["3 of 3".to_owned()], &what);
     }
+    Ok(())
+}
+
+/// Long segments of TCP, whole from end to end, pass both filters.
+fn stream(context: &mut Context<'_>) -> Result<()> {
+    listen(context, "serve", "tcp serve 5000 1")?;
+    let send = format!("in outer tcp send {} 5000 1 {STREAM}", HOST[0]);
+    context.guest.start("stream", &send)?;
+    context.guest.finish("stream", LIMIT)?;
+    let received = context.guest.finish("serve", LIMIT)?;
+    let what = "a stream passes the filters of both sides, byte by byte";
+    context.report.equal(&received, &vec![STREAM, 0], what);
     Ok(())
 }
 

@@ -24,6 +24,7 @@ mod pair_tuning;
 mod pair_verbs;
 mod queues;
 mod race;
+mod race_ipv6;
 mod race_packet;
 mod race_pair;
 mod race_wire;
@@ -114,7 +115,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 28] = [
+pub const ALL: [Scenario; 29] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -138,6 +139,7 @@ pub const ALL: [Scenario; 28] = [
     pair_conf::SCENARIO,
     queues::SCENARIO,
     race::SCENARIO,
+    race_ipv6::SCENARIO,
     race_packet::SCENARIO,
     race_wire::SCENARIO,
     race_pair::SCENARIO,

@@ -325,12 +325,14 @@ impl<'w, S: Source, V: Visit> Walk<'w, S, V> {
 
     /// Whether one of up to five bytes is not 0.
     fn is_filled(&mut self, at: usize, len: u8) -> Result<bool, Verdict> {
-        let mut any = 0;
-        for n in 0..usize::from(len.min(5)) {
-            let [byte] = self.read(at.saturating_add(n))?;
-            any |= byte;
-        }
-        Ok(any != 0)
+        Ok(match len {
+            0 => false,
+            1 => self.read::<1>(at)? != [0; 1],
+            2 => self.read::<2>(at)? != [0; 2],
+            3 => self.read::<3>(at)? != [0; 3],
+            4 => self.read::<4>(at)? != [0; 4],
+            _ => self.read::<5>(at)? != [0; 5],
+        })
     }
 
     #[inline]
