@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 19] = [
-    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "counter",
-    "filter", "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
+const AREAS: [&str; 22] = [
+    "module", "bus", "pci", "dma", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet",
+    "cloner", "counter", "filter", "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [

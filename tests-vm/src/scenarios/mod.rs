@@ -14,6 +14,9 @@ mod ipv6_policy;
 mod l3;
 mod load;
 mod memory;
+mod nic;
+mod nic_card;
+mod nic_host;
 mod numbering;
 mod packets;
 mod pair;
@@ -41,6 +44,7 @@ use crate::Artifacts;
 use crate::guest::{Error, Guest, Result};
 use crate::image::{KLDS, MODULES};
 use crate::kernel::Kernel;
+use crate::lan::Nic;
 use crate::report::Report;
 use crate::table::EVERYDAY;
 
@@ -92,6 +96,9 @@ pub struct Scenario {
     pub counted: bool,
     /// What it needs of FreeBSD's own.
     pub system: System,
+    /// The guest's network cards, all of which end at the host. A group has those of its
+    /// first scenario.
+    pub nics: &'static [Nic],
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
     /// The test. An error breaks it off and counts as a failed check.
@@ -109,13 +116,14 @@ impl Scenario {
         memory_mib: [1024, 2048],
         counted: false,
         system: System::None,
+        nics: &[],
         by_name: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 29] = [
+pub const ALL: [Scenario; 30] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -138,6 +146,10 @@ pub const ALL: [Scenario; 29] = [
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
     queues::SCENARIO,
+    nic_host::SCENARIO,
+    nic_card::EM,
+    nic_card::VMX,
+    nic_card::VTNET,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_packet::SCENARIO,
