@@ -123,7 +123,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 30] = [
+pub const ALL: [Scenario; 33] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
