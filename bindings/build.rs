@@ -124,6 +124,7 @@ fn main() {
     println!("cargo:rerun-if-changed=layout.rs");
     println!("cargo:rerun-if-changed=../sys-shim/c/weft_shim.h");
     println!("cargo:rerun-if-changed=../sys-shim/opt");
+    println!("cargo:rerun-if-changed=../include");
     println!("cargo:rerun-if-env-changed=WEFT_CFLAGS");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let Ok(flags) = std::env::var("WEFT_CFLAGS") else {

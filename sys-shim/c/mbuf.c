@@ -16,6 +16,14 @@ _Static_assert(offsetof(struct mbuf, m_ext.ext_arg2) + sizeof(void *) ==
 _Static_assert(offsetof(struct mbuf, m_ext.ext_free) == WEFT_ENGINE_TO,
     "what of m_ext comes last");
 
+/* The first members, which the sums of this module go through. */
+_Static_assert(offsetof(struct mbuf, m_next) ==
+    offsetof(struct weft_mbuf_link, next) &&
+    offsetof(struct mbuf, m_data) == offsetof(struct weft_mbuf_link, data) &&
+    offsetof(struct mbuf, m_len) == offsetof(struct weft_mbuf_link, len) &&
+    sizeof(((struct mbuf *)NULL)->m_len) == sizeof(int32_t),
+    "first members of struct mbuf");
+
 static void
 set_storage(struct mbuf *m, const struct weft_mbuf_storage *storage)
 {

@@ -55,6 +55,8 @@
 #include <netinet6/in6_fib.h>
 #include <netinet6/ip6_var.h>
 
+#include "weft.h"
+
 /* Rust: the module's event handler. */
 int	weft_module_event(module_t, int, void *);
 
@@ -153,6 +155,15 @@ struct weft_mbuf_storage {
 	uint32_t	 size;
 	uint32_t	 len;		/* of the data */
 };
+/* What an mbuf begins with. */
+#define	WEFT_MBUF_UNMAPPED	(M_EXTPG << 8)
+struct weft_mbuf_link {
+	struct mbuf	*next;
+	struct mbuf	*nextpkt;
+	char		*data;
+	int32_t		 len;
+	uint32_t	 bits;		/* the type, and the flags above it */
+};
 struct weft_mbuf_meta {
 	uint64_t	timestamp;
 	uint32_t	flags;
@@ -193,6 +204,16 @@ void	weft_shim_mbuf_copyback(struct mbuf *, const void *, u_int);
 void	weft_shim_mbuf_add_tag(struct mbuf *, struct m_tag *);
 struct mbuf *weft_shim_mbuf_scattered(const void *, u_int, u_int);
 struct mbuf *weft_shim_mbuf_unmapped(const void *, u_int);
+
+/* test/sums.c */
+enum weft_test_way {
+	WEFT_TEST_OURS,
+	WEFT_TEST_THEIRS,
+	WEFT_TEST_OUR_CRC,
+	WEFT_TEST_THEIR_CRC,
+};
+uint64_t weft_test_sum(u_int, u_int, u_int, u_int, enum weft_test_way);
+int	weft_test_sums_differ(u_int);
 
 /* test/ip6.c */
 struct mbuf *weft_test_ip6(const void *, u_int);

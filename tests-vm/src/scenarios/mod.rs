@@ -30,6 +30,7 @@ mod race;
 mod race_ipv6;
 mod race_packet;
 mod race_pair;
+mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
@@ -122,7 +123,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 32] = [
+pub const ALL: [Scenario; 33] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -152,6 +153,7 @@ pub const ALL: [Scenario; 32] = [
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_packet::SCENARIO,
+    race_wire::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
     system_tests::SCENARIO,
