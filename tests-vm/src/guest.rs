@@ -274,7 +274,8 @@ impl Guest {
     }
 
     fn end_job(&mut self, how: &str, name: &str, limit: Duration) -> Result<Vec<u64>> {
-        let lines = self.call_within(&format!("job {how} {name} {}", limit.as_millis()), limit)?;
+        let limit_ms = (limit * self.patience).as_millis();
+        let lines = self.call_within(&format!("job {how} {name} {limit_ms}"), limit)?;
         Ok(lines.first().map_or_else(Vec::new, |line| numbers(line)))
     }
 

@@ -144,6 +144,8 @@ pub const ALL: [Scenario; 26] = [
 /// What `cargo xtask run` shows.
 pub const TOUR: [Scenario; 2] = [show::SCENARIO, forward::SCENARIO];
 
+/// How long something that happens by itself may take to happen.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes in a page of the kernel's.
 const PAGE: u64 = 4096;
 
@@ -286,7 +288,7 @@ impl Context<'_> {
         let start = Instant::now();
         while prefix == "weft"
             && self.guest.number("sysctl get net.weft.fib.pending")? > 0
-            && start.elapsed() < Duration::from_secs(10)
+            && start.elapsed() < SETTLE_LIMIT
         {
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -314,7 +316,7 @@ impl Context<'_> {
     fn wait_for_tables(&mut self, wanted: u64, what: &str) -> Result<()> {
         let start = Instant::now();
         let mut found = self.tables()?;
-        while found != wanted && start.elapsed() < Duration::from_secs(10) {
+        while found != wanted && start.elapsed() < SETTLE_LIMIT {
             std::thread::sleep(Duration::from_millis(100));
             found = self.tables()?;
         }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::pair::{LIMIT, create_jail, destroy, listen, other, remove_jail};
+use super::pair::{LIMIT, PATIENCE_MS, create_jail, destroy, gather, listen, other, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::Result;
 
@@ -134,16 +134,14 @@ fn priorities(context: &mut Context<'_>, what: &str) -> Result<()> {
     answers(context, "one", "192.0.2.2 3 3000 64", &said)?;
     let said = format!("{what}: the socket's priority beside it");
     answers(context, "one", "192.0.2.2 3 3000 64 5", &said)?;
-    listen(context, "tap", &format!("in two tap {far} {PORT} 1000 0"))?;
-    listen(
-        context,
-        "receive",
-        &format!("in two udp recv {PORT} 20 3000"),
-    )?;
+    let tap = format!("in two tap {far} {PORT} {PATIENCE_MS} 0");
+    listen(context, "tap", &tap)?;
+    let receive = format!("in two udp recv {PORT} 20 {PATIENCE_MS}");
+    listen(context, "receive", &receive)?;
     let send = format!("in one udp send 192.0.2.2 {PORT} 20 200 1 100");
     context.guest.call_within(&send, LIMIT)?;
     let received = context.guest.finish("receive", LIMIT)?;
-    let seen = context.guest.finish("tap", LIMIT)?;
+    let seen = gather(context, "tap", 1, 20)?;
     context.report.equal(
         &(received, seen[1..].to_vec()),
         &(vec![20, 20, 0, 0], vec![20, 0]),
