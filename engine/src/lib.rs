@@ -13,6 +13,7 @@ pub mod context;
 pub mod fib;
 pub mod l3;
 pub mod link;
+pub mod nic;
 pub mod packet;
 pub mod queue;
 #[cfg(feature = "std")]

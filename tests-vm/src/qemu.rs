@@ -86,14 +86,32 @@ pub fn arguments(
     .collect()
 }
 
-/// KVM if a guest really runs with it here, otherwise TCG. Asked once.
+/// The variable that chooses between them: `kvm` or `tcg`.
+const CHOICE: &str = "WEFT_ACCEL";
+
+/// How long a machine with KVM may take to its boot sector. One that runs in another
+/// machine, each of whose exits is handled there, takes longer, and a kernel minutes.
+const SOON: Duration = Duration::from_millis(1_500);
+
+/// What `WEFT_ACCEL` names; otherwise KVM if a guest really runs with it here, and soon
+/// enough, otherwise TCG. Asked once.
 #[must_use]
 pub fn accelerator() -> Accelerator {
-    static KVM_WORKS: LazyLock<bool> = LazyLock::new(|| kvm_runs(Duration::from_secs(5)));
-    if *KVM_WORKS {
-        Accelerator::Kvm
-    } else {
-        Accelerator::Tcg
+    static CHOSEN: LazyLock<Accelerator> = LazyLock::new(|| {
+        let given = std::env::var(CHOICE).unwrap_or_default();
+        named(&given).unwrap_or_else(|| match kvm_runs(SOON) {
+            true => Accelerator::Kvm,
+            false => Accelerator::Tcg,
+        })
+    });
+    *CHOSEN
+}
+
+fn named(given: &str) -> Option<Accelerator> {
+    match given {
+        "kvm" => Some(Accelerator::Kvm),
+        "tcg" => Some(Accelerator::Tcg),
+        _ => None,
     }
 }
 
@@ -169,6 +187,13 @@ fn kvm_runs(limit: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_accelerator_is_named_or_found_out() {
+        assert_eq!(named("kvm"), Some(Accelerator::Kvm));
+        assert_eq!(named("tcg"), Some(Accelerator::Tcg));
+        assert_eq!(named(""), None);
+    }
 
     #[test]
     fn the_command_line_names_everything_once() {

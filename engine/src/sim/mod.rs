@@ -12,6 +12,7 @@ pub mod forward;
 #[allow(unsafe_code)]
 pub mod memory;
 pub mod naive;
+pub mod nic;
 pub mod random;
 pub mod store;
 pub mod table;

@@ -17,6 +17,16 @@ pub const VLAN: u16 = 0x8100;
 /// The EtherType of IPv6.
 pub const IPV6: u16 = 0x86dd;
 
+/// The EtherType of a service tag, 802.1ad.
+pub const SERVICE_TAG: u16 = 0x88a8;
+/// That of tags around others from before 802.1ad.
+pub const OLD_SERVICE_TAG: u16 = 0x9100;
+
+/// Whether a tag begins behind that EtherType.
+pub const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, VLAN | SERVICE_TAG | OLD_SERVICE_TAG)
+}
+
 /// The frame ends before its header does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated;

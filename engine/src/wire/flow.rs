@@ -21,6 +21,9 @@
 //! same, and whole networks of flows collide. Where a network card hashes with such a key, its
 //! hash is taken as it is.
 
+use super::protocol::{
+    AUTHENTICATION, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ROUTING, TCP, UDP,
+};
 use super::toeplitz::{INPUT, Toeplitz};
 use super::{ethernet, word};
 use crate::packet::HashKind;
@@ -31,20 +34,6 @@ pub const MOST_TAGS: usize = 4;
 pub const MOST_EXTENSIONS: usize = 8;
 /// Bytes of extension headers that are looked behind.
 pub const MOST_EXTENSION_BYTES: usize = 512;
-
-/// The EtherType of a service tag, 802.1ad.
-const SERVICE_TAG: u16 = 0x88a8;
-/// One that was in use before 802.1ad.
-const OLD_SERVICE_TAG: u16 = 0x9100;
-
-// Protocol numbers of IANA.
-pub(super) const HOP_BY_HOP: u8 = 0;
-pub(super) const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-pub(super) const DESTINATION_OPTIONS: u8 = 60;
 
 /// Whether source and destination count in the order in which they are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,11 +161,11 @@ pub fn tuple(header: &[u8], order: Order) -> Option<Tuple> {
 }
 
 /// The EtherType behind a frame's tags, and where that begins whose type it is.
-pub(super) fn behind_tags(header: &[u8]) -> Option<(u16, usize)> {
+pub(crate) fn behind_tags(header: &[u8]) -> Option<(u16, usize)> {
     let (link, mut rest) = header.split_at_checked(ethernet::HEADER)?;
     let mut ethertype = word(link, 12);
     for _ in 0..MOST_TAGS {
-        if !matches!(ethertype, ethernet::VLAN | SERVICE_TAG | OLD_SERVICE_TAG) {
+        if !ethernet::is_tag(ethertype) {
             break;
         }
         let Some((tag, behind)) = rest.split_at_checked(ethernet::TAG) else {

@@ -2,14 +2,11 @@
 //! IPv4 packets (RFC 791), as a router looks at them: the header with options,
 //! its checksum, the time to live, and what tells one flow from another.
 
+pub use super::protocol::{TCP, UDP};
 use super::{checksum, long, word};
 
 /// Bytes of the shortest header.
 pub const MIN_HEADER: usize = 20;
-/// The protocol number of TCP.
-pub const TCP: u8 = 6;
-/// The protocol number of UDP.
-pub const UDP: u8 = 17;
 
 /// Where the time to live is, and the protocol after it.
 const TTL: usize = 8;

@@ -10,7 +10,10 @@ pub mod checksum;
 pub mod ethernet;
 pub mod flow;
 pub mod ipv4;
+pub mod parse;
+pub mod protocol;
 pub mod segment;
+pub mod source;
 pub mod toeplitz;
 
 /// Two bytes in network order; 0 if they are not there.

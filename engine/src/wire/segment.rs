@@ -17,7 +17,7 @@
 use core::ops::Range;
 
 use super::checksum::{self, Sum};
-use super::{ethernet, flow, long, word};
+use super::{ethernet, flow, long, protocol, word};
 
 /// Bytes of headers that a frame may have in front of its payload.
 pub const MOST_HEADERS: usize =
@@ -158,7 +158,7 @@ fn ipv4(packet: &[u8]) -> Option<(Version, usize, usize)> {
     let header_len = usize::from(header[0] & 0x0f) * 4;
     let is_tcp = header[0] >> 4 == 4
         && header_len >= header.len()
-        && header[9] == flow::TCP
+        && header[9] == protocol::TCP
         && word(header, 6) & 0x3fff == 0;
     is_tcp.then(|| (Version::V4, header_len, word(header, 2).into()))
 }
@@ -173,12 +173,12 @@ fn ipv6(packet: &[u8]) -> Option<(Version, usize, usize)> {
     let (mut next, mut rest) = (header[6], behind);
     for _ in 0..=flow::MOST_EXTENSIONS {
         match next {
-            flow::TCP => {
+            protocol::TCP => {
                 let extensions = behind.len().saturating_sub(rest.len());
                 return (extensions <= flow::MOST_EXTENSION_BYTES)
                     .then(|| (Version::V6, extensions.saturating_add(40), len));
             }
-            flow::HOP_BY_HOP | flow::DESTINATION_OPTIONS => {
+            protocol::HOP_BY_HOP | protocol::DESTINATION_OPTIONS => {
                 let &[following, units] = rest.first_chunk()?;
                 let bytes = usize::from(units).wrapping_add(1) * 8;
                 (next, rest) = (following, rest.get(bytes..)?);
@@ -216,7 +216,7 @@ fn pseudo(addresses: Option<&[u8]>, tcp_len: usize) -> u16 {
     let mut sum = Sum::new();
     sum.add(addresses.unwrap_or_default());
     sum.add_number(tcp_len as u32);
-    sum.add_number(flow::TCP.into());
+    sum.add_number(protocol::TCP.into());
     sum.value()
 }
 

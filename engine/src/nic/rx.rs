@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A receive queue of a device, whichever it is: buffers are given, what the device has filled
+//! is put together to frames, and each buffer is in one place. Called by one thread at a time,
+//! which may not sleep.
+//!
+//! Buffers are given when an eighth of the places is free, not one by one. When there is no
+//! memory for them it is not asked again at once, but after 1, 2, 4 ... 64 polls, and at each
+//! tick. A buffer of a frame that is dropped is given again as it is.
+
+use super::driver::{RxRing, Taken};
+use super::moderation::Moderation;
+use super::offload::Meta;
+use super::platform::Platform;
+use super::slots::Slots;
+
+/// Buffers of dropped frames that are kept to be given again.
+const KEPT: usize = 8;
+/// Polls for which no memory is asked for at most.
+const LONGEST_PAUSE: u8 = 64;
+
+/// What a queue has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RxFigures {
+    /// Frames for the stack.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Of them, those that the device has put together of several.
+    pub merged: u64,
+    /// Frames that the device said are broken.
+    pub bad: u64,
+    /// Frames dropped for want of memory for a packet.
+    pub no_packet: u64,
+    /// Times that there was no memory for a buffer.
+    pub no_buffer: u64,
+    /// Buffers given to the device.
+    pub given: u64,
+    /// Buffers that came back, with a frame or not.
+    pub returned: u64,
+    /// Buffers that a reset or stop took from the device.
+    pub withdrawn: u64,
+    /// Frames of which a part was there at a reset or stop.
+    pub cut_off: u64,
+    /// Doorbells.
+    pub kicks: u64,
+    /// Completions that no buffer belonged to, or that said more bytes than it has.
+    pub bogus: u64,
+}
+
+/// What a poll found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// Frames.
+    pub frames: u32,
+    /// There may be more.
+    pub is_more: bool,
+    /// The device has no buffer at all: nothing will come, no interrupt either, before the next
+    /// [`refill`](Receiver::refill).
+    pub is_starved: bool,
+}
+
+/// A frame that is being put together.
+#[derive(Debug)]
+enum Partial<K> {
+    /// Nothing.
+    None,
+    /// Its first parts.
+    Some(K, u32),
+    /// What is left of it is dropped.
+    Dropped,
+}
+
+/// A queue while the device goes.
+#[derive(Debug)]
+struct Running<R, B> {
+    ring: R,
+    buffers: Slots<B>,
+}
+
+/// A receive queue.
+#[derive(Debug)]
+pub struct Receiver<P: Platform, R: RxRing> {
+    platform: P,
+    running: Option<Running<R, P::Buffer>>,
+    partial: Partial<P::Packet>,
+    kept: [Option<P::Buffer>; KEPT],
+    moderation: Moderation,
+    figures: RxFigures,
+    is_broken: bool,
+    pause: u8,
+    next_pause: u8,
+}
+
+impl<P: Platform, R: RxRing> Receiver<P, R> {
+    /// A queue that is stopped.
+    pub fn new(platform: P) -> Self {
+        Self {
+            platform,
+            running: None,
+            partial: Partial::None,
+            kept: [const { None }; KEPT],
+            moderation: Moderation::default(),
+            figures: RxFigures::default(),
+            is_broken: false,
+            pause: 0,
+            next_pause: 1,
+        }
+    }
+
+    /// Takes a device's queue that is fresh, and gives it buffers, without a doorbell: how many,
+    /// or `None` if there is no memory for the bookkeeping.
+    pub fn start(&mut self, ring: R) -> Option<u32> {
+        self.stop();
+        let buffers = Slots::new(ring.tokens())?;
+        self.running = Some(Running { ring, buffers });
+        Some(self.fill())
+    }
+
+    /// Forgets the device's queue, which the device does not touch any more, and frees all
+    /// buffers.
+    pub fn stop(&mut self) {
+        if !matches!(self.partial, Partial::None) {
+            self.figures.cut_off = self.figures.cut_off.wrapping_add(1);
+        }
+        self.partial = Partial::None;
+        self.kept = [const { None }; KEPT];
+        self.moderation = Moderation::default();
+        self.is_broken = false;
+        (self.pause, self.next_pause) = (0, 1);
+        if let Some(running) = self.running.take() {
+            let withdrawn = running.buffers.used();
+            self.figures.withdrawn = self.figures.withdrawn.wrapping_add(withdrawn.into());
+        }
+    }
+
+    /// Whether the device goes.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Takes frames, `budget` at most, and gives them to `sink`. Gives the device new buffers.
+    #[inline]
+    pub fn poll(&mut self, budget: u32, mut sink: impl FnMut(P::Packet, &Meta)) -> Polled {
+        let mut frames = 0_u32;
+        let mut is_more = true;
+        while frames < budget {
+            match self.take() {
+                Took::Nothing => {
+                    is_more = false;
+                    break;
+                }
+                Took::Part => {}
+                Took::Frame(packet, meta) => {
+                    frames = frames.wrapping_add(1);
+                    self.figures.bytes = self.figures.bytes.wrapping_add(meta.bytes.into());
+                    sink(packet, &meta);
+                }
+            }
+        }
+        self.figures.frames = self.figures.frames.wrapping_add(frames.into());
+        let is_starved = self.refill_some();
+        Polled {
+            frames,
+            is_more,
+            is_starved,
+        }
+    }
+
+    /// Takes the next buffer that is done.
+    #[inline]
+    fn take(&mut self) -> Took<P::Packet> {
+        let Some(running) = &mut self.running else {
+            return Took::Nothing;
+        };
+        if self.is_broken {
+            return Took::Nothing;
+        }
+        let Some(taken) = running.ring.take() else {
+            return Took::Nothing;
+        };
+        let Some(buffer) = running.buffers.take(taken.token) else {
+            return self.nonsense();
+        };
+        self.figures.returned = self.figures.returned.wrapping_add(1);
+        let room = self.platform.place(&buffer).bytes;
+        if taken.skip > room || taken.bytes > room.wrapping_sub(taken.skip) {
+            return self.nonsense();
+        }
+        self.add(buffer, &taken)
+    }
+
+    #[cold]
+    fn nonsense<K>(&mut self) -> Took<K> {
+        self.figures.bogus = self.figures.bogus.wrapping_add(1);
+        self.is_broken = true;
+        Took::Nothing
+    }
+
+    /// Puts a buffer's bytes behind those of its frame.
+    #[inline]
+    fn add(&mut self, buffer: P::Buffer, taken: &Taken) -> Took<P::Packet> {
+        let whole = core::mem::replace(&mut self.partial, Partial::None);
+        let extended = match whole {
+            _ if taken.bytes == 0 => {
+                self.keep(buffer);
+                whole
+            }
+            Partial::None if taken.is_last && taken.is_bad => {
+                self.keep(buffer);
+                Partial::Dropped
+            }
+            Partial::None => match self.platform.packet(buffer, taken.skip, taken.bytes) {
+                Some(packet) => Partial::Some(packet, taken.bytes),
+                None => self.no_packet(),
+            },
+            Partial::Some(mut packet, bytes) => {
+                let (skip, more) = (taken.skip, taken.bytes);
+                match self.platform.append(&mut packet, buffer, skip, more) {
+                    true => Partial::Some(packet, bytes.saturating_add(more)),
+                    false => self.no_packet(),
+                }
+            }
+            Partial::Dropped => {
+                self.keep(buffer);
+                Partial::Dropped
+            }
+        };
+        if !taken.is_last {
+            self.partial = extended;
+            return Took::Part;
+        }
+        if taken.is_bad {
+            self.figures.bad = self.figures.bad.wrapping_add(1);
+            return Took::Part;
+        }
+        let Partial::Some(packet, bytes) = extended else {
+            return Took::Part;
+        };
+        let mut meta = taken.meta;
+        meta.bytes = bytes;
+        if meta.segments > 1 {
+            self.figures.merged = self.figures.merged.wrapping_add(1);
+        }
+        Took::Frame(packet, meta)
+    }
+
+    #[cold]
+    fn no_packet(&mut self) -> Partial<P::Packet> {
+        self.figures.no_packet = self.figures.no_packet.wrapping_add(1);
+        Partial::Dropped
+    }
+
+    /// Keeps a buffer to be given again, if there is a place.
+    #[cold]
+    fn keep(&mut self, buffer: P::Buffer) {
+        if let Some(place) = self.kept.iter_mut().find(|place| place.is_none()) {
+            *place = Some(buffer);
+        }
+    }
+
+    /// Gives buffers if it is worth it. True if the device has none.
+    #[inline]
+    fn refill_some(&mut self) -> bool {
+        let Some(running) = &self.running else {
+            return false;
+        };
+        let is_starved = running.buffers.used() == 0;
+        let room = running.ring.room();
+        if room.saturating_mul(8) < running.buffers.count() && !is_starved {
+            return false;
+        }
+        if self.pause > 0 {
+            self.pause = self.pause.wrapping_sub(1);
+            return is_starved;
+        }
+        self.refill();
+        self.has_nothing()
+    }
+
+    fn has_nothing(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.buffers.used() == 0)
+    }
+
+    /// Tells a device that has just been started of the buffers that it has.
+    pub(super) fn begin(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.ring.kick();
+            self.figures.kicks = self.figures.kicks.wrapping_add(1);
+        }
+    }
+
+    /// Gives the device as many buffers as there is room for, and tells it: how many.
+    pub fn refill(&mut self) -> u32 {
+        let given = self.fill();
+        if given > 0
+            && let Some(running) = &mut self.running
+        {
+            running.ring.kick();
+            self.figures.kicks = self.figures.kicks.wrapping_add(1);
+        }
+        given
+    }
+
+    /// The same without telling it.
+    fn fill(&mut self) -> u32 {
+        let mut given = 0_u32;
+        if self.is_broken {
+            return given;
+        }
+        while let Some(running) = &mut self.running
+            && let Some(wanted) = running.ring.wanted()
+        {
+            let Some(buffer) = again(&self.platform, &mut self.kept, wanted.bytes)
+                .or_else(|| self.platform.buffer(wanted.bytes))
+            else {
+                self.figures.no_buffer = self.figures.no_buffer.wrapping_add(1);
+                self.pause = self.next_pause;
+                self.next_pause = self.next_pause.saturating_mul(2).min(LONGEST_PAUSE);
+                break;
+            };
+            let Ok(token) = running.ring.give(self.platform.place(&buffer)) else {
+                break;
+            };
+            if running.buffers.put(token, buffer).is_err() {
+                self.figures.bogus = self.figures.bogus.wrapping_add(1);
+                self.is_broken = true;
+                break;
+            }
+            given = given.wrapping_add(1);
+        }
+        if given > 0 {
+            self.figures.given = self.figures.given.wrapping_add(given.into());
+            self.next_pause = 1;
+        }
+        given
+    }
+
+    /// Asks for an interrupt when a frame comes. True if one has: poll, and ask again.
+    #[inline]
+    pub fn arm(&mut self) -> bool {
+        self.running
+            .as_mut()
+            .is_some_and(|running| running.ring.arm())
+            && !self.is_broken
+    }
+
+    /// Asks for none.
+    #[inline]
+    pub fn disarm(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.ring.disarm();
+        }
+    }
+
+    /// To be called once a turn, that is from an interrupt until nothing was left, with the
+    /// frames that it found: keeps interrupts apart as it is worth it.
+    #[inline]
+    pub fn turn_is_over(&mut self, frames: u32) {
+        if let Some(gap) = self.moderation.observe(frames)
+            && let Some(running) = &mut self.running
+        {
+            running.ring.moderate(gap);
+        }
+    }
+
+    /// To be called once a second. False if the device must be reset, since it has said
+    /// nonsense.
+    pub fn tick(&mut self) -> bool {
+        if self.running.as_ref().is_some_and(|r| r.ring.room() > 0) {
+            self.refill();
+        }
+        !self.is_broken
+    }
+
+    /// Buffers that the device has.
+    pub fn given(&self) -> u16 {
+        self.running
+            .as_ref()
+            .map_or(0, |running| running.buffers.used())
+    }
+
+    /// What was counted.
+    pub fn figures(&self) -> RxFigures {
+        self.figures
+    }
+}
+
+/// A buffer that was kept, if one is large enough.
+fn again<P: Platform>(
+    platform: &P,
+    kept: &mut [Option<P::Buffer>; KEPT],
+    bytes: u32,
+) -> Option<P::Buffer> {
+    let fits = |buffer: &P::Buffer| platform.place(buffer).bytes >= bytes;
+    let place = kept
+        .iter_mut()
+        .find(|place| place.as_ref().is_some_and(fits));
+    place?.take()
+}
+
+/// What came of a buffer.
+enum Took<K> {
+    Nothing,
+    Part,
+    Frame(K, Meta),
+}

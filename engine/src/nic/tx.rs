@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A transmit queue of a device, whichever it is: frames are mapped and put, the doorbell rings
+//! once a burst, and each frame comes back once. Called by one thread at a time, which may not
+//! sleep.
+//!
+//! A frame that is in too many pieces is linearized; one that can't be is given back, with the
+//! reason counted. What the device has when it is stopped or reset is freed and counted as lost.
+//!
+//! [`tick`](Transmitter::tick) notices a device that has had frames for long and is done with
+//! none.
+
+use super::driver::{Limits, TxRing};
+use super::offload::Offload;
+use super::platform::{Frame, MapError, Platform, Segments};
+use super::slots::Slots;
+
+/// Ticks without a frame being done, while there are some, after which a queue is stuck.
+const PATIENCE: u8 = 5;
+
+/// Why a frame is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The device does not go.
+    Stopped,
+    /// There is no room until some frames are done.
+    Full,
+    /// There is no memory to map or linearize it, now.
+    NoMemory,
+    /// It can't be brought into a form that the device takes.
+    Unfit,
+}
+
+/// A frame that is not taken, and why.
+#[derive(Debug)]
+pub struct Refused<F> {
+    /// The frame.
+    pub frame: F,
+    /// Why.
+    pub why: Why,
+}
+
+/// What a queue has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TxFigures {
+    /// Frames that the device was given.
+    pub frames: u64,
+    /// Their bytes, before segments were cut.
+    pub bytes: u64,
+    /// Frames that the device is done with.
+    pub done: u64,
+    /// Frames that a reset or stop took from the device.
+    pub lost: u64,
+    /// Frames that had to be copied into fewer pieces.
+    pub linearized: u64,
+    /// Frames for which there was no room.
+    pub full: u64,
+    /// Frames given back for want of memory.
+    pub no_memory: u64,
+    /// Frames given back since no device could take them so.
+    pub unfit: u64,
+    /// Doorbells.
+    pub kicks: u64,
+    /// Completions that no frame belonged to.
+    pub bogus: u64,
+    /// Times that the device was found stuck.
+    pub hangs: u64,
+}
+
+/// A queue while the device goes.
+#[derive(Debug)]
+struct Running<T, F> {
+    ring: T,
+    frames: Slots<F>,
+    /// Frames in flight above which they are reaped when others are put.
+    high: u16,
+}
+
+/// A transmit queue.
+#[derive(Debug)]
+pub struct Transmitter<P: Platform, T: TxRing> {
+    running: Option<Running<T, P::Frame>>,
+    segments: Segments,
+    figures: TxFigures,
+    is_kick_due: bool,
+    is_broken: bool,
+    /// `figures.done` at the last tick, and how many ticks ago it was less.
+    done_then: u64,
+    stalled: u8,
+}
+
+impl<P: Platform, T: TxRing> Transmitter<P, T> {
+    /// A queue that is stopped, of a device with these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            running: None,
+            segments: Segments::new(limits),
+            figures: TxFigures::default(),
+            is_kick_due: false,
+            is_broken: false,
+            done_then: 0,
+            stalled: 0,
+        }
+    }
+
+    /// Takes a device's queue that is fresh. False if there is no memory.
+    pub fn start(&mut self, ring: T) -> bool {
+        self.stop();
+        let tokens = ring.tokens();
+        let Some(frames) = Slots::new(tokens) else {
+            return false;
+        };
+        let high = tokens >> 2;
+        self.running = Some(Running { ring, frames, high });
+        true
+    }
+
+    /// Forgets the device's queue, which the device does not touch any more. What the device
+    /// is done with counts as done, the rest is lost: how many frames that is.
+    pub fn stop(&mut self) -> u32 {
+        if !self.is_broken {
+            self.reap(u32::MAX);
+        }
+        self.is_kick_due = false;
+        self.is_broken = false;
+        self.stalled = 0;
+        let Some(running) = self.running.take() else {
+            return 0;
+        };
+        let lost = running.frames.used();
+        self.figures.lost = self.figures.lost.wrapping_add(lost.into());
+        lost.into()
+    }
+
+    /// Whether the device goes.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether there may be no room for a frame, after what is done has been reaped. Asked
+    /// before a frame is made, it saves mapping one in vain.
+    #[inline]
+    pub fn is_full(&mut self) -> bool {
+        let most = self.segments.most() as u16;
+        let lacks_room = |running: &Running<T, P::Frame>| running.ring.room() < most;
+        if !self.running.as_ref().is_some_and(lacks_room) {
+            return false;
+        }
+        self.reap(u32::MAX);
+        self.running.as_ref().is_some_and(lacks_room)
+    }
+
+    /// Gives the device a frame, which it need not see before [`kick`](Transmitter::kick).
+    ///
+    /// # Errors
+    /// The frame, and why.
+    #[inline]
+    pub fn send(
+        &mut self,
+        mut frame: P::Frame,
+        offload: &Offload,
+    ) -> Result<(), Refused<P::Frame>> {
+        if self.in_flight() > self.running.as_ref().map_or(0, |running| running.high) {
+            self.reap(32);
+        }
+        let bytes = frame.bytes();
+        let why = match self.map(&mut frame) {
+            Err(why) => why,
+            Ok(()) => match self.put(frame, offload) {
+                Ok(()) => {
+                    self.is_kick_due = true;
+                    self.figures.frames = self.figures.frames.wrapping_add(1);
+                    self.figures.bytes = self.figures.bytes.wrapping_add(bytes.into());
+                    return Ok(());
+                }
+                Err(refused) => {
+                    frame = refused.frame;
+                    refused.why
+                }
+            },
+        };
+        Err(self.refuse(frame, why))
+    }
+
+    #[cold]
+    fn refuse(&mut self, frame: P::Frame, why: Why) -> Refused<P::Frame> {
+        let figure = match why {
+            Why::Stopped => return Refused { frame, why },
+            Why::Full => &mut self.figures.full,
+            Why::NoMemory => &mut self.figures.no_memory,
+            Why::Unfit => &mut self.figures.unfit,
+        };
+        *figure = figure.wrapping_add(1);
+        Refused { frame, why }
+    }
+
+    /// Maps a frame into `segments`, in fewer pieces if there are too many.
+    #[inline]
+    fn map(&mut self, frame: &mut P::Frame) -> Result<(), Why> {
+        if self.running.is_none() {
+            return Err(Why::Stopped);
+        }
+        self.segments.clear();
+        match frame.map(&mut self.segments) {
+            Ok(()) => Ok(()),
+            Err(error) => self.map_again(frame, error),
+        }
+    }
+
+    #[cold]
+    fn map_again(&mut self, frame: &mut P::Frame, error: MapError) -> Result<(), Why> {
+        let why = |error| match error {
+            MapError::NoMemory => Why::NoMemory,
+            MapError::TooMany | MapError::Unfit => Why::Unfit,
+        };
+        if error != MapError::TooMany {
+            return Err(why(error));
+        }
+        frame.linearize(self.segments.most()).map_err(why)?;
+        self.figures.linearized = self.figures.linearized.wrapping_add(1);
+        self.segments.clear();
+        frame.map(&mut self.segments).map_err(why)
+    }
+
+    /// Puts a frame that is mapped, if need be after what is done has been reaped.
+    #[inline]
+    fn put(&mut self, frame: P::Frame, offload: &Offload) -> Result<(), Refused<P::Frame>> {
+        let refused = |frame, why| Err(Refused { frame, why });
+        let mut may_reap = true;
+        loop {
+            let Some(running) = &mut self.running else {
+                return refused(frame, Why::Stopped);
+            };
+            let segments = self.segments.as_slice();
+            if segments.is_empty() {
+                return refused(frame, Why::Unfit);
+            }
+            if let Ok(token) = running.ring.put(segments, offload) {
+                if running.frames.put(token, frame).is_err() {
+                    // The driver has given a token twice. The device is told nothing more, and
+                    // keeps the memory only until the reset that follows.
+                    self.is_broken = true;
+                    self.figures.bogus = self.figures.bogus.wrapping_add(1);
+                }
+                return Ok(());
+            }
+            if !may_reap || self.reap(u32::MAX) == 0 {
+                return refused(frame, Why::Full);
+            }
+            may_reap = false;
+        }
+    }
+
+    /// Tells the device of what was sent, if anything was.
+    #[inline]
+    pub fn kick(&mut self) {
+        if let Some(running) = &mut self.running
+            && self.is_kick_due
+            && !self.is_broken
+        {
+            running.ring.kick();
+            self.figures.kicks = self.figures.kicks.wrapping_add(1);
+            self.is_kick_due = false;
+        }
+    }
+
+    /// Frees frames that the device is done with, so many at most. How many these were.
+    #[inline]
+    pub fn reap(&mut self, most: u32) -> u32 {
+        let Some(running) = &mut self.running else {
+            return 0;
+        };
+        let mut count = 0_u32;
+        while count < most && !self.is_broken && running.frames.used() > 0 {
+            let Some(token) = running.ring.reap() else {
+                break;
+            };
+            match running.frames.take(token) {
+                Some(frame) => drop(frame),
+                None => {
+                    self.figures.bogus = self.figures.bogus.wrapping_add(1);
+                    self.is_broken = true;
+                    break;
+                }
+            }
+            count = count.wrapping_add(1);
+        }
+        self.figures.done = self.figures.done.wrapping_add(count.into());
+        count
+    }
+
+    /// Asks for an interrupt when frames are done. True if some are already: reap, and ask
+    /// again.
+    #[inline]
+    pub fn arm(&mut self) -> bool {
+        self.running
+            .as_mut()
+            .is_some_and(|running| running.ring.arm())
+            && !self.is_broken
+    }
+
+    /// Asks for none.
+    #[inline]
+    pub fn disarm(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.ring.disarm();
+        }
+    }
+
+    /// Frames that the device has.
+    #[inline]
+    pub fn in_flight(&self) -> u16 {
+        self.running
+            .as_ref()
+            .map_or(0, |running| running.frames.used())
+    }
+
+    /// To be called once a second. False if the device must be reset: it has had frames for
+    /// five ticks and is done with none, or has said nonsense. A device whose link is down may
+    /// keep frames.
+    pub fn tick(&mut self, link_is_up: bool) -> bool {
+        self.kick();
+        self.reap(u32::MAX);
+        let has_moved = self.figures.done != self.done_then;
+        self.done_then = self.figures.done;
+        if has_moved || !link_is_up || self.in_flight() == 0 {
+            self.stalled = 0;
+        } else {
+            self.stalled = self.stalled.saturating_add(1);
+        }
+        if self.stalled >= PATIENCE {
+            self.figures.hangs = self.figures.hangs.wrapping_add(1);
+            self.stalled = 0;
+            self.is_broken = true;
+        }
+        !self.is_broken
+    }
+
+    /// What was counted.
+    pub fn figures(&self) -> TxFigures {
+        self.figures
+    }
+}
+
+impl<P: Platform, T: TxRing> Drop for Transmitter<P, T> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
