@@ -66,7 +66,7 @@ pub struct Variant {
 /// The arguments of `cargo xtask vm`.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct VmArgs {
-    /// Only scenarios with this in their name
+    /// Only scenarios with this, or one of these with commas between, in their name
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
     /// Only kernels with this in their name
@@ -75,6 +75,9 @@ pub struct VmArgs {
     /// The long form: a full table, many loads, much traffic
     #[arg(long)]
     pub full: bool,
+    /// Run everything so many times, to see whether it always passes
+    #[arg(long, value_name = "TIMES", default_value_t = 1)]
+    pub repeat: u32,
     /// What runs the guests
     #[arg(long, value_enum, default_value_t)]
     pub backend: Backend,
@@ -124,7 +127,7 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
     });
     let mut scenarios = scenarios::ALL.to_vec();
     scenarios.retain(|scenario| match &args.filter {
-        Some(text) => scenario.name.contains(text),
+        Some(texts) => texts.split(',').any(|text| scenario.name.contains(text)),
         None => !scenario.by_name || args.list,
     });
     if args.list {
@@ -208,8 +211,10 @@ fn run_all(
             plan.print_commands(kernel);
             continue;
         }
-        println!("{} ({})", kernel.name, describe(args.backend));
-        counts += plan.run(kernel)?;
+        for _ in 0..args.repeat.max(1) {
+            println!("{} ({})", kernel.name, describe(args.backend));
+            counts += plan.run(kernel)?;
+        }
     }
     Ok(counts)
 }

@@ -467,6 +467,8 @@ fn meanwhile(
     listen(context, "serve", "in right tcp serve 5300 9")?;
     let send = format!("in left tcp send {} 5300 9 {bytes}", ADDRESSES[1][0]);
     context.guest.start("stream", &send)?;
+    // Connected: what is changed must not keep it from that.
+    await_count(context, "stream", 0, 1)?;
     let mut turns = 0;
     while turns < 12 {
         change(context, turns)?;
