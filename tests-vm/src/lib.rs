@@ -66,7 +66,8 @@ pub struct Variant {
 /// The arguments of `cargo xtask vm`.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct VmArgs {
-    /// Only scenarios with this, or one of these with commas between, in their name
+    /// Only scenarios with this, or one of these with commas between, in their name; with
+    /// `=` in front, of this name
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
     /// Only kernels with this in their name
@@ -127,7 +128,9 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
     });
     let mut scenarios = scenarios::ALL.to_vec();
     scenarios.retain(|scenario| match &args.filter {
-        Some(texts) => texts.split(',').any(|text| scenario.name.contains(text)),
+        Some(texts) => texts
+            .split(',')
+            .any(|text| is_asked_for(scenario.name, text)),
         None => !scenario.by_name || args.list,
     });
     if args.list {
@@ -153,6 +156,14 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
         });
     }
     run_all(args, artifacts, scenarios, &kernels, userland)
+}
+
+/// Whether a scenario of that name is asked for by a text of `--filter`.
+fn is_asked_for(name: &str, text: &str) -> bool {
+    match text.strip_prefix('=') {
+        Some(whole) => name == whole,
+        None => name.contains(text),
+    }
 }
 
 /// Why [`show`] can't show anything here, if so.
@@ -232,5 +243,23 @@ fn list(scenarios: &[Scenario], kernels: &[kernel::Kernel]) {
     }
     for kernel in kernels {
         println!("kernel {}: {}", kernel.name, kernel.image.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_asked_for;
+
+    #[test]
+    fn scenarios_are_asked_for_by_part_of_their_name_or_all_of_it() {
+        for (name, text, is_so) in [
+            ("pair", "pair", true),
+            ("race-pair", "pair", true),
+            ("race-pair", "=pair", false),
+            ("pair", "=pair", true),
+            ("pair", "l3", false),
+        ] {
+            assert_eq!(is_asked_for(name, text), is_so, "{name} {text}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::guest::{Error, Result};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "l3",
-    group: "l3",
+    group: "pair",
     about: "jails on one interface over wip: traffic, neighbours, forged packets, a parent that changes and goes; nothing is left",
     klds: &["if_vlan"],
     limit: Duration::from_secs(400),
