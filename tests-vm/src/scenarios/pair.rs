@@ -74,14 +74,14 @@ fn run(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// A jail, in which TCP's connections do not outlive their ends for long: they would keep it
-/// from dying.
+/// from dying; and in which IPv6 asks after a second whether a neighbour is still there.
 pub(super) fn create_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
     let guest = &mut context.guest;
     guest.call_within(&format!("jail create {jail}"), LIMIT)?;
     guest
         .call(&format!(
             "in {jail} each sysctl set net.inet6.ip6.dad_count 0 \
-             -- sysctl set net.inet.tcp.msl 500 \
+             -- sysctl set net.inet.tcp.msl 500 -- sysctl set net.inet6.icmp6.nd6_delay 1 \
              -- if addr lo0 127.0.0.1/8 -- if up lo0"
         ))
         .map(drop)

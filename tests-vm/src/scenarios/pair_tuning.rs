@@ -8,7 +8,7 @@ use super::pair::{
     ECHO_MS, PATIENCE_MS, await_home, create_jail, gather, listen, reached, remove_jail,
 };
 use super::{Context, Scenario};
-use crate::guest::Result;
+use crate::guest::{Error, Result};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "pair-tuning",
@@ -131,9 +131,15 @@ fn set_all(context: &mut Context<'_>, end: &str, what: &str, value: u64) -> Resu
 
 /// The sum over all queues of an end.
 fn sum(context: &mut Context<'_>, end: &str, what: &str) -> Result<u64> {
-    (0..QUEUES)
-        .map(|queue| get(context, &format!("{end}.queue.{queue}.{what}")))
-        .sum()
+    let names = (0..QUEUES).map(|queue| format!("net.weft.pair.{end}.queue.{queue}.{what}"));
+    let commands: Vec<String> = names.map(|name| format!("sysctl get {name}")).collect();
+    let command = format!("each {}", commands.join(" -- "));
+    let lines = context.guest.call(&command)?;
+    let number = |line: &String| {
+        let number = line.parse::<u64>();
+        number.map_err(|_| Error::Unexpected(format!("{command}: {line} is no number")))
+    };
+    lines.iter().map(number).sum()
 }
 
 /// Each node says what it is, and the table of each end is as long as that of the other.
