@@ -6,3 +6,7 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod wem;
+pub mod wvmx;
+pub mod wvtnet;

@@ -9,7 +9,7 @@
 //! device gets the same calls again.
 
 use super::offload::{Meta, Offload, SegmentSums};
-use super::platform::{Platform, Segment};
+use super::platform::{FRONT, Platform, Segment};
 use super::rss::Rss;
 use super::vectors::{VectorKind, Vectors};
 use crate::l3::Mac;
@@ -55,6 +55,17 @@ pub struct Id {
     pub name: &'static str,
 }
 
+impl Id {
+    /// A device of PCI.
+    pub const fn new(vendor: u16, device: u16, name: &'static str) -> Self {
+        Self {
+            vendor,
+            device,
+            name,
+        }
+    }
+}
+
 bitflags! {
     /// What a device can do, beside [`Capabilities`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,9 +95,19 @@ pub struct Range {
 }
 
 impl Range {
+    /// Multiples of `step` from `least` to `most`.
+    pub const fn new(least: u16, most: u16, step: u16, usual: u16) -> Self {
+        Self {
+            least,
+            most,
+            step,
+            usual,
+        }
+    }
+
     /// The value that is allowed, and not above what is wanted unless that is below the least.
     pub fn fit(&self, wanted: u16) -> u16 {
-        let within = wanted.clamp(self.least, self.most);
+        let within = wanted.min(self.most).max(self.least);
         match self.step {
             0 => 1 << (15 - within.max(1).leading_zeros()),
             step => within.wrapping_sub(within.checked_rem(step).unwrap_or(0)),
@@ -216,6 +237,20 @@ pub enum Link {
     },
 }
 
+impl Link {
+    /// Up, and full duplex.
+    pub const fn up(mbps: u32) -> Self {
+        let full_duplex = true;
+        Self::Up { mbps, full_duplex }
+    }
+}
+
+/// The bits of what is on.
+pub fn bits_of(bits: &[(bool, u32)]) -> u32 {
+    let on = bits.iter().filter(|(is_on, _)| *is_on);
+    on.fold(0, |all, (_, bit)| all | bit)
+}
+
 bitflags! {
     /// What a device wants to be asked about.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -238,6 +273,17 @@ pub struct Cause {
     pub event: bool,
 }
 
+impl Cause {
+    /// Anything may have happened, or the interrupt is not the device's.
+    pub const fn any(is_ours: bool) -> Self {
+        Self {
+            is_ours,
+            queues: is_ours,
+            event: is_ours,
+        }
+    }
+}
+
 /// What an interrupt's filter can do. There is one for a device, for as long as it is attached.
 pub trait Interrupts: Send + Sync {
     /// Why the interrupt came. An INTx line is quiet after this, or after
@@ -250,9 +296,8 @@ pub trait Interrupts: Send + Sync {
     fn mask(&self, vector: u16);
 
     /// Ends masking. What happened meanwhile interrupts at once, or is seen by
-    /// [`RxRing::arm`] and [`TxRing::arm`] before. A vector that is a transmit queue's own is
-    /// unmasked only when the queue was armed: some devices know no other way of asking for
-    /// an interrupt.
+    /// [`RxRing::arm`] and [`TxRing::arm`] before. Is not called for a vector that is a transmit
+    /// queue's own: that one comes when its queue was armed, once.
     fn unmask(&self, vector: u16);
 }
 
@@ -276,6 +321,26 @@ pub struct Label {
     pub name: &'static str,
     /// What it counts, for people.
     pub what: &'static str,
+}
+
+impl Label {
+    /// A figure of the device's.
+    pub const fn device(name: &'static str, what: &'static str) -> Self {
+        let scope = Scope::Device;
+        Self { scope, name, what }
+    }
+
+    /// A figure of each transmit queue's.
+    pub const fn tx(name: &'static str, what: &'static str) -> Self {
+        let scope = Scope::Tx;
+        Self { scope, name, what }
+    }
+
+    /// A figure of each receive queue's.
+    pub const fn rx(name: &'static str, what: &'static str) -> Self {
+        let scope = Scope::Rx;
+        Self { scope, name, what }
+    }
 }
 
 /// A driver.
@@ -371,6 +436,13 @@ pub struct Full;
 /// Only `kick`, `arm` and `disarm` may touch registers: the others are called when the device is
 /// stopped, too.
 pub trait TxRing: Send {
+    /// Frames are done in the order in which they were put: a token that comes out of turn is
+    /// the device's mistake.
+    const IS_IN_ORDER: bool = false;
+    /// Pieces of a frame that the device does not cut, if these are less than
+    /// [`Limits::segments`].
+    const PLAIN_SEGMENTS: u16 = u16::MAX;
+
     /// Tokens that there are.
     fn tokens(&self) -> u16;
 
@@ -392,12 +464,13 @@ pub trait TxRing: Send {
     /// mistake, which the caller notices.
     fn reap(&mut self) -> Option<u16>;
 
-    /// Asks for an interrupt when the device is done with a frame. True if it is with one
-    /// already, so that there may be no interrupt.
+    /// Asks for an interrupt when the device is done with a frame: unmasks the vector, if it is
+    /// this queue's own. True if it is done with one already, so that there may be no interrupt. That the
+    /// vector is masked may end this: who serves it reaps, and asks again if frames wait.
     fn arm(&mut self) -> bool;
 
     /// Asks for none. One may come still.
-    fn disarm(&mut self);
+    fn disarm(&mut self) {}
 }
 
 /// What kind of buffer a receive queue wants next.
@@ -424,10 +497,31 @@ pub struct Taken {
     pub meta: Meta,
 }
 
+impl Taken {
+    /// The device has said what can't be.
+    pub const NONSENSE: Self = Self::empty(u16::MAX);
+
+    /// A buffer comes back as it was given.
+    pub const fn empty(token: u16) -> Self {
+        Self {
+            token,
+            skip: 0,
+            bytes: 0,
+            is_last: false,
+            is_bad: false,
+            meta: Meta::NOTHING,
+        }
+    }
+}
+
 /// A receive queue of a device. Buffers go by tokens, as frames do in a [`TxRing`].
 ///
 /// Only `kick`, `arm`, `disarm` and `moderate` may touch registers.
 pub trait RxRing: Send {
+    /// Whether what the device says of a frame is in front of it, in the buffer, so that
+    /// [`look`](RxRing::look) must see it.
+    const HAS_FRONT: bool = false;
+
     /// Tokens that there are.
     fn tokens(&self) -> u16;
 
@@ -450,12 +544,18 @@ pub trait RxRing: Send {
     /// The next buffer that the device is done with.
     fn take(&mut self) -> Option<Taken>;
 
+    /// Completes what [`take`](RxRing::take) has just said of a buffer by the buffer's first
+    /// bytes, which the device has written. Only if [`HAS_FRONT`](RxRing::HAS_FRONT).
+    fn look(&mut self, front: &[u8; FRONT], taken: &mut Taken) {
+        let _ = (front, taken);
+    }
+
     /// Asks for an interrupt when a frame comes. True if one has come already, so that there
     /// may be no interrupt.
     fn arm(&mut self) -> bool;
 
     /// Asks for none. One may come still.
-    fn disarm(&mut self);
+    fn disarm(&mut self) {}
 
     /// Has interrupts of this queue at least so many nanoseconds apart; 0 is without delay.
     fn moderate(&mut self, gap_ns: u32) {

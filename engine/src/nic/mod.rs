@@ -51,12 +51,12 @@ mod vectors;
 
 pub use driver::{
     Cause, Error, Events, Extras, Filter, Full, Id, Interrupts, Label, Limits, Link, Nic, Offer,
-    Range, RxRing, Scope, Setup, Taken, TxRing, VlanSet, Wanted,
+    Range, RxRing, Scope, Setup, Taken, TxRing, VlanSet, Wanted, bits_of,
 };
 pub use moderation::Moderation;
 pub use offload::{Asked, Meta, Offload, SegmentSums, Task, Unfit, Verdict, describe};
 pub use platform::{
-    Dma, Frame, Level, MOST_SEGMENTS, MapError, Platform, Registers, Segment, Segments, Word,
+    Dma, FRONT, Frame, Level, MOST_SEGMENTS, MapError, Platform, Registers, Segment, Segments, Word,
 };
 pub use port::{Health, Port, Queues, State};
 pub use ring::{

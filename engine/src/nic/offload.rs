@@ -203,6 +203,20 @@ bitflags! {
     }
 }
 
+impl Verdict {
+    /// Of the IPv4 header's checksum and that of TCP or UDP: whether it is right, if the device
+    /// has looked at it.
+    #[inline]
+    pub fn of(ip: Option<bool>, l4: Option<bool>) -> Self {
+        let mut verdict = Self::empty();
+        verdict.set(Self::IP_CHECKED, ip.is_some());
+        verdict.set(Self::IP_GOOD, ip == Some(true));
+        verdict.set(Self::L4_CHECKED, l4.is_some());
+        verdict.set(Self::L4_GOOD, l4 == Some(true));
+        verdict
+    }
+}
+
 /// What a device says of a received frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -220,6 +234,19 @@ pub struct Meta {
     pub segments: u16,
     /// Bytes of payload that each of them had; 0 if that is not known.
     pub mss: u16,
+}
+
+impl Meta {
+    /// It says nothing.
+    pub const NOTHING: Self = Self {
+        bytes: 0,
+        verdict: Verdict::empty(),
+        vlan: None,
+        hash: 0,
+        hash_kind: HashKind::None,
+        segments: 0,
+        mss: 0,
+    };
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 
 use super::driver::{Error, Limits};
 use core::fmt;
+use core::ops::Range;
 
 /// A number of 1, 2, 4 or 8 bytes, as devices have it: little endian.
 pub trait Word: Copy + Send + Sync + 'static {
@@ -74,7 +75,24 @@ pub trait Dma: Send + Sync {
 
     /// Puts a number at an offset in bytes.
     fn store<W: Word>(&self, at: usize, value: W);
+
+    /// Puts bytes there.
+    fn put(&self, at: usize, bytes: &[u8]) {
+        for (at, &byte) in (at..).zip(bytes) {
+            self.store(at, byte);
+        }
+    }
+
+    /// Puts zeroes there, 8 bytes at a time.
+    fn clear(&self, range: Range<usize>) {
+        for at in range.step_by(u64::BYTES) {
+            self.store(at, 0_u64);
+        }
+    }
 }
+
+/// Bytes of a buffer's front that a driver may look at.
+pub const FRONT: usize = 16;
 
 /// Where a piece of a frame is, for the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +112,8 @@ pub const MOST_SEGMENTS: usize = 40;
 pub struct Segments {
     list: [Segment; MOST_SEGMENTS],
     len: usize,
+    /// What the device takes at most, and what a frame may have now.
+    limit: usize,
     most: usize,
     most_bytes: u32,
 }
@@ -101,18 +121,20 @@ pub struct Segments {
 impl Segments {
     /// None so far, of so many at most, each of no more than so many bytes.
     pub const fn new(limits: &Limits) -> Self {
-        let most = limits.segments as usize;
+        let limit = limits.segments as usize;
+        let limit = if limit < MOST_SEGMENTS {
+            limit
+        } else {
+            MOST_SEGMENTS
+        };
         Self {
             list: [Segment {
                 address: 0,
                 bytes: 0,
             }; MOST_SEGMENTS],
             len: 0,
-            most: if most < MOST_SEGMENTS {
-                most
-            } else {
-                MOST_SEGMENTS
-            },
+            limit,
+            most: limit,
             most_bytes: limits.segment_bytes,
         }
     }
@@ -125,6 +147,18 @@ impl Segments {
     /// The most bytes that a piece may have.
     pub fn most_bytes(&self) -> u32 {
         self.most_bytes
+    }
+
+    /// Pieces that any frame may have.
+    pub(super) fn limit(&self) -> u16 {
+        self.limit as u16
+    }
+
+    /// Forgets all, for a frame that may have so many pieces, but not more than any.
+    #[inline]
+    pub(super) fn restart(&mut self, most: u16) {
+        self.most = self.limit.min(most.into());
+        self.len = 0;
     }
 
     /// Forgets all.
@@ -243,6 +277,10 @@ pub trait Platform: Clone + Send + Sync {
 
     /// Where the device sees a buffer, in one piece.
     fn place(&self, buffer: &Self::Buffer) -> Segment;
+
+    /// The first bytes of a buffer that the device is done with, zeroes behind its end. They
+    /// are what the device wrote before it said so.
+    fn front(&self, buffer: &Self::Buffer) -> [u8; FRONT];
 
     /// Makes a buffer that the device is done with a packet, of `bytes` that begin at `skip`.
     /// Both are within the buffer. `None`, with the buffer freed, if there is no memory.

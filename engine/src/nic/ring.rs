@@ -275,6 +275,30 @@ impl<M: Dma> Lane<M> {
         Some(Put { first, last })
     }
 
+    /// Fills a descriptor for each thing: `write` gets the thing, whether it is the first, whether
+    /// it is the last, the descriptor, and the generation of its lap. As in [`put`](Lane::put)
+    /// the first becomes the device's by `publish`, when all the rest is visible.
+    #[inline(always)]
+    pub fn put_each<T>(
+        &mut self,
+        things: &[T],
+        mut write: impl FnMut(&T, [bool; 2], &mut Slot<'_, M, Driver>, bool),
+        publish: impl FnOnce(&mut Slot<'_, M, Driver>, bool),
+    ) -> Option<Put> {
+        let last = things.len().wrapping_sub(1);
+        let mut things = things.iter().enumerate();
+        let count = u16::try_from(last.wrapping_add(1)).ok()?;
+        self.put(
+            count,
+            |_, slot, generation| {
+                if let Some((n, thing)) = things.next() {
+                    write(thing, [n == 0, n == last], slot, generation);
+                }
+            },
+            publish,
+        )
+    }
+
     /// The descriptor that the device has had for longest.
     #[inline(always)]
     pub fn oldest(&self) -> Option<(u16, Slot<'_, M, Device>)> {
@@ -340,22 +364,34 @@ impl<M: Dma> Completions<M> {
         generation(&self.ring.slot(self.next)) == self.generation
     }
 
-    /// What `read` makes of the next one, if the device has filled it. It is the device's
-    /// again afterwards.
+    /// What `read` makes of the next one, if the device has filled it.
+    #[inline(always)]
+    pub fn peek<R>(
+        &self,
+        generation: impl FnOnce(&Slot<'_, M, Device>) -> bool,
+        read: impl FnOnce(&Slot<'_, M, Driver>) -> R,
+    ) -> Option<R> {
+        let slot: Slot<'_, M, Device> = self.ring.slot(self.next);
+        (generation(&slot) == self.generation).then(|| read(&slot.take_back()))
+    }
+
+    /// Goes on to the one behind. This one is the device's again.
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        let (next, is_new_lap) = self.ring.after(self.next);
+        self.next = next;
+        self.generation ^= is_new_lap;
+    }
+
+    /// Both: what `read` makes of the next one, which is the device's again afterwards.
     #[inline(always)]
     pub fn take<R>(
         &mut self,
         generation: impl FnOnce(&Slot<'_, M, Device>) -> bool,
         read: impl FnOnce(&Slot<'_, M, Driver>) -> R,
     ) -> Option<R> {
-        let slot: Slot<'_, M, Device> = self.ring.slot(self.next);
-        if generation(&slot) != self.generation {
-            return None;
-        }
-        let result = read(&slot.take_back());
-        let (next, is_new_lap) = self.ring.after(self.next);
-        self.next = next;
-        self.generation ^= is_new_lap;
+        let result = self.peek(generation, read)?;
+        self.advance();
         Some(result)
     }
 }

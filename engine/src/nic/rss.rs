@@ -17,20 +17,20 @@ pub const DEFAULT_KEY: [u8; KEY] = [
 ];
 
 bitflags! {
-    /// What is hashed.
+    /// What is hashed. The first four are as VMXNET3 has them.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Hashes: u8 {
         /// IPv4 addresses.
         const IPV4 = 1 << 0;
         /// And TCP ports.
         const TCP_IPV4 = 1 << 1;
-        /// And UDP ports.
-        const UDP_IPV4 = 1 << 2;
         /// IPv6 addresses.
-        const IPV6 = 1 << 3;
+        const IPV6 = 1 << 2;
         /// And TCP ports.
-        const TCP_IPV6 = 1 << 4;
-        /// And UDP ports.
+        const TCP_IPV6 = 1 << 3;
+        /// IPv4 addresses and UDP ports.
+        const UDP_IPV4 = 1 << 4;
+        /// IPv6 addresses and UDP ports.
         const UDP_IPV6 = 1 << 5;
     }
 }

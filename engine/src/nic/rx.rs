@@ -175,13 +175,16 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         if self.is_broken {
             return Took::Nothing;
         }
-        let Some(taken) = running.ring.take() else {
+        let Some(mut taken) = running.ring.take() else {
             return Took::Nothing;
         };
         let Some(buffer) = running.buffers.take(taken.token) else {
             return self.nonsense();
         };
         self.figures.returned = self.figures.returned.wrapping_add(1);
+        if R::HAS_FRONT {
+            running.ring.look(&self.platform.front(&buffer), &mut taken);
+        }
         let room = self.platform.place(&buffer).bytes;
         if taken.skip > room || taken.bytes > room.wrapping_sub(taken.skip) {
             return self.nonsense();

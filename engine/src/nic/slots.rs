@@ -3,6 +3,62 @@
 
 use alloc::vec::Vec;
 
+/// The order in which tokens were put: a list through their numbers.
+///
+/// # Invariants
+/// Behind `first` there are, by `next`, all tokens that were put and not taken, up to `last`.
+#[derive(Debug)]
+pub(super) struct Turns {
+    next: Vec<u16>,
+    first: u16,
+    last: u16,
+}
+
+impl Turns {
+    /// For so many tokens. `None` if there is no memory.
+    pub(super) fn new(count: u16) -> Option<Self> {
+        Some(Self {
+            next: filled(count.into(), || 0)?,
+            first: 0,
+            last: 0,
+        })
+    }
+
+    /// A token that was put, and whether it is the only one.
+    #[inline(always)]
+    pub(super) fn put(&mut self, token: u16, is_only: bool) {
+        match self.next.get_mut(usize::from(self.last)) {
+            Some(next) if !is_only => *next = token,
+            _ => self.first = token,
+        }
+        self.last = token;
+    }
+
+    /// Whether it is a token's turn. It goes on to the next if so.
+    #[inline(always)]
+    pub(super) fn take(&mut self, token: u16) -> bool {
+        let is_first = token == self.first;
+        if let Some(&next) = self.next.get(usize::from(token))
+            && is_first
+        {
+            self.first = next;
+        }
+        is_first
+    }
+}
+
+/// So many of what `make` makes. `None` if there is no memory.
+fn filled<T>(count: usize, make: impl Fn() -> T) -> Option<Vec<T>> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(count).ok()?;
+    for place in vec.spare_capacity_mut().iter_mut().take(count) {
+        place.write(make());
+    }
+    // SAFETY: at least `count` places were reserved, and the loop wrote to each.
+    unsafe { vec.set_len(count) };
+    Some(vec)
+}
+
 /// Things by token.
 #[derive(Debug)]
 pub struct Slots<T> {
@@ -13,13 +69,7 @@ pub struct Slots<T> {
 impl<T> Slots<T> {
     /// So many places, empty. `None` if there is no memory.
     pub fn new(count: u16) -> Option<Self> {
-        let mut places = Vec::new();
-        places.try_reserve_exact(count.into()).ok()?;
-        for place in places.spare_capacity_mut().iter_mut().take(count.into()) {
-            place.write(None);
-        }
-        // SAFETY: at least `count` places were reserved, and the loop wrote to each.
-        unsafe { places.set_len(count.into()) };
+        let places = filled(count.into(), || None)?;
         Some(Self { places, used: 0 })
     }
 
@@ -37,6 +87,12 @@ impl<T> Slots<T> {
             }
             _ => Err(thing),
         }
+    }
+
+    /// What is in a place.
+    #[inline(always)]
+    pub fn get(&self, token: u16) -> Option<&T> {
+        self.places.get(usize::from(token))?.as_ref()
     }
 
     /// Takes out what is in a place.

@@ -10,9 +10,9 @@
 //! none.
 
 use super::driver::{Limits, TxRing};
-use super::offload::Offload;
+use super::offload::{Offload, Task};
 use super::platform::{Frame, MapError, Platform, Segments};
-use super::slots::Slots;
+use super::slots::{Slots, Turns};
 
 /// Ticks without a frame being done, while there are some, after which a queue is stuck.
 const PATIENCE: u8 = 5;
@@ -71,6 +71,7 @@ pub struct TxFigures {
 struct Running<T, F> {
     ring: T,
     frames: Slots<F>,
+    turns: Turns,
     /// Frames in flight above which they are reaped when others are put.
     high: u16,
 }
@@ -106,11 +107,16 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
     pub fn start(&mut self, ring: T) -> bool {
         self.stop();
         let tokens = ring.tokens();
-        let Some(frames) = Slots::new(tokens) else {
+        let turns = if T::IS_IN_ORDER { tokens } else { 0 };
+        let (Some(frames), Some(turns)) = (Slots::new(tokens), Turns::new(turns)) else {
             return false;
         };
-        let high = tokens >> 2;
-        self.running = Some(Running { ring, frames, high });
+        self.running = Some(Running {
+            ring,
+            frames,
+            turns,
+            high: tokens >> 2,
+        });
         true
     }
 
@@ -140,7 +146,7 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
     /// before a frame is made, it saves mapping one in vain.
     #[inline]
     pub fn is_full(&mut self) -> bool {
-        let most = self.segments.most() as u16;
+        let most = self.segments.limit();
         let lacks_room = |running: &Running<T, P::Frame>| running.ring.room() < most;
         if !self.running.as_ref().is_some_and(lacks_room) {
             return false;
@@ -163,7 +169,8 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
             self.reap(32);
         }
         let bytes = frame.bytes();
-        let why = match self.map(&mut frame) {
+        let is_cut = offload.task == Task::Segment;
+        let why = match self.map(&mut frame, is_cut) {
             Err(why) => why,
             Ok(()) => match self.put(frame, offload) {
                 Ok(()) => {
@@ -195,11 +202,12 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
 
     /// Maps a frame into `segments`, in fewer pieces if there are too many.
     #[inline]
-    fn map(&mut self, frame: &mut P::Frame) -> Result<(), Why> {
+    fn map(&mut self, frame: &mut P::Frame, is_cut: bool) -> Result<(), Why> {
         if self.running.is_none() {
             return Err(Why::Stopped);
         }
-        self.segments.clear();
+        let most = if is_cut { u16::MAX } else { T::PLAIN_SEGMENTS };
+        self.segments.restart(most);
         match frame.map(&mut self.segments) {
             Ok(()) => Ok(()),
             Err(error) => self.map_again(frame, error),
@@ -235,6 +243,9 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
                 return refused(frame, Why::Unfit);
             }
             if let Ok(token) = running.ring.put(segments, offload) {
+                if T::IS_IN_ORDER {
+                    running.turns.put(token, running.frames.used() == 0);
+                }
                 if running.frames.put(token, frame).is_err() {
                     // The driver has given a token twice. The device is told nothing more, and
                     // keeps the memory only until the reset that follows.
@@ -274,9 +285,14 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
             let Some(token) = running.ring.reap() else {
                 break;
             };
+            let is_turn = !T::IS_IN_ORDER || running.turns.take(token);
             match running.frames.take(token) {
-                Some(frame) => drop(frame),
-                None => {
+                Some(frame) if is_turn => drop(frame),
+                out_of_turn => {
+                    // The device may be reading it: it is kept until the reset.
+                    if let Some(frame) = out_of_turn {
+                        let _same_place = running.frames.put(token, frame);
+                    }
                     self.figures.bogus = self.figures.bogus.wrapping_add(1);
                     self.is_broken = true;
                     break;

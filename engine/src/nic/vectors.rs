@@ -61,6 +61,17 @@ impl Vectors {
         queue.checked_rem(self.shared).unwrap_or(0)
     }
 
+    /// The interrupt that a transmit queue has for itself, if it has one.
+    pub fn own_tx(&self, queue: u16) -> Option<u16> {
+        (self.first_tx > 0).then(|| self.tx(queue))
+    }
+
+    /// Whether an interrupt is a transmit queue's own. [`TxRing::arm`](super::TxRing::arm)
+    /// unmasks it; nobody else does.
+    pub fn is_own_tx(&self, vector: u16) -> bool {
+        self.first_tx > 0 && (self.first_tx..self.event()).contains(&vector)
+    }
+
     /// The interrupt of a transmit queue.
     pub fn tx(&self, queue: u16) -> u16 {
         match self.first_tx {
@@ -92,6 +103,9 @@ mod tests {
                     || (0..tx).all(|queue| plan.tx(queue) != event)
                         && (0..rx).all(|queue| plan.rx(queue) != event);
                 assert!(is_alone, "{available} for {tx} and {rx}");
+                let owned = (0..tx).filter_map(|queue| plan.own_tx(queue));
+                assert!((0..plan.count).filter(|&v| plan.is_own_tx(v)).eq(owned));
+                assert!((0..rx).all(|queue| !plan.is_own_tx(plan.rx(queue))));
             }
         }
     }

@@ -6,15 +6,21 @@
 //! A view is made by `parse`, which refuses what it could not answer for; from
 //! then on its fields are plain reads. Numbers come in host order.
 
+pub mod aggregate;
 pub mod checksum;
+pub mod complete;
+pub mod crc32c;
 pub mod ethernet;
 pub mod flow;
 pub mod ipv4;
+pub mod offload;
 pub mod parse;
+pub mod policy;
 pub mod protocol;
 pub mod segment;
 pub mod source;
 pub mod toeplitz;
+pub mod vlan;
 
 /// Two bytes in network order; 0 if they are not there.
 pub(crate) fn word(bytes: &[u8], at: usize) -> u16 {

@@ -1,32 +1,40 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! A long segment of TCP, cut into frames: what a network card does that can do TSO,
+//! A long packet, cut into frames: what a network card does that can do TSO or the like,
 //! where there is none.
 //!
-//! The stack makes one frame of many segments' bytes, with the headers of the first. Each
-//! frame that is cut from it has a copy of these, of which [`Cut::write`] changes
+//! The stack makes one frame of many segments' or datagrams' bytes, with the headers of the
+//! first. Each frame that is cut from it has a copy of these, of which [`Cut::write`] changes
 //!
 //! | header | what                                                                     |
 //! | ------ | ------------------------------------------------------------------------ |
-//! | IPv4   | the length, the identification, which goes up by one, and the checksum   |
+//! | IPv4   | the length, the checksum, and the [identification](Identification)       |
 //! | IPv6   | the length                                                               |
 //! | TCP    | the sequence number; FIN and PSH are in the last frame only, CWR in the first only (RFC 3168); the checksum has the pseudo-header's sum, as in any segment whose checksum is left to the network card |
+//! | UDP    | the length; the checksum likewise, unless it is 0                        |
+//! | VXLAN's UDP, GRE, outer IP | the same, for the whole inner packet ([`tunnel`])    |
 //!
-//! Extension headers of IPv6 are copied as they are, those that the fragments of a packet
-//! would have too. Nothing of the payload is touched.
+//! [`Cut::fill`] makes the sums whole where the card does not. Extension headers of IPv6 are
+//! copied as they are. Nothing of the payload is touched.
 
 use core::ops::Range;
 
-use super::checksum::{self, Sum};
+use super::checksum::Sum;
 use super::{ethernet, flow, long, protocol, word};
 
-/// Bytes of headers that a frame may have in front of its payload.
+mod parsed;
+mod tunnel;
+
+pub use parsed::Refusal;
+use tunnel::Outer;
+
+/// Bytes of headers that a frame may have in front of its payload, outside of a tunnel.
 pub const MOST_HEADERS: usize =
     ethernet::HEADER + flow::MOST_TAGS * ethernet::TAG + 40 + flow::MOST_EXTENSION_BYTES + MOST_TCP;
 /// Bytes of the longest TCP header.
 const MOST_TCP: usize = 60;
 
 /// The flags of TCP that belong into the last frame, FIN and PSH.
-const LAST_ONLY: u8 = 0x01 | 0x08;
+pub(super) const LAST_ONLY: u8 = 0x01 | 0x08;
 /// The flag that belongs into the first, CWR.
 const FIRST_ONLY: u8 = 0x80;
 
@@ -34,6 +42,8 @@ const FIRST_ONLY: u8 = 0x80;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     version: Version,
+    kind: Kind,
+    identification: Identification,
     /// Offsets in the frame, in bytes.
     network: usize,
     transport: usize,
@@ -41,12 +51,42 @@ pub struct Cut {
     end: usize,
     /// Bytes of payload in each frame, but for the last.
     size: usize,
+    outer: Option<Outer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     V4,
     V6,
+}
+
+/// What is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A segment of TCP.
+    Tcp,
+    /// Datagrams of UDP, behind one another.
+    Udp,
+}
+
+/// What becomes of the identification of IPv4 from one frame to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identification {
+    /// It goes up by one, as network cards have it.
+    #[default]
+    Rising,
+    /// It stays, as it may in packets that are not to be fragmented (RFC 6864).
+    Fixed,
+}
+
+impl Identification {
+    #[inline]
+    fn more(self, n: usize) -> u16 {
+        match self {
+            Self::Rising => n as u16,
+            Self::Fixed => 0,
+        }
+    }
 }
 
 /// Where a frame goes.
@@ -58,11 +98,37 @@ pub enum Destination {
     V6([u8; 16]),
 }
 
+/// What of the whole a frame has.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    /// Its number, from 0 on.
+    pub(super) n: usize,
+    /// Bytes of payload in those before it.
+    pub(super) gone: usize,
+    /// Its own.
+    pub(super) len: usize,
+    pub(super) is_last: bool,
+}
+
+impl Part {
+    /// All of it.
+    pub(super) const fn alone(len: usize) -> Self {
+        Self {
+            n: 0,
+            gone: 0,
+            len,
+            is_last: true,
+        }
+    }
+}
+
 impl Cut {
-    /// How to cut a frame of `len` bytes into parts with `size` bytes of payload. `header`
-    /// is its front, which ends behind the headers or later. `None` if this is no TCP, a
-    /// fragment, goes by a routing header, for whose pseudo-header the destination is not
-    /// enough, or says of itself what is not so; then it cannot be cut.
+    /// How to cut a frame of TCP, `len` bytes long, into parts with `size` bytes of payload.
+    /// `header` is its front, which ends behind the headers or later. `None` if this is no
+    /// TCP, a fragment, goes by a routing header, for whose pseudo-header the destination is
+    /// not enough, or says of itself what is not so; then it cannot be cut.
+    ///
+    /// [`of_parsed`](Cut::of_parsed) has more.
     pub fn of(header: &[u8], len: usize, size: usize) -> Option<Self> {
         if size == 0 {
             return None;
@@ -79,11 +145,14 @@ impl Cut {
         let tcp_len = usize::from(offset >> 4) * 4;
         let cut = Self {
             version,
+            kind: Kind::Tcp,
+            identification: Identification::Rising,
             network,
             transport,
             payload: transport.checked_add(tcp_len)?,
             end: network.checked_add(packet_len)?,
             size,
+            outer: None,
         };
         let is_whole =
             tcp_len >= 20 && cut.payload <= header.len() && cut.payload < cut.end && cut.end <= len;
@@ -93,6 +162,16 @@ impl Cut {
     /// Bytes of headers in front of the payload, in each frame.
     pub fn headers(&self) -> usize {
         self.payload
+    }
+
+    /// What is cut.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Bytes of payload in each frame, but perhaps the last.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// How many frames there will be; one if the segment is not longer than a frame.
@@ -110,7 +189,8 @@ impl Cut {
         from..from.saturating_add(self.size).min(self.end)
     }
 
-    /// Where the frame goes; `header` is its front, as it was.
+    /// Where the frame goes; `header` is its front, as it was. Of what is in a tunnel, where
+    /// the inner packet goes.
     pub fn destination(&self, header: &[u8]) -> Option<Destination> {
         let packet = header.get(self.network..)?;
         match self.version {
@@ -122,34 +202,103 @@ impl Cut {
     /// Makes a copy of the long frame's headers those of the n-th frame.
     pub fn write(&self, n: usize, header: &mut [u8]) {
         let part = self.payload(n);
-        let gone = part.start.saturating_sub(self.payload);
-        let tcp_len = self.payload.saturating_sub(self.transport);
-        let tcp_len = tcp_len.saturating_add(part.len());
+        let part = Part {
+            n,
+            gone: part.start.saturating_sub(self.payload),
+            len: part.len(),
+            is_last: part.end == self.end,
+        };
+        self.write_part(&part, header);
+    }
+
+    #[inline]
+    pub(super) fn write_part(&self, part: &Part, header: &mut [u8]) {
+        if let Some(outer) = &self.outer {
+            outer.write(part, self.payload, header);
+        }
+        let transport_len = self.payload.saturating_sub(self.transport);
+        let transport_len = transport_len.saturating_add(part.len);
         let Some(packet) = header.get_mut(self.network..) else {
             return;
         };
         let transport = self.transport.saturating_sub(self.network);
-        let Some((network, tcp)) = packet.split_at_mut_checked(transport) else {
+        let Some((network, transport)) = packet.split_at_mut_checked(transport) else {
             return;
         };
-        let pseudo = match self.version {
-            Version::V4 => write_ipv4(network, n, tcp_len),
-            Version::V6 => write_ipv6(network, tcp_len),
+        let number = match self.kind {
+            Kind::Tcp => protocol::TCP,
+            Kind::Udp => protocol::UDP,
         };
-        let is_first = n == 0;
-        let is_last = part.end == self.end;
-        let sequence = long(tcp, 4).wrapping_add(gone as u32);
-        put(tcp, 4, &sequence.to_be_bytes());
-        if let Some(flags) = tcp.get_mut(13) {
-            if !is_last {
-                *flags &= !LAST_ONLY;
-            }
-            if !is_first {
-                *flags &= !FIRST_ONLY;
-            }
+        let more = self.identification.more(part.n);
+        let pseudo = match self.version {
+            Version::V4 => write_ipv4(network, more, transport_len, number),
+            Version::V6 => write_ipv6(network, transport_len, number),
+        };
+        match self.kind {
+            Kind::Tcp => write_tcp(transport, part, pseudo),
+            Kind::Udp => write_udp(transport, transport_len, pseudo),
         }
-        put(tcp, 16, &pseudo.to_be_bytes());
     }
+
+    /// Makes the checksums whole, of headers that were just written, for a payload with that
+    /// sum: of layer 4, and of what surrounds it in a tunnel.
+    pub fn fill(&self, header: &mut [u8], payload: Sum) {
+        let at = self.sum_at();
+        let Some(headers) = header.get_mut(..self.payload) else {
+            return;
+        };
+        if let Some(transport) = headers.get_mut(self.transport..) {
+            fill(transport, at, payload, self.kind == Kind::Udp);
+        }
+        if let Some(outer) = &self.outer {
+            outer.fill(headers, payload);
+        }
+    }
+}
+
+impl Cut {
+    /// Where in its header layer 4 has its checksum.
+    fn sum_at(&self) -> usize {
+        match self.kind {
+            Kind::Tcp => 16,
+            Kind::Udp => 6,
+        }
+    }
+
+    /// The sum of a payload whose checksum is right, by that checksum, which is in `header`;
+    /// `written` are the same headers without it, as `write_part` leaves them. `None` if
+    /// there is no checksum.
+    pub(super) fn payload_sum(&self, written: &[u8], header: &[u8]) -> Option<Sum> {
+        let at = self.transport.saturating_add(self.sum_at());
+        let checksum = word(header, at);
+        if self.kind == Kind::Udp && checksum == 0 {
+            return None;
+        }
+        let mut sum = Sum::new();
+        sum.add_header(written.get(self.transport..self.payload)?);
+        sum.add_number(checksum.into());
+        // All together are 0xffff.
+        let mut payload = Sum::new();
+        payload.add_number(sum.checksum().into());
+        Some(payload)
+    }
+}
+
+/// Makes a checksum whole whose field has the pseudo-header's sum; of UDP, which may be sent
+/// without one, only if it is not 0.
+#[inline]
+fn fill(transport: &mut [u8], at: usize, payload: Sum, is_udp: bool) {
+    if is_udp && word(transport, at) == 0 {
+        return;
+    }
+    let mut sum = Sum::new();
+    sum.add_header(transport);
+    sum.append(payload);
+    let sum = match is_udp {
+        true => sum.udp_checksum(),
+        false => sum.checksum(),
+    };
+    put(transport, at, &sum.to_be_bytes());
 }
 
 /// The header's length and the packet's, of an IPv4 packet of TCP that is no fragment.
@@ -189,38 +338,62 @@ fn ipv6(packet: &[u8]) -> Option<(Version, usize, usize)> {
     None
 }
 
-/// Changes an IPv4 header, all of it, for a segment of so many bytes, and gives the sum of
+/// Changes an IPv4 header, all of it, for so many bytes behind it, and gives the sum of
 /// the pseudo-header.
-fn write_ipv4(header: &mut [u8], n: usize, tcp_len: usize) -> u16 {
-    let len = header.len().saturating_add(tcp_len) as u16;
-    let identification = word(header, 4).wrapping_add(n as u16);
+#[inline]
+fn write_ipv4(header: &mut [u8], more: u16, behind: usize, protocol: u8) -> u16 {
+    let len = header.len().saturating_add(behind) as u16;
+    let identification = word(header, 4).wrapping_add(more);
     put(header, 2, &len.to_be_bytes());
     put(header, 4, &identification.to_be_bytes());
     put(header, 10, &[0, 0]);
-    let sum = checksum::of(header);
-    put(header, 10, &sum.to_be_bytes());
-    pseudo(header.get(12..20), tcp_len)
+    let mut sum = Sum::new();
+    sum.add_header(header);
+    put(header, 10, &sum.checksum().to_be_bytes());
+    pseudo(header.get(12..20), behind, protocol)
 }
 
 /// Likewise an IPv6 header with its extension headers.
-fn write_ipv6(header: &mut [u8], tcp_len: usize) -> u16 {
+#[inline]
+fn write_ipv6(header: &mut [u8], behind: usize, protocol: u8) -> u16 {
     let extensions = header.len().saturating_sub(40);
-    let len = extensions.saturating_add(tcp_len) as u16;
+    let len = extensions.saturating_add(behind) as u16;
     put(header, 4, &len.to_be_bytes());
-    pseudo(header.get(8..40), tcp_len)
+    pseudo(header.get(8..40), behind, protocol)
+}
+
+#[inline]
+fn write_tcp(tcp: &mut [u8], part: &Part, pseudo: u16) {
+    let sequence = long(tcp, 4).wrapping_add(part.gone as u32);
+    put(tcp, 4, &sequence.to_be_bytes());
+    if let Some(flags) = tcp.get_mut(13) {
+        if !part.is_last {
+            *flags &= !LAST_ONLY;
+        }
+        if part.n != 0 {
+            *flags &= !FIRST_ONLY;
+        }
+    }
+    put(tcp, 16, &pseudo.to_be_bytes());
+}
+
+#[inline]
+fn write_udp(udp: &mut [u8], len: usize, pseudo: u16) {
+    put(udp, 4, &(len as u16).to_be_bytes());
+    if word(udp, 6) != 0 {
+        put(udp, 6, &pseudo.to_be_bytes());
+    }
 }
 
 /// The sum of a pseudo-header, for two addresses: not its complement, for the payload's is
 /// added to it.
-fn pseudo(addresses: Option<&[u8]>, tcp_len: usize) -> u16 {
-    let mut sum = Sum::new();
-    sum.add(addresses.unwrap_or_default());
-    sum.add_number(tcp_len as u32);
-    sum.add_number(protocol::TCP.into());
-    sum.value()
+#[inline]
+fn pseudo(addresses: Option<&[u8]>, len: usize, protocol: u8) -> u16 {
+    Sum::pseudo(addresses.unwrap_or_default(), protocol, len as u32).value()
 }
 
 /// Puts bytes in, if they have room.
+#[inline]
 fn put<const N: usize>(bytes: &mut [u8], at: usize, new: &[u8; N]) {
     let place = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
     if let Some(place) = place {

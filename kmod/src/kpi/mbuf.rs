@@ -3,6 +3,7 @@
 //! without hardware do with them. Header: `sys/mbuf.h`.
 
 use core::ffi::c_int;
+use core::marker::PhantomData;
 use core::mem;
 use core::ptr::{self, NonNull};
 use core::slice;
@@ -105,12 +106,27 @@ impl Mbuf {
 
     /// What is in one piece from the first byte on.
     #[inline]
-    fn head(&self) -> &[u8] {
+    pub(super) fn head(&self) -> &[u8] {
         let mut len = 0;
         // SAFETY: the chain is this value's own; so many bytes are there.
         unsafe {
             let head = c::weft_shim_mbuf_head(self.raw(), &raw mut len);
             slice::from_raw_parts(head.cast(), len as usize)
+        }
+    }
+
+    /// Its bytes, if they are in one piece.
+    #[inline]
+    pub(crate) fn whole(&self) -> Option<&[u8]> {
+        self.head().get(..self.packet_len() as usize)
+    }
+
+    /// Its bytes, piece by piece. What is not mapped into memory counts as no bytes.
+    #[inline]
+    pub(crate) fn pieces(&self) -> MbufPieces<'_> {
+        MbufPieces {
+            next: self.raw(),
+            of: PhantomData,
         }
     }
 
@@ -151,6 +167,21 @@ impl Mbuf {
             let front = c::weft_shim_mbuf_front(first.as_ptr()).cast();
             change(slice::from_raw_parts_mut(front, len as usize));
             Some(Self { first })
+        }
+    }
+
+    /// Has the packet in so many mbufs at most, by copying; false if there is no memory, and
+    /// then it is what it was.
+    #[cold]
+    pub(crate) fn collapse(&mut self, most: u32) -> bool {
+        // SAFETY: the chain is this value's own, and comes back, or stays.
+        let first = unsafe { c::m_collapse(self.raw(), c::M_NOWAIT as c_int, most as c_int) };
+        match NonNull::new(first) {
+            Some(first) => {
+                self.first = first;
+                true
+            }
+            None => false,
         }
     }
 
@@ -200,6 +231,31 @@ impl Mbuf {
         let there = self.copy_out(0, &mut front);
         let front = front.get(..there).unwrap_or_default();
         flow::of_frame(front, toeplitz, Order::Sent).hash
+    }
+}
+
+/// The pieces of a packet, in order.
+#[derive(Clone)]
+pub(crate) struct MbufPieces<'m> {
+    next: *const c::mbuf,
+    of: PhantomData<&'m Mbuf>,
+}
+
+impl<'m> Iterator for MbufPieces<'m> {
+    type Item = &'m [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'m [u8]> {
+        if self.next.is_null() {
+            return None;
+        }
+        let mut len = 0;
+        // SAFETY: an mbuf of the packet's chain, which nobody changes while it is borrowed;
+        // so many bytes are there.
+        unsafe {
+            let head = c::weft_shim_mbuf_piece(&raw mut self.next, &raw mut len);
+            Some(slice::from_raw_parts(head.cast(), len as usize))
+        }
     }
 }
 

@@ -41,6 +41,14 @@ pub(crate) struct Parent(*mut c::sysctl_oid_list);
 // SAFETY: the kernel's tree has a lock of its own, which no thread is bound to.
 unsafe impl Send for Parent {}
 
+impl Parent {
+    /// # Safety
+    /// The list of a node's children, which is there as long as what is added to it.
+    pub(super) unsafe fn from_raw(children: *mut c::sysctl_oid_list) -> Self {
+        Self(children)
+    }
+}
+
 /// A number that is computed when it is read. Handlers run in the thread of the
 /// system call, which may sleep.
 pub(crate) trait Number {
@@ -71,7 +79,12 @@ pub(crate) trait Indexed {
     ///
     /// # Errors
     /// `EINVAL` for a value out of range, which has been logged with the range.
-    fn write(_index: u32, _sleepable: &mut Sleepable, _value: u64) -> Result<(), Errno> {
+    fn write(
+        _index: u32,
+        _sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        _value: u64,
+    ) -> Result<(), Errno> {
         Err(Errno::EINVAL)
     }
 }
@@ -228,6 +241,26 @@ impl Sysctls {
         self.add_indexed::<N>(parent, &oid, Access::READ | Access::WRITE)
     }
 
+    /// As [`setting_of`](Sysctls::setting_of), one for each network stack, which root of its
+    /// jail may write.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn own_setting_of<N: Indexed>(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        let access = Access::READ | Access::WRITE | Access::VNET;
+        self.add_indexed::<N>(parent, &oid, access)
+    }
+
     fn add_indexed<N: Indexed>(
         &mut self,
         parent: Parent,
@@ -347,6 +380,24 @@ impl<T: Subject> Branch<T> {
     ) -> Result<(), Errno> {
         let oid = Oid {
             label,
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add(parent, &oid, Access::READ | Access::STATS)
+    }
+
+    /// Adds a figure whose description is made for it.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn figure_said(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
             index,
             ..Oid::plain(name, description)
         };
@@ -494,7 +545,7 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
         let value = N::read(index as u32, sleepable, vnet);
         // SAFETY: the kernel's own arguments.
         match unsafe { exchange(oid, request, value) }? {
-            Some(new) => N::write(index as u32, sleepable, new),
+            Some(new) => N::write(index as u32, sleepable, vnet, new),
             None => Ok(()),
         }
     });

@@ -4,8 +4,10 @@
 
 mod bench;
 mod exercise;
+mod incoming;
 mod queues;
 mod repack;
+mod sums;
 
 use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
@@ -43,8 +45,10 @@ pub(crate) fn add_sysctls(
         c"For tests of this module: not in what is shipped",
     )?;
 
+    sums::add_sysctls(tree, node)?;
     bench::add_sysctls(tree, node)?;
     queues::add_sysctls(sleepable, tree, node)?;
     exercise::add_sysctls(tree, node)?;
+    incoming::add_sysctls(tree, node)?;
     repack::add_sysctls(tree, node)
 }

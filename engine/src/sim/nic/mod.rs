@@ -8,11 +8,14 @@
 //! A driver's own mistakes, such as an offset that lies outside of its memory, panic.
 
 mod bus;
+mod machine;
+pub mod vmxnet3;
 
 pub use bus::{Bus, Kind};
+pub use machine::{Machine, Sides, Wants};
 
 use crate::nic::{
-    Dma, Error, Frame, Level, MapError, Platform, Registers, Segment, Segments, Word,
+    Dma, Error, FRONT, Frame, Level, MapError, Platform, Registers, Segment, Segments, Word,
 };
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -37,6 +40,12 @@ pub trait Model: Send + 'static {
     /// The driver writes the configuration space.
     fn set_config(&mut self, at: u16, bytes: usize, value: u64) {
         let _ = (at, bytes, value);
+    }
+
+    /// Whether the card may still use the block that begins there: freeing it is a complaint.
+    fn holds(&self, bus: &mut Bus, address: u64) -> bool {
+        let _ = (bus, address);
+        false
     }
 }
 
@@ -77,6 +86,16 @@ impl<M> World<M> {
             return true;
         }
         false
+    }
+}
+
+impl<M: Model> World<M> {
+    fn free(&mut self, address: u64) {
+        if self.model.holds(&mut self.bus, address) {
+            let what = format!("{address:#x} is freed, and the card has it");
+            self.bus.complain(what);
+        }
+        self.bus.remove(address);
     }
 }
 
@@ -287,7 +306,7 @@ impl<M: Model> Dma for HostDma<M> {
 impl<M: Model> Drop for HostDma<M> {
     fn drop(&mut self) {
         let world = &mut *self.host.lock();
-        world.bus.remove(self.address);
+        world.free(self.address);
         world.ledger.blocks -= 1;
     }
 }
@@ -356,7 +375,7 @@ impl<M: Model> Drop for HostFrame<M> {
     fn drop(&mut self) {
         let world = &mut *self.host.lock();
         for &address in &self.mapped {
-            world.bus.remove(address);
+            world.free(address);
         }
         world.ledger.frames -= 1;
     }
@@ -377,7 +396,7 @@ impl<M: Model> fmt::Debug for HostBuffer<M> {
 impl<M: Model> Drop for HostBuffer<M> {
     fn drop(&mut self) {
         let world = &mut *self.host.lock();
-        world.bus.remove(self.place.address);
+        world.free(self.place.address);
         world.ledger.buffers -= 1;
     }
 }
@@ -466,6 +485,13 @@ impl<M: Model> Platform for Host<M> {
 
     fn place(&self, buffer: &Self::Buffer) -> Segment {
         buffer.place
+    }
+
+    fn front(&self, buffer: &Self::Buffer) -> [u8; FRONT] {
+        let mut front = [0; FRONT];
+        let bytes = buffer.place.bytes.min(FRONT as u32);
+        front[..bytes as usize].copy_from_slice(&buffer.content(0, bytes));
+        front
     }
 
     fn packet(&self, buffer: Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet> {

@@ -260,12 +260,15 @@ impl<'w, S: Source, V: Visit> Walk<'w, S, V> {
             }
             layer.kinds |= kind;
             layer.extensions = layer.extensions.saturating_add(1);
-            self.visit.extension(&Extension {
+            let seen = self.visit.extension(&Extension {
                 kind: next,
                 head,
                 at,
                 len,
             });
+            if seen.is_break() {
+                return Err(Verdict::Refused);
+            }
             if V::OPTIONS && matches!(next, number::HOP_BY_HOP | number::DESTINATION_OPTIONS) {
                 self.options(next, at, len)?;
             }
@@ -313,19 +316,23 @@ impl<'w, S: Source, V: Visit> Walk<'w, S, V> {
                     option.is_filled = self.is_filled(data, len)?;
                 }
             }
-            self.visit.option(&option);
+            if self.visit.option(&option).is_break() {
+                return Err(Verdict::Refused);
+            }
         }
         Ok(())
     }
 
     /// Whether one of up to five bytes is not 0.
     fn is_filled(&mut self, at: usize, len: u8) -> Result<bool, Verdict> {
-        let mut any = 0;
-        for n in 0..usize::from(len.min(5)) {
-            let [byte] = self.read(at.saturating_add(n))?;
-            any |= byte;
-        }
-        Ok(any != 0)
+        Ok(match len {
+            0 => false,
+            1 => self.read::<1>(at)? != [0; 1],
+            2 => self.read::<2>(at)? != [0; 2],
+            3 => self.read::<3>(at)? != [0; 3],
+            4 => self.read::<4>(at)? != [0; 4],
+            _ => self.read::<5>(at)? != [0; 5],
+        })
     }
 
     #[inline]
@@ -441,6 +448,7 @@ fn fragment(layer: &mut Layer, head: &[u8; 8], at: usize) {
     let field = word(head, 2);
     layer.fragment_at = offset(at);
     layer.fragment = field & 0xfff9;
+    layer.kinds.remove(Kinds::ATOMIC);
     layer.kinds |= match layer.fragment {
         0 => Kinds::ATOMIC,
         _ => Kinds::FRAGMENT,
