@@ -12,6 +12,7 @@ use crate::bochs;
 use crate::guest::{Error, Guest};
 use crate::image::{KLDS, Root};
 use crate::kernel::{Form, Kernel};
+use crate::lan::{self, Lan, Nic};
 use crate::loader;
 use crate::machine::Machine;
 use crate::qemu::{self, Accelerator, Start};
@@ -87,6 +88,8 @@ pub struct Order<'a> {
     pub memory_mib: u32,
     /// Whether its clock counts instructions; QEMU only.
     pub counted: bool,
+    /// Its network cards; QEMU only.
+    pub nics: &'a [Nic],
     /// Where the loader and bhyve come from.
     pub userland: Option<&'a Userland>,
 }
@@ -128,7 +131,9 @@ impl Order<'_> {
     #[must_use]
     pub fn commands(&self) -> Vec<String> {
         let qemu = |start: Start<'_>| {
-            let words = qemu::arguments(self.accelerator(), &start, &self.iso(), self.memory_mib);
+            let mut words =
+                qemu::arguments(self.accelerator(), &start, &self.iso(), self.memory_mib);
+            words.extend(lan::arguments(Path::new("."), self.nics));
             vec![format!("{} {}", qemu::PROGRAM, words.join(" "))]
         };
         match self.backend {
@@ -223,8 +228,12 @@ impl Order<'_> {
             &self.iso(),
             self.memory_mib,
         ));
+        // A socket's path must be short.
+        let sockets = tempfile::tempdir().context("no folder for sockets")?;
+        let network = Lan::new(sockets.path(), self.nics)?;
+        command.args(lan::arguments(sockets.path(), self.nics));
         let machine = Machine::start(&mut command, &self.log())?;
-        Ok(Guest::meet(machine, BOOT_LIMIT))
+        Ok(Guest::meet(machine, BOOT_LIMIT).map(|guest| guest.with_lan(network, sockets)))
     }
 
     fn start_bhyve(&mut self) -> Result<std::result::Result<Guest, Error>> {

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use weft_agent::frame::{Kind, Line, Request, UNASKED, escape_word};
 
 use crate::console::{Alarm, Event, Sign};
+use crate::lan::Lan;
 use crate::machine::{Gone, Machine};
 
 /// Added to a command's own limit before the host gives up on an answer.
@@ -78,6 +80,8 @@ pub struct Guest {
     patience: u32,
     /// In a machine inside a machine: the number of the outer agent's last request.
     outer: Option<u32>,
+    /// Its network, and the folder of the sockets.
+    lan: Option<(Lan, TempDir)>,
 }
 
 impl Guest {
@@ -94,6 +98,7 @@ impl Guest {
             deadline: None,
             patience: 1,
             outer: None,
+            lan: None,
         };
         let deadline = Instant::now() + limit;
         loop {
@@ -114,6 +119,22 @@ impl Guest {
                 }
             }
         }
+    }
+
+    /// The same guest, with what its network cards are connected to.
+    #[must_use]
+    pub fn with_lan(mut self, lan: Lan, sockets: TempDir) -> Self {
+        self.lan = Some((lan, sockets));
+        self
+    }
+
+    /// What its network cards are connected to.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn lan(&self) -> Result<&Lan> {
+        let lan = self.lan.as_ref().map(|(lan, _)| lan);
+        lan.ok_or_else(|| Error::Unexpected("the machine has no network card".into()))
     }
 
     /// Runs a command that takes at most `limit`, and gives the lines of its reply.

@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod guest;
 pub mod image;
 pub mod kernel;
+pub mod lan;
 pub mod loader;
 pub mod machine;
 pub mod qemu;

@@ -106,7 +106,7 @@ impl Mbuf {
 
     /// What is in one piece from the first byte on.
     #[inline]
-    fn head(&self) -> &[u8] {
+    pub(super) fn head(&self) -> &[u8] {
         let mut len = 0;
         // SAFETY: the chain is this value's own; so many bytes are there.
         unsafe {
@@ -167,6 +167,21 @@ impl Mbuf {
             let front = c::weft_shim_mbuf_front(first.as_ptr()).cast();
             change(slice::from_raw_parts_mut(front, len as usize));
             Some(Self { first })
+        }
+    }
+
+    /// Has the packet in so many mbufs at most, by copying; false if there is no memory, and
+    /// then it is what it was.
+    #[cold]
+    pub(crate) fn collapse(&mut self, most: u32) -> bool {
+        // SAFETY: the chain is this value's own, and comes back, or stays.
+        let first = unsafe { c::m_collapse(self.raw(), c::M_NOWAIT as c_int, most as c_int) };
+        match NonNull::new(first) {
+            Some(first) => {
+                self.first = first;
+                true
+            }
+            None => false,
         }
     }
 
