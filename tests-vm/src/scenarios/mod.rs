@@ -137,6 +137,7 @@ pub const ALL: [Scenario; 35] = [
     numbering::SCENARIO,
     sharing::SCENARIO,
     packets::SCENARIO,
+    queues::SCENARIO,
     pair::SCENARIO,
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
@@ -145,7 +146,6 @@ pub const ALL: [Scenario; 35] = [
     pair_verbs::SCENARIO,
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
-    queues::SCENARIO,
     nic_host::SCENARIO,
     nic_card::EM,
     nic_card::EM_EXPRESS,
@@ -164,6 +164,8 @@ pub const ALL: [Scenario; 35] = [
 /// What `cargo xtask run` shows.
 pub const TOUR: [Scenario; 2] = [show::SCENARIO, forward::SCENARIO];
 
+/// How long something that happens by itself may take to happen.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes in a page of the kernel's.
 const PAGE: u64 = 4096;
 
@@ -306,7 +308,7 @@ impl Context<'_> {
         let start = Instant::now();
         while prefix == "weft"
             && self.guest.number("sysctl get net.weft.fib.pending")? > 0
-            && start.elapsed() < Duration::from_secs(10)
+            && start.elapsed() < SETTLE_LIMIT
         {
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -334,7 +336,7 @@ impl Context<'_> {
     fn wait_for_tables(&mut self, wanted: u64, what: &str) -> Result<()> {
         let start = Instant::now();
         let mut found = self.tables()?;
-        while found != wanted && start.elapsed() < Duration::from_secs(10) {
+        while found != wanted && start.elapsed() < SETTLE_LIMIT {
             std::thread::sleep(Duration::from_millis(100));
             found = self.tables()?;
         }
