@@ -39,6 +39,10 @@ bench-packet:
 bench-queue:
 	$(XTASK) bench-queue
 
+# Race checksums, the parser and segmentation likewise.
+bench-wire:
+	$(XTASK) bench-wire
+
 # Measure wpair beside if_epair, in virtual machines.
 bench-pair:
 	$(XTASK) vm --filter race-pair
@@ -46,4 +50,4 @@ bench-pair:
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm bench-fib bench-packet bench-queue bench-pair clean
+.PHONY: all setup build run test vm bench-fib bench-packet bench-queue bench-wire bench-pair clean

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 include!("layout.rs");
 
 /// Functions of the kernel and of the shim.
-const FUNCTIONS: [&str; 29] = [
+const FUNCTIONS: [&str; 30] = [
     "weft_shim_.*",
     "malloc",
     "malloc_aligned",
@@ -30,18 +30,20 @@ const FUNCTIONS: [&str; 29] = [
     "sysctl_add_oid",
     "sysctl_handle_(64|string)",
     "kernel_sysctlbyname",
-    "m_(freem|apply|adj|cat|copydata|copypacket|defrag|dup|length|prepend|pullup|split|unshare)",
+    "m_(freem|apply|adj|cat|collapse|copydata|copypacket|defrag|dup|length|prepend|pullup|split|unshare)",
     "m_tag_(alloc|copy_chain|delete|locate)",
     "pfil_(add_hook|remove_hook|link)",
     "taskqueue_(enqueue|drain)",
+    "device_(get_unit|get_nameunit|set_desc)",
     "ether_(ifattach|ifdetach|ioctl|gen_addr|output)",
     "if(_alloc|_free|_ref|_rele|_initname|_setname|_name|unit|_(get|set)(softc|mtu|vnet|capenable|capabilities|hwassist)|_inc_counter|_getdunit|_getdname|_gettype|_getlinkstate|_getflags)",
-    "if_(set(flags|drvflagbits|baudrate|hwtsomax|(transmit|qflush|ioctl|init|output)fn)|link_state_change|vlancap|clone_addif)",
+    "if_(set(flags|drvflagbits|baudrate|hwtsomax|hwtsomaxsegcount|hwtsomaxsegsize|(transmit|qflush|ioctl|init|output)fn)|link_state_change|vlancap|vlantrunkinuse|clone_addif)",
     "if(c_name2unit|c_alloc_unit|c_free_unit|media_ioctl|media_removeall|unit_ref)",
 ];
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 16] = [
     "mtx",
     "task",
+    "timeout_task",
     "sockaddr_in6?",
     "weightened_nhop",
     "fib_lookup_module",
@@ -82,9 +84,10 @@ const VARIABLES: [&str; 23] = [
     "WEFT_[A-Z0-9_]+",
 ];
 /// Passed by pointer only: their fields are nobody's business here.
-const OPAQUE: [&str; 28] = [
+const OPAQUE: [&str; 33] = [
     "mtx",
     "task",
+    "timeout_task",
     "epoch_tracker",
     "epoch_context",
     "rm_priotracker",
@@ -111,12 +114,17 @@ const OPAQUE: [&str; 28] = [
     "ifmedia",
     "ifreq",
     "taskqueue",
+    "_device",
+    "resource",
+    "bus_dma_tag",
+    "bus_dmamap",
 ];
 
 fn main() {
     println!("cargo:rerun-if-changed=layout.rs");
     println!("cargo:rerun-if-changed=../sys-shim/c/weft_shim.h");
     println!("cargo:rerun-if-changed=../sys-shim/opt");
+    println!("cargo:rerun-if-changed=../include");
     println!("cargo:rerun-if-env-changed=WEFT_CFLAGS");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let Ok(flags) = std::env::var("WEFT_CFLAGS") else {

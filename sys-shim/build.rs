@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 19] = [
-    "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "counter",
-    "filter", "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
+const AREAS: [&str; 22] = [
+    "module", "bus", "pci", "dma", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet",
+    "cloner", "counter", "filter", "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [
@@ -28,6 +28,7 @@ const WARNINGS: [&str; 9] = [
 
 fn main() {
     println!("cargo:rerun-if-changed=c");
+    println!("cargo:rerun-if-changed=../include");
     println!("cargo:rerun-if-changed=opt");
     println!("cargo:rerun-if-changed=../bindings/layout.rs");
     println!("cargo:rerun-if-env-changed=WEFT_CFLAGS");
@@ -59,7 +60,7 @@ fn main() {
     }
     if std::env::var_os("CARGO_FEATURE_TEST").is_some() {
         build.define("WEFT_TEST", None);
-        for area in ["ip6", "mbuf", "peers"] {
+        for area in ["ip6", "mbuf", "peers", "sums"] {
             build.file(Path::new("c/test").join(area).with_extension("c"));
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Side-by-side benchmarks of the engine against named peers, on the host, where
 //! caches are real. `weft-bench` races longest-prefix match,
-//! `weft-bench-packet` packet pools; see `docs/benchmarks.md` for how a figure comes to be.
+//! `weft-bench-packet` packet pools, `weft-bench-wire` wire formats; see `docs/benchmarks.md` for how a figure comes to be.
 //!
 //! [`contender`] says what can be raced, [`race`] how, [`record`] what is kept of
 //! it; [`report`] and [`plot`] know the kept records only.
@@ -25,6 +25,7 @@ pub mod report;
 pub mod routes;
 pub mod stats;
 pub mod weft;
+pub mod wire;
 
 /// The peers from DPDK, or why there are none.
 pub fn dpdk() -> Result<c_peer::CPeers, String> {

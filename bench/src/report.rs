@@ -49,6 +49,23 @@ pub fn of_packets(records: &[Record]) -> String {
     format!("Packets\n{}\n\n{}", table(&all), tail(records))
 }
 
+/// The text of the report on wire formats.
+pub fn of_wire(records: &[Record]) -> String {
+    let mut text = String::new();
+    for (experiment, title) in [
+        ("sum", "Checksums"),
+        ("crc", "CRC32c"),
+        ("headers", "Headers found"),
+        ("cut", "Long segments cut"),
+    ] {
+        let of = records
+            .iter()
+            .filter(|record| record.at.experiment == experiment);
+        let _ = writeln!(text, "{title}\n{}\n", table(&of.collect::<Vec<_>>()));
+    }
+    text + &tail(records)
+}
+
 /// Machine, versions, and how to read it.
 fn tail(records: &[Record]) -> String {
     let mut text = String::new();

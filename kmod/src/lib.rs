@@ -24,6 +24,7 @@ mod fib_figures;
 #[allow(unsafe_code)]
 mod kpi;
 mod l3;
+mod nic;
 mod packet;
 mod pair;
 mod pair_nodes;
@@ -47,6 +48,7 @@ use kpi::sysctl::Sysctls;
 /// last what those calls read.
 struct Weft {
     algorithms: fib::Algorithms,
+    cards: nic::Gate,
     filters: pfil6::Gate,
     l3: l3::Gate,
     pairs: pair::Gate,
@@ -86,9 +88,21 @@ impl Life for Weft {
                 return Err(error);
             }
         };
+        let cards = match nic::Gate::open(sleepable) {
+            Ok(cards) => cards,
+            Err(error) => {
+                let (mut l3, mut pairs) = (l3, pairs);
+                l3.close(sleepable)?;
+                pairs.close(sleepable)?;
+                algorithms.withdraw(sleepable)?;
+                packets.close(sleepable)?;
+                return Err(error);
+            }
+        };
         log::info(format_args!("{} loaded", sysctl::VERSION));
         Ok(Self {
             algorithms,
+            cards,
             filters: pfil6::Gate::open(sleepable),
             l3,
             pairs,
@@ -101,6 +115,7 @@ impl Life for Weft {
 
     fn quiesce(&mut self, sleepable: &mut Sleepable) -> Result<(), Errno> {
         fib::refuse_while_used()?;
+        self.cards.refuse_while_used()?;
         self.l3.refuse_while_used()?;
         self.pairs.refuse_while_used()?;
         self.packets.refuse_while_out(sleepable)
@@ -111,9 +126,14 @@ impl Life for Weft {
         fib::refuse_while_used()?;
         #[cfg(feature = "test")]
         self.tests.stop(sleepable);
-        self.l3.close(sleepable)?;
+        self.cards.close()?;
+        if let Err(error) = self.l3.close(sleepable) {
+            self.cards = nic::Gate::open(sleepable)?;
+            return Err(error);
+        }
         if let Err(error) = self.pairs.close(sleepable) {
             self.l3.reopen(sleepable)?;
+            self.cards = nic::Gate::open(sleepable)?;
             return Err(error);
         }
         let gone = self
@@ -123,6 +143,7 @@ impl Life for Weft {
         if gone.is_err() {
             self.pairs = pair::Gate::reopen(sleepable)?;
             self.l3.reopen(sleepable)?;
+            self.cards = nic::Gate::open(sleepable)?;
         }
         if gone.is_ok() {
             self.filters.close(sleepable);

@@ -363,7 +363,6 @@ pub(crate) fn write(owner: &dyn Owner, index: u32, value: u64) -> Result<(), Err
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Servants {
     /// Senders as well: `service` says who does.
-    #[cfg(feature = "test")]
     Any,
     /// Workers only: there is no `service`.
     Workers,

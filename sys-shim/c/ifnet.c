@@ -107,11 +107,42 @@ media_status(if_t ifp, struct ifmediareq *request)
 		request->ifm_status |= IFM_ACTIVE;
 }
 
-void
-weft_shim_ifmedia_init(struct ifmedia *media)
+/* The medium of a card, which settles with its peer what it does. */
+static void
+card_status(if_t ifp, struct ifmediareq *request)
 {
+	static const struct {
+		uint64_t	rate;
+		int		medium;
+	} media[] = {
+		{ IF_Mbps(10), IFM_10_T },
+		{ IF_Mbps(100), IFM_100_TX },
+		{ IF_Gbps(1), IFM_1000_T },
+		{ IF_Gbps(10), IFM_10G_T },
+		{ IF_Gbps(25), IFM_25G_SR },
+		{ IF_Gbps(40), IFM_40G_SR4 },
+		{ IF_Gbps(100), IFM_100G_SR4 },
+	};
 
-	ifmedia_init(media, 0, media_change, media_status);
-	ifmedia_add(media, IFM_ETHER | IFM_10G_T, 0, NULL);
-	ifmedia_set(media, IFM_ETHER | IFM_10G_T);
+	request->ifm_status = IFM_AVALID;
+	request->ifm_active = IFM_ETHER;
+	if (if_getlinkstate(ifp) != LINK_STATE_UP) {
+		request->ifm_active |= IFM_NONE;
+		return;
+	}
+	request->ifm_status |= IFM_ACTIVE;
+	for (u_int n = 0; n < nitems(media); n++)
+		if (media[n].rate == if_getbaudrate(ifp))
+			request->ifm_active |= media[n].medium | IFM_FDX;
+}
+
+void
+weft_shim_ifmedia_init(struct ifmedia *media, bool card)
+{
+	int medium = IFM_ETHER | (card ? IFM_AUTO : IFM_10G_T);
+
+	ifmedia_init(media, 0, media_change,
+	    card ? card_status : media_status);
+	ifmedia_add(media, medium, 0, NULL);
+	ifmedia_set(media, medium);
 }

@@ -26,6 +26,17 @@ weft_shim_pause_ms(u_int ms)
 	pause_sbt("weft", ms * SBT_1MS, 0, C_HARDCLOCK);
 }
 
+/* Waits; longer times without the CPU.  The thread may sleep. */
+void
+weft_shim_delay_us(u_int us)
+{
+
+	if (us < 1000)
+		DELAY(us);
+	else
+		pause_sbt("weft", us * SBT_1US, 0, C_HARDCLOCK);
+}
+
 void
 weft_shim_log(int level, const char *text, size_t len)
 {

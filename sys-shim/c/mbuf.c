@@ -16,6 +16,14 @@ _Static_assert(offsetof(struct mbuf, m_ext.ext_arg2) + sizeof(void *) ==
 _Static_assert(offsetof(struct mbuf, m_ext.ext_free) == WEFT_ENGINE_TO,
     "what of m_ext comes last");
 
+/* The first members, which the sums of this module go through. */
+_Static_assert(offsetof(struct mbuf, m_next) ==
+    offsetof(struct weft_mbuf_link, next) &&
+    offsetof(struct mbuf, m_data) == offsetof(struct weft_mbuf_link, data) &&
+    offsetof(struct mbuf, m_len) == offsetof(struct weft_mbuf_link, len) &&
+    sizeof(((struct mbuf *)NULL)->m_len) == sizeof(int32_t),
+    "first members of struct mbuf");
+
 static void
 set_storage(struct mbuf *m, const struct weft_mbuf_storage *storage)
 {
@@ -332,4 +340,68 @@ weft_shim_mbuf_part(const struct mbuf *m, u_int headers, u_int from, u_int len)
 fail:
 	m_freem(part);
 	return (NULL);
+}
+
+/* Packets on their way to and from devices. */
+
+/* A header with a cluster of so many bytes at least, or nothing. */
+struct mbuf *
+weft_shim_mbuf_with_cluster(u_int bytes)
+{
+	struct mbuf *m;
+	int size;
+
+	if (bytes <= MCLBYTES)
+		size = MCLBYTES;
+	else if (bytes <= MJUMPAGESIZE)
+		size = MJUMPAGESIZE;
+	else if (bytes <= MJUM9BYTES)
+		size = MJUM9BYTES;
+	else if (bytes <= MJUM16BYTES)
+		size = MJUM16BYTES;
+	else
+		return (NULL);
+	m = m_getjcl(M_NOWAIT, MT_DATA, M_PKTHDR, size);
+	if (m != NULL)
+		m->m_len = m->m_pkthdr.len = size;
+	return (m);
+}
+
+/* Makes a part of what is there all that is there. */
+void
+weft_shim_mbuf_take(struct mbuf *m, u_int skip, u_int bytes)
+{
+
+	m->m_data += skip;
+	m->m_len = m->m_pkthdr.len = bytes;
+}
+
+/* Puts an mbuf with a header behind the last one of a packet. */
+void
+weft_shim_mbuf_append(struct mbuf *packet, struct mbuf *last, struct mbuf *m)
+{
+
+	packet->m_pkthdr.len += m->m_len;
+	m_demote_pkthdr(m);
+	last->m_next = m;
+}
+
+/* What a card has said of a packet that the interface receives. */
+void
+weft_shim_mbuf_received(struct mbuf *m, if_t ifp,
+    const struct weft_received *said)
+{
+
+	m->m_pkthdr.rcvif = ifp;
+	m->m_pkthdr.csum_flags = said->csum_flags;
+	if ((said->csum_flags & CSUM_L4_VALID) != 0)
+		m->m_pkthdr.csum_data = 0xffff;
+	m->m_pkthdr.flowid = said->hash;
+	M_HASHTYPE_SET(m, said->rsstype);
+	if (said->tagged) {
+		m->m_pkthdr.ether_vtag = said->vtag;
+		m->m_flags |= M_VLANTAG;
+	}
+	if (said->segments > 1)
+		m->m_pkthdr.lro_nsegs = said->segments;
 }

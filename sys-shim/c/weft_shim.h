@@ -55,6 +55,8 @@
 #include <netinet6/in6_fib.h>
 #include <netinet6/ip6_var.h>
 
+#include "weft.h"
+
 /* Rust: the module's event handler. */
 int	weft_module_event(module_t, int, void *);
 
@@ -66,6 +68,7 @@ struct thread *weft_shim_curthread(void);
 u_int	weft_shim_stack_used(void);
 u_int	weft_shim_locks_held(void);
 void	weft_shim_pause_ms(u_int);
+void	weft_shim_delay_us(u_int);
 void	weft_shim_log(int, const char *, size_t);
 void	weft_shim_panic(const char *, size_t) __dead2;
 size_t	weft_shim_object_size(const void *);
@@ -102,6 +105,9 @@ void	weft_shim_mtx_unlock(struct mtx *);
 void	weft_shim_task_init(struct task *, task_fn_t *, void *);
 void	weft_shim_task_enqueue(struct task *);
 void	weft_shim_task_drain(struct task *);
+void	weft_shim_timer_init(struct timeout_task *, task_fn_t *, void *);
+void	weft_shim_timer_enqueue(struct timeout_task *, u_int);
+void	weft_shim_timer_drain(struct timeout_task *);
 
 /* cpu.c */
 void	weft_shim_critical_enter(void);
@@ -149,6 +155,15 @@ struct weft_mbuf_storage {
 	uint32_t	 size;
 	uint32_t	 len;		/* of the data */
 };
+/* What an mbuf begins with. */
+#define	WEFT_MBUF_UNMAPPED	(M_EXTPG << 8)
+struct weft_mbuf_link {
+	struct mbuf	*next;
+	struct mbuf	*nextpkt;
+	char		*data;
+	int32_t		 len;
+	uint32_t	 bits;		/* the type, and the flags above it */
+};
 struct weft_mbuf_meta {
 	uint64_t	timestamp;
 	uint32_t	flags;
@@ -189,6 +204,16 @@ void	weft_shim_mbuf_copyback(struct mbuf *, const void *, u_int);
 void	weft_shim_mbuf_add_tag(struct mbuf *, struct m_tag *);
 struct mbuf *weft_shim_mbuf_scattered(const void *, u_int, u_int);
 struct mbuf *weft_shim_mbuf_unmapped(const void *, u_int);
+
+/* test/sums.c */
+enum weft_test_way {
+	WEFT_TEST_OURS,
+	WEFT_TEST_THEIRS,
+	WEFT_TEST_OUR_CRC,
+	WEFT_TEST_THEIR_CRC,
+};
+uint64_t weft_test_sum(u_int, u_int, u_int, u_int, enum weft_test_way);
+int	weft_test_sums_differ(u_int);
 
 /* test/ip6.c */
 struct mbuf *weft_test_ip6(const void *, u_int);
@@ -232,6 +257,21 @@ void	weft_shim_mbuf_trust(struct mbuf *);
 bool	weft_shim_mbuf_is_tagged(const struct mbuf *);
 struct mbuf *weft_shim_mbuf_part(const struct mbuf *, u_int, u_int, u_int);
 
+/* mbuf.c, for packets on their way to and from devices */
+struct weft_received {
+	uint32_t	csum_flags;
+	uint32_t	hash;
+	uint16_t	vtag;
+	uint16_t	segments;	/* of which it was put together */
+	uint8_t		rsstype;
+	bool		tagged;
+};
+void	weft_shim_mbuf_received(struct mbuf *, if_t,
+	    const struct weft_received *);
+struct mbuf *weft_shim_mbuf_with_cluster(u_int);
+void	weft_shim_mbuf_take(struct mbuf *, u_int, u_int);
+void	weft_shim_mbuf_append(struct mbuf *, struct mbuf *, struct mbuf *);
+
 /* ifnet.c */
 enum weft_ioctl {
 	WEFT_SIFFLAGS = SIOCSIFFLAGS,
@@ -271,7 +311,7 @@ bool	weft_shim_ifnet_keeps6(if_t, struct in6_addr);
 int	weft_shim_ifnet_unlist(struct if_clone *, if_t);
 int	weft_shim_ifreq_mtu(const void *);
 int	weft_shim_ifreq_reqcap(const void *);
-void	weft_shim_ifmedia_init(struct ifmedia *);
+void	weft_shim_ifmedia_init(struct ifmedia *, bool);
 
 /* cloner.c; Rust: what a cloner does. */
 enum weft_cloner {
@@ -314,6 +354,95 @@ int	weft_shim_jail_id(void);
 int	weft_shim_worker_start(struct taskqueue **, const char *, u_int, bool);
 void	weft_shim_worker_stop(struct taskqueue *);
 void	weft_shim_worker_task_init(struct task *, task_fn_t *, void *);
+
+/* bus.c; Rust: what a driver does. */
+enum weft_driver {
+	WEFT_DRIVER_VMX,
+	WEFT_DRIVER_EM,
+	WEFT_DRIVER_VTNET,
+	WEFT_DRIVERS,
+};
+enum weft_power {
+	WEFT_POWER_SHUTDOWN,
+	WEFT_POWER_SUSPEND,
+	WEFT_POWER_RESUME,
+};
+struct resource;
+bool	weft_nic_probe(device_t);
+int	weft_nic_attach(device_t);
+int	weft_nic_detach(device_t);
+void	weft_nic_power(device_t, enum weft_power);
+int	weft_shim_driver(enum weft_driver, bool);
+enum weft_driver weft_shim_device_driver(device_t);
+void	*weft_shim_device_softc(device_t);
+void	weft_shim_device_set_softc(device_t, void *);
+struct sysctl_oid_list *weft_shim_device_sysctls(device_t);
+struct resource *weft_shim_bar_new(device_t, int, bool);
+void	weft_shim_bar_free(device_t, struct resource *);
+size_t	weft_shim_bar_size(struct resource *);
+uint8_t	weft_shim_bar_read_1(struct resource *, size_t);
+uint16_t weft_shim_bar_read_2(struct resource *, size_t);
+uint32_t weft_shim_bar_read_4(struct resource *, size_t);
+uint64_t weft_shim_bar_read_8(struct resource *, size_t);
+void	weft_shim_bar_write_1(struct resource *, size_t, uint8_t);
+void	weft_shim_bar_write_2(struct resource *, size_t, uint16_t);
+void	weft_shim_bar_write_4(struct resource *, size_t, uint32_t);
+void	weft_shim_bar_write_8(struct resource *, size_t, uint64_t);
+struct resource *weft_shim_irq_new(device_t, int);
+void	weft_shim_irq_free(device_t, struct resource *);
+int	weft_shim_irq_set_up(device_t, struct resource *, void (*)(void *),
+	    void *, const char *, void **);
+void	weft_shim_irq_tear_down(device_t, struct resource *, void *);
+int	weft_shim_irq_bind(device_t, struct resource *, int);
+/* Of the kernel's, in sys/bus.h. */
+const char *device_get_name(device_t);
+int	device_get_unit(device_t);
+const char *device_get_nameunit(device_t);
+void	device_set_desc(device_t, const char *);
+
+/* pci.c */
+uint32_t weft_shim_pci_read(device_t, int, int);
+void	weft_shim_pci_write(device_t, int, uint32_t, int);
+int	weft_shim_pci_bus_master(device_t, bool);
+int	weft_shim_pci_capability(device_t, int, int, int *);
+int	weft_shim_pci_messages(device_t, bool);
+int	weft_shim_pci_messages_new(device_t, bool, int *);
+void	weft_shim_pci_messages_free(device_t);
+int	weft_shim_pci_msix_bar(device_t, bool);
+
+/* dma.c */
+struct weft_dma_limits {
+	uint64_t	alignment;
+	uint64_t	highest;	/* address */
+	uint64_t	size;
+	uint64_t	segment_size;
+	uint32_t	segments;
+};
+struct weft_dma_segment {
+	uint64_t	address;
+	uint64_t	len;
+};
+enum weft_dma_sync {
+	WEFT_DMA_BEFORE_READ,
+	WEFT_DMA_BEFORE_WRITE,
+	WEFT_DMA_AFTER_WRITE,
+};
+struct bus_dma_tag;
+struct bus_dmamap;
+int	weft_shim_dma_tag_new(device_t, const struct weft_dma_limits *,
+	    struct bus_dma_tag **);
+void	weft_shim_dma_tag_free(struct bus_dma_tag *);
+int	weft_shim_dma_block_new(struct bus_dma_tag *, size_t, void **,
+	    struct bus_dmamap **, uint64_t *);
+void	weft_shim_dma_block_free(struct bus_dma_tag *, void *,
+	    struct bus_dmamap *);
+int	weft_shim_dma_map_new(struct bus_dma_tag *, struct bus_dmamap **);
+void	weft_shim_dma_map_free(struct bus_dma_tag *, struct bus_dmamap *);
+int	weft_shim_dma_map_load(struct bus_dma_tag *, struct bus_dmamap *,
+	    struct mbuf *, struct weft_dma_segment *, int *);
+void	weft_shim_dma_map_unload(struct bus_dma_tag *, struct bus_dmamap *);
+void	weft_shim_dma_map_sync(struct bus_dma_tag *, struct bus_dmamap *,
+	    enum weft_dma_sync);
 
 /* sysctl.c */
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);

@@ -12,6 +12,7 @@ use crate::bochs;
 use crate::guest::{Error, Guest};
 use crate::image::{KLDS, Root};
 use crate::kernel::{Form, Kernel};
+use crate::lan::{self, Lan, Nic};
 use crate::loader;
 use crate::machine::Machine;
 use crate::qemu::{self, Accelerator, Start};
@@ -32,9 +33,12 @@ pub enum Backend {
 }
 
 /// How long a guest may take from power-on to the agent's greeting.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// The same for an installed system, which grows its disk and makes keys first.
 const DISK_BOOT_LIMIT: Duration = Duration::from_secs(900);
+/// How much longer things may take where QEMU translates the guest's instructions, on a
+/// host that has others to serve. It bounds what hangs, and is never waited for.
+const TRANSLATED_FACTOR: u32 = 3;
 /// How much longer things take in a machine inside Bochs.
 const BOCHS_FACTOR: u32 = 10;
 /// Memory of a machine inside Bochs, in MiB.
@@ -87,6 +91,8 @@ pub struct Order<'a> {
     pub memory_mib: u32,
     /// Whether its clock counts instructions; QEMU only.
     pub counted: bool,
+    /// Its network cards; QEMU only.
+    pub nics: &'a [Nic],
     /// Where the loader and bhyve come from.
     pub userland: Option<&'a Userland>,
 }
@@ -115,20 +121,33 @@ impl Order<'_> {
     /// # Errors
     /// If an image cannot be made or a program not be started.
     pub fn start(mut self) -> Result<std::result::Result<Guest, Error>> {
-        match self.backend {
+        let guest = match self.backend {
             Backend::Qemu if self.kernel.form == Form::Disk => self.start_disk(),
             Backend::Qemu => self.start_qemu(),
             Backend::QemuLoader => self.start_qemu_by_loader(),
             Backend::Bhyve => self.start_bhyve(),
             Backend::Bochs => self.start_bochs(),
-        }
+        }?;
+        Ok(guest.map(|mut guest| {
+            if self.is_translated() {
+                guest.set_patience(TRANSLATED_FACTOR);
+            }
+            guest
+        }))
+    }
+
+    fn is_translated(&self) -> bool {
+        matches!(self.backend, Backend::Qemu | Backend::QemuLoader)
+            && self.accelerator() != Accelerator::Kvm
     }
 
     /// The command lines that [`Order::start`] would run, without running them.
     #[must_use]
     pub fn commands(&self) -> Vec<String> {
         let qemu = |start: Start<'_>| {
-            let words = qemu::arguments(self.accelerator(), &start, &self.iso(), self.memory_mib);
+            let mut words =
+                qemu::arguments(self.accelerator(), &start, &self.iso(), self.memory_mib);
+            words.extend(lan::arguments(Path::new("."), self.nics));
             vec![format!("{} {}", qemu::PROGRAM, words.join(" "))]
         };
         match self.backend {
@@ -223,8 +242,12 @@ impl Order<'_> {
             &self.iso(),
             self.memory_mib,
         ));
+        // A socket's path must be short.
+        let sockets = tempfile::tempdir().context("no folder for sockets")?;
+        let network = Lan::new(sockets.path(), self.nics)?;
+        command.args(lan::arguments(sockets.path(), self.nics));
         let machine = Machine::start(&mut command, &self.log())?;
-        Ok(Guest::meet(machine, BOOT_LIMIT))
+        Ok(Guest::meet(machine, BOOT_LIMIT).map(|guest| guest.with_lan(network, sockets)))
     }
 
     fn start_bhyve(&mut self) -> Result<std::result::Result<Guest, Error>> {

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use weft_agent::frame::{Kind, Line, Request, UNASKED, escape_word};
 
 use crate::console::{Alarm, Event, Sign};
+use crate::lan::Lan;
 use crate::machine::{Gone, Machine};
 
 /// Added to a command's own limit before the host gives up on an answer.
@@ -78,6 +80,8 @@ pub struct Guest {
     patience: u32,
     /// In a machine inside a machine: the number of the outer agent's last request.
     outer: Option<u32>,
+    /// Its network, and the folder of the sockets.
+    lan: Option<(Lan, TempDir)>,
 }
 
 impl Guest {
@@ -94,6 +98,7 @@ impl Guest {
             deadline: None,
             patience: 1,
             outer: None,
+            lan: None,
         };
         let deadline = Instant::now() + limit;
         loop {
@@ -116,12 +121,29 @@ impl Guest {
         }
     }
 
+    /// The same guest, with what its network cards are connected to.
+    #[must_use]
+    pub fn with_lan(mut self, lan: Lan, sockets: TempDir) -> Self {
+        self.lan = Some((lan, sockets));
+        self
+    }
+
+    /// What its network cards are connected to.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn lan(&self) -> Result<&Lan> {
+        let lan = self.lan.as_ref().map(|(lan, _)| lan);
+        lan.ok_or_else(|| Error::Unexpected("the machine has no network card".into()))
+    }
+
     /// Runs a command that takes at most `limit`, and gives the lines of its reply.
     ///
     /// # Errors
     /// If the command fails or the machine does.
     pub fn call_within(&mut self, command: &str, limit: Duration) -> Result<Vec<String>> {
         self.sequence += 1;
+        let usual = limit + GRACE;
         let limit = limit * self.patience;
         let limit = match self
             .deadline
@@ -142,7 +164,16 @@ impl Guest {
             command: command.into(),
         };
         let mut reply = Reply::default();
-        let mut patience = limit + GRACE * self.patience;
+        // An answer may be lost on its way, so it is asked for again after what the command
+        // usually takes: the agent, which may be at it still, does nothing twice. A program
+        // that has the console is not disturbed.
+        let longest = limit + GRACE * self.patience;
+        let mut patience = match command.starts_with("exec ") {
+            true => longest,
+            false => longest.min(usual),
+        };
+        let again = (longest - patience) / (ATTEMPTS - 1);
+        let again = again.max(REPEAT * self.patience);
         for attempt in 0..ATTEMPTS {
             self.repeats += u32::from(attempt > 0);
             reply.last = None;
@@ -152,7 +183,7 @@ impl Guest {
             if self.await_reply(&mut reply, patience)? {
                 return reply.into_result(command);
             }
-            patience = REPEAT * self.patience;
+            patience = again;
         }
         Err(Error::Silent(format!("{command}\n{}", self.last_lines(20))))
     }
@@ -274,7 +305,8 @@ impl Guest {
     }
 
     fn end_job(&mut self, how: &str, name: &str, limit: Duration) -> Result<Vec<u64>> {
-        let lines = self.call_within(&format!("job {how} {name} {}", limit.as_millis()), limit)?;
+        let limit_ms = (limit * self.patience).as_millis();
+        let lines = self.call_within(&format!("job {how} {name} {limit_ms}"), limit)?;
         Ok(lines.first().map_or_else(Vec::new, |line| numbers(line)))
     }
 

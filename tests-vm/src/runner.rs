@@ -96,6 +96,10 @@ impl Plan<'_> {
                 report.skip(scenario.name, "only QEMU counts instructions");
                 continue;
             }
+            if !scenario.nics.is_empty() && self.backend != Backend::Qemu {
+                report.skip(scenario.name, "its network cards are QEMU's");
+                continue;
+            }
             if let Some(why) = self.lacks_system(scenario.system, kernel) {
                 report.skip(scenario.name, &why);
                 continue;
@@ -207,6 +211,7 @@ impl Plan<'_> {
                 .first()
                 .map_or(0, |scenario| scenario.memory_mib[usize::from(self.full)]),
             counted: group.first().is_some_and(|scenario| scenario.counted),
+            nics: group.first().map_or(&[], |scenario| scenario.nics),
             userland: self.userland.as_ref(),
         }
     }

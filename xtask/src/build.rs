@@ -184,6 +184,7 @@ fn cflags(build: &Build) -> Vec<String> {
     }
     let options = build.root.join("sys-shim/opt");
     flags.push(format!("-I{}", options.display()));
+    flags.push(format!("-I{}", build.root.join("include").display()));
     flags.push("-include".into());
     flags.push(options.join("opt_global.h").display().to_string());
     for dir in &build.headers.include {
@@ -261,6 +262,8 @@ fn rustflags(build: &Build) -> Result<Vec<String>> {
 /// only what `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
 fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
     let full = ko.with_extension("ko.full");
+    let exports = check_ko::Options::for_weft()?.exports;
+    let wanted = exports.iter().map(|name| format!("--undefined={name}"));
     let archive = target_dir(&build.root).join("x86_64-unknown-freebsd-kmod/kmod/libweft_kmod.a");
     quiet(
         Command::new(&build.tools.lld)
@@ -270,6 +273,7 @@ fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
             .arg(&full)
             .arg("--undefined=weft_module_event")
             .arg("--undefined=weft_shim_moduledata")
+            .args(wanted)
             .args(first)
             .arg(without_compiler_builtins(build, &archive)?),
     )
@@ -278,7 +282,7 @@ fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
     objcopy.arg("--strip-debug");
     // objcopy takes an empty list for "keep all".
     objcopy.arg("--keep-global-symbol=weft_exports_nothing_by_this_name");
-    for export in check_ko::Options::for_weft()?.exports {
+    for export in exports {
         objcopy.arg(format!("--keep-global-symbol={export}"));
     }
     quiet(objcopy.arg(&full).arg(ko)).context("stripping weft.ko failed")

@@ -47,6 +47,8 @@ enum Task {
     BenchPacket(bench::BenchArgs),
     /// Race transmit queues against their peers, natively (see docs/benchmarks.md)
     BenchQueue(bench::BenchArgs),
+    /// Race checksums, the parser and segmentation, natively (see docs/benchmarks.md)
+    BenchWire(bench::BenchArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Run the engine's tests with threads under ThreadSanitizer
@@ -90,6 +92,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Simulate(arguments) => simulate::run(&arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),
+        Task::BenchWire(arguments) => return race(&root, "weft-bench-wire", &arguments),
         Task::BenchQueue(arguments) => return race(&root, "weft-bench-queue", &arguments),
         Task::Tsan(arguments) => return Ok(code(tsan::run(&root, &arguments)?)),
         Task::Test => return test::run(&root),

@@ -116,7 +116,7 @@ fn contexts_that_the_device_knows_are_not_said_again() {
     // With two queues each may have changed it for the other.
     let machine = started(Kind::Intel82574);
     for n in 0..20 {
-        let bytes = unfilled(frame(n & 2 != 0, true, 100, 1));
+        let bytes = unfilled(frame(n & 1 != 0, true, 100, 1));
         machine.send(n & 1, &bytes, 4096, &CHECKSUM).unwrap();
     }
     assert!(machine.sent().iter().all(|frame| is_right(frame)));

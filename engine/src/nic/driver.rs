@@ -107,7 +107,7 @@ impl Range {
 
     /// The value that is allowed, and not above what is wanted unless that is below the least.
     pub fn fit(&self, wanted: u16) -> u16 {
-        let within = wanted.clamp(self.least, self.most);
+        let within = wanted.min(self.most).max(self.least);
         match self.step {
             0 => 1 << (15 - within.max(1).leading_zeros()),
             step => within.wrapping_sub(within.checked_rem(step).unwrap_or(0)),

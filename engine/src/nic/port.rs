@@ -18,6 +18,7 @@ use super::driver::{Error, Events, Filter, Link, Nic, Offer, Setup};
 use super::platform::{Level, Platform};
 use super::rx::Receiver;
 use super::tx::Transmitter;
+use core::mem::MaybeUninit;
 
 /// Ticks between tries to bring a broken device back, at most.
 const LONGEST_WAIT: u8 = 64;
@@ -73,7 +74,29 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
     /// Why it can't be driven.
     pub fn attach(platform: P) -> Result<Self, Error> {
         let nic = D::attach(&platform)?;
-        Ok(Self {
+        Ok(Self::of(nic, platform))
+    }
+
+    /// The same, made where it is to be: a driver may be much for a kernel's stack.
+    ///
+    /// # Errors
+    /// As for [`attach`](Port::attach).
+    pub fn attach_in(place: &mut MaybeUninit<Self>, platform: P) -> Result<&mut Self, Error> {
+        match Self::found(&platform) {
+            Ok(nic) => Ok(place.write(Self::of(nic, platform))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// In a stack frame of its own.
+    #[inline(never)]
+    fn found(platform: &P) -> Result<D, Error> {
+        D::attach(platform)
+    }
+
+    #[inline(always)]
+    fn of(nic: D, platform: P) -> Self {
+        Self {
             nic,
             platform,
             state: State::Stopped,
@@ -83,7 +106,7 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
             failures: 0,
             wait: 0,
             next_wait: 1,
-        })
+        }
     }
 
     /// The driver, for filters, figures and the hash.
@@ -282,25 +305,48 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         result
     }
 
+    /// Makes a transmit queue; in a stack frame of its own.
+    #[inline(never)]
+    fn bring_up_tx(
+        &mut self,
+        setup: &Setup,
+        number: u16,
+        queues: &impl Queues<P, D>,
+    ) -> Result<(), Error> {
+        let ring = self.nic.tx(setup, number)?;
+        let started = queues.tx(number, |queue| queue.start(ring));
+        let has_memory = started.ok_or(Error::NoResource("transmit queue"))?;
+        has_memory.then_some(()).ok_or(Error::NoMemory)
+    }
+
+    /// Makes a receive queue, with buffers; likewise.
+    #[inline(never)]
+    fn bring_up_rx(
+        &mut self,
+        setup: &Setup,
+        number: u16,
+        queues: &impl Queues<P, D>,
+    ) -> Result<(), Error> {
+        let ring = self.nic.rx(setup, number)?;
+        let started = queues.rx(number, |queue| queue.start(ring));
+        let given = started.ok_or(Error::NoResource("receive queue"))?;
+        given.filter(|&given| given > 0).ok_or(Error::NoMemory)?;
+        Ok(())
+    }
+
+    #[inline(never)]
     fn bring_up(
         &mut self,
         setup: &Setup,
         filter: &Filter<'_>,
         queues: &impl Queues<P, D>,
     ) -> Result<(), Error> {
-        let missing = |what| move || Error::NoResource(what);
         self.nic.begin(setup)?;
         for number in 0..setup.tx_queues {
-            let ring = self.nic.tx(setup, number)?;
-            let started = queues.tx(number, |queue| queue.start(ring));
-            let has_memory = started.ok_or_else(missing("transmit queue"))?;
-            has_memory.then_some(()).ok_or(Error::NoMemory)?;
+            self.bring_up_tx(setup, number, queues)?;
         }
         for number in 0..setup.rx_queues {
-            let ring = self.nic.rx(setup, number)?;
-            let started = queues.rx(number, |queue| queue.start(ring));
-            let given = started.ok_or_else(missing("receive queue"))?;
-            given.filter(|&given| given > 0).ok_or(Error::NoMemory)?;
+            self.bring_up_rx(setup, number, queues)?;
         }
         self.nic.filter(filter);
         self.nic.start(setup)?;

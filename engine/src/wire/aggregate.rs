@@ -144,6 +144,10 @@ impl<F: Frame, const N: usize> Aggregator<F, N> {
         let there = front_of(&frame, &mut front);
         let there = front.get(..there).unwrap_or_default();
         let parsed = parse(there, frame.len(), Start::Ethernet, &Limits::with_tunnels());
+        if is_beyond(&parsed, frame.len()) {
+            self.flush(out);
+            return out(frame, None);
+        }
         match candidate(&frame, &parsed, &front) {
             Some(candidate) => self.put(frame, candidate, out),
             None => {
@@ -312,6 +316,14 @@ impl<F: Frame> Flow<F> {
         let count = self.count;
         out(self.head, Some(Joined { cut, count }));
     }
+}
+
+/// Whether there may be more headers than what was looked at has: a tunnel's header is not
+/// missed if it is cut off.
+fn is_beyond(parsed: &Parsed, len: usize) -> bool {
+    const TUNNEL_HEADER: usize = 8;
+    let headers = usize::from(parsed.innermost().payload).saturating_add(TUNNEL_HEADER);
+    len > MOST_FRONT && headers > MOST_FRONT
 }
 
 /// Puts a frame's front into `front`. How many bytes these are.

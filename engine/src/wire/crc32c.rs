@@ -65,6 +65,15 @@ impl Crc {
         Self { state: !0, method }
     }
 
+    /// Of what has that value already.
+    #[inline]
+    pub const fn behind(value: u32, method: Method) -> Self {
+        Self {
+            state: !value,
+            method,
+        }
+    }
+
     /// Adds bytes behind those that were added before.
     #[inline]
     pub fn add(&mut self, bytes: &[u8]) {

@@ -13,6 +13,7 @@ pub mod crc32c;
 pub mod ethernet;
 pub mod flow;
 pub mod ipv4;
+pub mod offload;
 pub mod parse;
 pub mod policy;
 pub mod protocol;

@@ -11,6 +11,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use std::ops::Range;
 use weft_engine::wire::aggregate::Frame;
 use weft_engine::wire::complete::Spans;
+use weft_engine::wire::offload::Outgoing;
 
 /// The one's complement sum of words, a byte at a time, adding each carry as it arises.
 pub(crate) fn naive_sum(bytes: &[u8]) -> u16 {
@@ -427,5 +428,33 @@ impl Frame for Scattered {
         bytes[..front.len()].copy_from_slice(front);
         self.pieces = vec![bytes];
         true
+    }
+}
+
+impl Outgoing for Scattered {
+    fn len(&self) -> usize {
+        Frame::len(self)
+    }
+
+    fn change_front(&mut self, len: usize, change: impl FnOnce(&mut [u8])) -> bool {
+        let mut bytes = self.bytes();
+        change(&mut bytes[..len]);
+        self.pieces = vec![bytes];
+        true
+    }
+
+    fn grow_front(&mut self, len: usize) -> bool {
+        self.pieces.insert(0, vec![0xaa; len]);
+        true
+    }
+
+    fn part(&self, header: &[u8], payload: Range<usize>) -> Option<Self> {
+        let mut pieces = vec![header.to_vec()];
+        self.walk(payload, &mut |piece| pieces.push(piece.to_vec()));
+        Some(Self {
+            pieces,
+            is_checked: false,
+            refuses: false,
+        })
     }
 }

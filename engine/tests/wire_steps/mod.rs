@@ -6,9 +6,12 @@
 use super::wire_frames::{Piece, Scattered, Shape, Sums, Transport, naive_crc, naive_sum};
 use arbitrary::{Result, Unstructured};
 use std::collections::HashMap;
+use weft_engine::link::Capabilities;
+use weft_engine::packet::{Flags, Meta, Segmentation};
 use weft_engine::wire::aggregate::{Aggregator, Joined};
 use weft_engine::wire::complete::{self, Covered, Found};
 use weft_engine::wire::crc32c::Method;
+use weft_engine::wire::offload::{Steps, carry_out};
 use weft_engine::wire::parse::{Kinds, Limits, Parsed, Start, parse};
 use weft_engine::wire::segment::Cut;
 
@@ -107,7 +110,7 @@ fn can_be_joined(shape: &Shape, parts: &[Vec<u8>]) -> bool {
         Transport::Tcp { flags, .. } => flags & 0x36 == 0x10,
         Transport::Udp { .. } => true,
     };
-    is_ordinary && parts.len() > 1 && shape.headers() <= 192
+    is_ordinary && parts.len() > 1 && shape.headers() + 8 <= 192
 }
 
 /// Frames of some flows, changed here and there: what comes out, cut again where it was
@@ -393,4 +396,91 @@ fn check_cut(frame: &[u8], how: &Cut) {
         let payload = &frame[how.payload(n)];
         how.fill(&mut part, complete::sum(payload, 0..payload.len()));
     }
+}
+
+/// A frame with any request goes to a device with any capabilities: what reaches it are the
+/// frames that are made by themselves, but for what the device does.
+pub(crate) fn offload(u: &mut Unstructured<'_>) -> Result<Compared> {
+    let mut shape = Shape::any(u)?;
+    shape.tags.clear();
+    if shape.headers() > 250 {
+        return Ok(Compared::default());
+    }
+    let (payload, size) = payload(u, 20_000)?;
+    let is_v6 = matches!(shape.network, super::wire_frames::Network::V6 { .. });
+    let is_tcp = matches!(shape.transport, Transport::Tcp { .. });
+    let has = Capabilities::from_bits_truncate(u.arbitrary()?).consistent();
+    let (is_cut, is_tagged, tag): (bool, bool, u16) = u.arbitrary()?;
+    let mut meta = Meta {
+        protocol: if is_tcp { 6 } else { 17 },
+        segmentation: match (is_cut, is_tcp, is_v6) {
+            (false, ..) => Segmentation::None,
+            (_, false, _) => Segmentation::Udp,
+            (_, _, true) => Segmentation::TcpIpv6,
+            (_, _, false) => Segmentation::TcpIpv4,
+        },
+        ..Meta::default()
+    };
+    meta.flags.set(Flags::FILL_L4, true);
+    meta.flags.set(Flags::IPV6, is_v6);
+    meta.flags.set(Flags::VLAN, is_tagged);
+    // What is in a tunnel is asked of no device.
+    let has = match shape.outer {
+        Some(_) => has & Capabilities::VLAN_TAG,
+        None => has,
+    };
+    // Left to the device, as the stack leaves it.
+    let is_bare = !is_v6 && shape.outer.is_none() && u.arbitrary()?;
+    meta.flags.set(Flags::FILL_IP, is_bare);
+    let steps = Steps::of(&meta, has);
+    // Datagrams without a checksum ask for none.
+    if matches!(shape.transport, Transport::Udp { summed: false }) && !is_cut {
+        return Ok(Compared::default());
+    }
+    let mut long = shape.frame(&payload, Piece::all(Sums::Pseudo));
+    if is_bare {
+        long[24..26].fill(0);
+    }
+    let mut out = Vec::new();
+    let frame = Scattered::any(&long, u)?;
+    let method = Method::of_this_processor();
+    carry_out(frame, steps, (tag, size), method, &mut |frame| {
+        out.push(frame.bytes());
+    })
+    .expect("nothing fails");
+    let cuts = steps.contains(Steps::CUT);
+    let sums = match steps.contains(Steps::FILL_L4) {
+        true => Sums::Whole,
+        false => Sums::Pseudo,
+    };
+    // Identifications always rise, and an outer sum is made only with a cut.
+    if !cuts && shape.outer.is_some() {
+        return Ok(Compared::default());
+    }
+    for network in [
+        Some(&mut shape.network),
+        shape.outer.as_mut().map(|outer| &mut outer.0),
+    ] {
+        if let Some(super::wire_frames::Network::V4 { fixed, .. }) = network {
+            *fixed = false;
+        }
+    }
+    let mut expected = match cuts {
+        true => shape.frames(&payload, size, sums),
+        false => vec![shape.frame(&payload, Piece::all(sums))],
+    };
+    if is_bare && !steps.intersects(Steps::CUT | Steps::FILL_IP) {
+        expected[0][24..26].fill(0);
+    }
+    if steps.contains(Steps::TAG) {
+        for frame in &mut expected {
+            let [high, low] = tag.to_be_bytes();
+            frame.splice(12..12, [0x81, 0, high, low]);
+        }
+    }
+    assert_eq!(out, expected, "{shape:?} {steps:?}");
+    Ok(Compared {
+        passed: out.len(),
+        ..Default::default()
+    })
 }

@@ -61,6 +61,37 @@ pub(crate) trait Interface: Send + Sync + 'static {
     fn largest_mtu(&self, _epoch: &NetEpoch<'_>) -> u32 {
         u32::MAX
     }
+
+    /// Whether there is hardware behind it, which follows what is set.
+    const HAS_HARDWARE: bool = false;
+
+    /// It is to be up or down, or to receive all frames, as its [flags](Port::flags) say. Of
+    /// an interface with hardware only.
+    ///
+    /// # Errors
+    /// Why it can't be; it is down then.
+    fn turned(&self, _sleepable: &mut Sleepable) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// It is to have that MTU. Of an interface with hardware only.
+    ///
+    /// # Errors
+    /// Why not; it has the one that it had.
+    fn resize(&self, _sleepable: &mut Sleepable, _mtu: u32) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+/// What the administrator and programs want of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags {
+    /// To go.
+    pub(crate) up: bool,
+    /// To receive all frames.
+    pub(crate) promiscuous: bool,
+    /// To receive all groups' frames.
+    pub(crate) all_groups: bool,
 }
 
 /// Requests that may have found an interface.
@@ -83,6 +114,8 @@ pub(crate) enum Counter {
     SendErrors,
     /// Frames that found no room.
     SendDropped,
+    /// Frames that came broken.
+    ReceiveErrors,
 }
 
 /// An interface's `struct ifnet`, for as long as this is there, though the interface may
@@ -187,6 +220,37 @@ impl Port {
         }
     }
 
+    /// Goes or not, as far as the driver is concerned; the link has a state of its own.
+    pub(crate) fn set_running(&self, running: bool) {
+        let bit = c::IFF_DRV_RUNNING as c_int;
+        let (set, clear) = if running { (bit, 0) } else { (0, bit) };
+        // SAFETY: sets flags.
+        unsafe { c::if_setdrvflagbits(self.raw(), set, clear) };
+    }
+
+    /// What is wanted of it.
+    pub(crate) fn flags(&self) -> Flags {
+        // SAFETY: reads flags.
+        let flags = unsafe { c::if_getflags(self.raw()) } as u32;
+        Flags {
+            up: flags & c::IFF_UP != 0,
+            promiscuous: flags & (c::IFF_PROMISC | c::IFF_PPROMISC) != 0,
+            all_groups: flags & c::IFF_ALLMULTI != 0,
+        }
+    }
+
+    /// Says how fast its link is, in bits a second.
+    pub(crate) fn set_baudrate(&self, bits: u64) {
+        // SAFETY: sets a number.
+        unsafe { c::if_setbaudrate(self.raw(), bits) };
+    }
+
+    /// Whether there are VLANs on it, which must go first.
+    pub(crate) fn has_vlans(&self) -> bool {
+        // SAFETY: reads a pointer.
+        unsafe { c::if_vlantrunkinuse(self.raw()) != 0 }
+    }
+
     /// Counts.
     #[inline]
     pub(crate) fn count(&self, counter: Counter, more: u32) {
@@ -198,6 +262,7 @@ impl Port {
             Counter::SentMulticast => c::IFCOUNTER_OMCASTS,
             Counter::SendErrors => c::IFCOUNTER_OERRORS,
             Counter::SendDropped => c::IFCOUNTER_OQDROPS,
+            Counter::ReceiveErrors => c::IFCOUNTER_IERRORS,
         };
         // SAFETY: one of the kernel's counters of the interface.
         unsafe { c::if_inc_counter(self.raw(), counter, i64::from(more)) };
@@ -324,6 +389,28 @@ impl<I: Interface> Unattached<I> {
         unsafe { Job::new::<I>(workers, self.port(), number) }
     }
 
+    /// In how many pieces it takes a long segment, and how many bytes each may have.
+    pub(crate) fn limit_pieces(&self, count: u32, bytes: u32) {
+        // SAFETY: sets numbers of an ifnet that is not in the system yet.
+        unsafe {
+            c::if_sethwtsomaxsegcount(self.port.raw(), count);
+            c::if_sethwtsomaxsegsize(self.port.raw(), bytes);
+        }
+    }
+
+    /// Puts it into the system with that hardware address, to be taken out by its owner.
+    pub(crate) fn put_in(
+        self,
+        sleepable: &mut Sleepable,
+        interface: Box<I>,
+        address: [u8; 6],
+    ) -> InSystem<I> {
+        InSystem {
+            ifp: self.attach_as(sleepable, interface, address),
+            of: PhantomData,
+        }
+    }
+
     /// A way to the interface, when it is attached.
     pub(crate) fn handle(&self) -> Handle<I> {
         // SAFETY: only as an `I` is this port ever attached.
@@ -367,6 +454,26 @@ impl<I: Interface> Drop for Unattached<I> {
     fn drop(&mut self) {
         // SAFETY: attached to nothing; the port has a reference of its own.
         unsafe { c::if_free(self.port.raw()) };
+    }
+}
+
+/// That an interface is in the system, of which its owner can take it out. To drop this
+/// leaves it there.
+pub(crate) struct InSystem<I: Interface> {
+    ifp: NonNull<c::ifnet>,
+    of: PhantomData<fn() -> I>,
+}
+
+// SAFETY: the kernel's interfaces are for all threads.
+unsafe impl<I: Interface> Send for InSystem<I> {}
+// SAFETY: as above.
+unsafe impl<I: Interface> Sync for InSystem<I> {}
+
+impl<I: Interface> InSystem<I> {
+    /// Takes it out: what it was, and its ifnet.
+    pub(crate) fn take_out(self, sleepable: &mut Sleepable) -> Option<(Box<I>, Unattached<I>)> {
+        // SAFETY: put in as an `I`; there is one such value of it, so nobody else does this.
+        unsafe { detach::<I>(sleepable, self.ifp) }
     }
 }
 
@@ -441,6 +548,11 @@ unsafe extern "C" fn control<I: Interface>(
     // where a request looks into the value; the stack's own requests do not.
     unsafe {
         match request as u32 {
+            c::WEFT_SIFFLAGS if I::HAS_HARDWARE => {
+                returned(stay::<I>(ifp, |interface, sleepable| {
+                    interface.turned(sleepable)
+                }))
+            }
             c::WEFT_SIFFLAGS | c::WEFT_ADDMULTI | c::WEFT_DELMULTI => {
                 visit::<I, ()>(ifp, |interface, epoch| interface.changed(epoch));
                 0
@@ -453,21 +565,28 @@ unsafe extern "C" fn control<I: Interface>(
                 let mtu = c::weft_shim_ifreq_mtu(data.cast());
                 let largest = visit::<I, u32>(ifp, |interface, epoch| interface.largest_mtu(epoch));
                 match largest {
-                    Some(largest) if mtu as u32 <= largest => c::if_setmtu(ifp, mtu),
-                    _ => Errno::EINVAL.number(),
+                    Some(largest) if mtu as u32 <= largest => {}
+                    _ => return Errno::EINVAL.number(),
+                }
+                let resized = match I::HAS_HARDWARE {
+                    true => stay::<I>(ifp, |one, sleepable| one.resize(sleepable, mtu as u32)),
+                    false => Ok(()),
+                };
+                match resized {
+                    Ok(()) => c::if_setmtu(ifp, mtu),
+                    Err(error) => error.number(),
                 }
             }
             c::WEFT_SIFCAP => {
                 let wanted = capabilities_of(c::weft_shim_ifreq_reqcap(data.cast()) as u32);
-                CONTROLS.fetch_add(1, Ordering::SeqCst);
-                let interface = c::if_getsoftc(ifp).cast::<I>().as_ref();
-                let result = interface.map(|interface| {
-                    interface.enable(&mut Sleepable::assume(), wanted);
-                });
-                CONTROLS.fetch_sub(1, Ordering::SeqCst);
-                returned(result.ok_or(Errno::ENXIO))
+                returned(stay::<I>(ifp, |interface, sleepable| {
+                    interface.enable(sleepable, wanted);
+                    Ok(())
+                }))
             }
-            c::WEFT_SIFMEDIA | c::WEFT_GIFMEDIA | c::WEFT_GIFXMEDIA => media(ifp, request, data),
+            c::WEFT_SIFMEDIA | c::WEFT_GIFMEDIA | c::WEFT_GIFXMEDIA => {
+                media(ifp, request, data, I::HAS_HARDWARE)
+            }
             _ => c::ether_ioctl(ifp, request, data),
         }
     }
@@ -488,18 +607,37 @@ unsafe fn visit<I: Interface, R>(
     })
 }
 
-/// Tells the one medium that a link without hardware has.
+/// Has an interface do something for which it may sleep, if it is attached.
+///
+/// # Safety
+/// The ifnet is there, an `I` or nothing is attached to it, and the thread may sleep.
+unsafe fn stay<I: Interface>(
+    ifp: *mut c::ifnet,
+    what: impl FnOnce(&I, &mut Sleepable) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    CONTROLS.fetch_add(1, Ordering::SeqCst);
+    // SAFETY: `detach` waits until nobody is counted before it gives the value away.
+    let result = unsafe {
+        let interface = c::if_getsoftc(ifp).cast::<I>().as_ref();
+        interface.map(|interface| what(interface, &mut Sleepable::assume()))
+    };
+    CONTROLS.fetch_sub(1, Ordering::SeqCst);
+    result.unwrap_or(Err(Errno::ENXIO))
+}
+
+/// Tells the one medium that a link without hardware has, or what that of a card is by what
+/// the interface says of itself.
 ///
 /// # Safety
 /// As for a request of that kind.
-unsafe fn media(ifp: *mut c::ifnet, request: c_ulong, data: *mut c_char) -> c_int {
+unsafe fn media(ifp: *mut c::ifnet, request: c_ulong, data: *mut c_char, is_card: bool) -> c_int {
     let Ok(media) = try_box(UnsafeCell::new(MaybeUninit::<c::ifmedia>::zeroed())) else {
         return Errno::ENOMEM.number();
     };
     let media = media.get().cast();
     // SAFETY: memory of its own, set up and emptied again.
     unsafe {
-        c::weft_shim_ifmedia_init(media);
+        c::weft_shim_ifmedia_init(media, is_card);
         let error = c::ifmedia_ioctl(ifp, data.cast(), media, request);
         c::ifmedia_removeall(media);
         error

@@ -170,6 +170,21 @@ impl Mbuf {
         }
     }
 
+    /// Has the packet in so many mbufs at most, by copying; false if there is no memory, and
+    /// then it is what it was.
+    #[cold]
+    pub(crate) fn collapse(&mut self, most: u32) -> bool {
+        // SAFETY: the chain is this value's own, and comes back, or stays.
+        let first = unsafe { c::m_collapse(self.raw(), c::M_NOWAIT as c_int, most as c_int) };
+        match NonNull::new(first) {
+            Some(first) => {
+                self.first = first;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// A packet with the same bytes and header that shares none of them, if there is
     /// memory.
     pub(crate) fn duplicate(&self) -> Option<Self> {

@@ -6,31 +6,40 @@
 //! where it may sleep, [`context::NetEpoch`] where it must be inside the network
 //! epoch, [`context::Vnet`] where a network stack must be current.
 
+pub(crate) mod checksum;
+pub(crate) mod chime;
 pub(crate) mod cloner;
 pub(crate) mod context;
 pub(crate) mod counter;
 pub(crate) mod cpu;
 pub(crate) mod derived;
+pub(crate) mod device;
+pub(crate) mod dma;
 pub(crate) mod epoch;
 pub(crate) mod errno;
 pub(crate) mod event;
 pub(crate) mod fib;
 pub(crate) mod ifnet;
+pub(crate) mod interrupt;
 #[cfg(feature = "test")]
 pub(crate) mod ip6;
 pub(crate) mod jail;
 pub(crate) mod kernel;
 pub(crate) mod link;
 pub(crate) mod lock;
+pub(crate) mod locked;
 pub(crate) mod log;
 pub(crate) mod mbuf;
 #[cfg(feature = "test")]
 mod mbuf_calls;
+pub(crate) mod mbuf_dma;
 #[cfg(feature = "test")]
 mod mbuf_packet;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod nic;
 mod panic;
+pub(crate) mod pci;
 #[cfg(feature = "test")]
 pub(crate) mod peers;
 pub(crate) mod pfil;

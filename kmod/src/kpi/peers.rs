@@ -97,6 +97,26 @@ pub(crate) fn measure_channel(
     (ticks > 0).then_some(ticks)
 }
 
+/// Measures checksums of a packet of size bytes, in pieces, that begins at an offset from a
+/// cache line's start: with an even `way` ours, else the kernel's; from 2 on CRC32c. `None`
+/// without memory.
+pub(crate) fn sums(
+    _sleepable: &mut Sleepable,
+    rounds: u32,
+    [size, pieces, offset]: [u32; 3],
+    way: u32,
+) -> Option<u64> {
+    // SAFETY: bound to a CPU, with no lock held.
+    let ticks = bound(|| unsafe { c::weft_test_sum(rounds, size, pieces, offset, way) });
+    (ticks > 0).then_some(ticks)
+}
+
+/// How many checksums of random chains differ from the kernel's. `None` without memory.
+pub(crate) fn sums_that_differ(_sleepable: &mut Sleepable, rounds: u32) -> Option<u64> {
+    // SAFETY: the chains are its own.
+    u64::try_from(unsafe { c::weft_test_sums_differ(rounds) }).ok()
+}
+
 /// A task of taskqueue(9) that is run by who measures, as the peers' are.
 pub(crate) struct Tasks(NonNull<c::weft_test_tasks>);
 

@@ -41,6 +41,14 @@ pub(crate) struct Parent(*mut c::sysctl_oid_list);
 // SAFETY: the kernel's tree has a lock of its own, which no thread is bound to.
 unsafe impl Send for Parent {}
 
+impl Parent {
+    /// # Safety
+    /// The list of a node's children, which is there as long as what is added to it.
+    pub(super) unsafe fn from_raw(children: *mut c::sysctl_oid_list) -> Self {
+        Self(children)
+    }
+}
+
 /// A number that is computed when it is read. Handlers run in the thread of the
 /// system call, which may sleep.
 pub(crate) trait Number {
@@ -372,6 +380,24 @@ impl<T: Subject> Branch<T> {
     ) -> Result<(), Errno> {
         let oid = Oid {
             label,
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add(parent, &oid, Access::READ | Access::STATS)
+    }
+
+    /// Adds a figure whose description is made for it.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn figure_said(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
             index,
             ..Oid::plain(name, description)
         };

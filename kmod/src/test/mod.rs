@@ -7,6 +7,7 @@ mod exercise;
 mod incoming;
 mod queues;
 mod repack;
+mod sums;
 
 use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
@@ -44,6 +45,7 @@ pub(crate) fn add_sysctls(
         c"For tests of this module: not in what is shipped",
     )?;
 
+    sums::add_sysctls(tree, node)?;
     bench::add_sysctls(tree, node)?;
     queues::add_sysctls(sleepable, tree, node)?;
     exercise::add_sysctls(tree, node)?;

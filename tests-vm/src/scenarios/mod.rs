@@ -14,6 +14,9 @@ mod ipv6_policy;
 mod l3;
 mod load;
 mod memory;
+mod nic;
+mod nic_card;
+mod nic_host;
 mod numbering;
 mod packets;
 mod pair;
@@ -27,6 +30,7 @@ mod race;
 mod race_ipv6;
 mod race_packet;
 mod race_pair;
+mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
@@ -40,6 +44,7 @@ use crate::Artifacts;
 use crate::guest::{Error, Guest, Result};
 use crate::image::{KLDS, MODULES};
 use crate::kernel::Kernel;
+use crate::lan::Nic;
 use crate::report::Report;
 use crate::table::EVERYDAY;
 
@@ -91,6 +96,9 @@ pub struct Scenario {
     pub counted: bool,
     /// What it needs of FreeBSD's own.
     pub system: System,
+    /// The guest's network cards, all of which end at the host. A group has those of its
+    /// first scenario.
+    pub nics: &'static [Nic],
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
     /// The test. An error breaks it off and counts as a failed check.
@@ -108,13 +116,14 @@ impl Scenario {
         memory_mib: [1024, 2048],
         counted: false,
         system: System::None,
+        nics: &[],
         by_name: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 28] = [
+pub const ALL: [Scenario; 35] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -128,6 +137,7 @@ pub const ALL: [Scenario; 28] = [
     numbering::SCENARIO,
     sharing::SCENARIO,
     packets::SCENARIO,
+    queues::SCENARIO,
     pair::SCENARIO,
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
@@ -136,10 +146,16 @@ pub const ALL: [Scenario; 28] = [
     pair_verbs::SCENARIO,
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
-    queues::SCENARIO,
+    nic_host::SCENARIO,
+    nic_card::EM,
+    nic_card::EM_EXPRESS,
+    nic_card::VMX,
+    nic_card::VTNET,
+    nic_card::VTNET_LEGACY,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_packet::SCENARIO,
+    race_wire::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
     system_tests::SCENARIO,
@@ -148,6 +164,8 @@ pub const ALL: [Scenario; 28] = [
 /// What `cargo xtask run` shows.
 pub const TOUR: [Scenario; 2] = [show::SCENARIO, forward::SCENARIO];
 
+/// How long something that happens by itself may take to happen.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes in a page of the kernel's.
 const PAGE: u64 = 4096;
 
@@ -290,7 +308,7 @@ impl Context<'_> {
         let start = Instant::now();
         while prefix == "weft"
             && self.guest.number("sysctl get net.weft.fib.pending")? > 0
-            && start.elapsed() < Duration::from_secs(10)
+            && start.elapsed() < SETTLE_LIMIT
         {
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -318,7 +336,7 @@ impl Context<'_> {
     fn wait_for_tables(&mut self, wanted: u64, what: &str) -> Result<()> {
         let start = Instant::now();
         let mut found = self.tables()?;
-        while found != wanted && start.elapsed() < Duration::from_secs(10) {
+        while found != wanted && start.elapsed() < SETTLE_LIMIT {
             std::thread::sleep(Duration::from_millis(100));
             found = self.tables()?;
         }

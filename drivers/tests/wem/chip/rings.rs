@@ -37,11 +37,13 @@ impl Chip {
     pub(crate) fn run(&mut self, bus: &mut Bus, most: usize) {
         for n in 0..self.queues() {
             let mut causes = 0;
-            for _ in 0..most {
+            let mut taken = 0;
+            while taken < most || self.engines[n as usize].is_amid() {
                 match self.take_one(bus, n) {
                     Some(cause) => causes |= cause,
                     None => break,
                 }
+                taken += 1;
             }
             if causes != 0 {
                 self.raise(bus, causes);
@@ -79,6 +81,9 @@ impl Chip {
         let taken = engine.take(words, vlan, ethertype, most, &mut |at, into| {
             bus.read(at, into)
         });
+        if self.kind == Kind::Intel82574 {
+            engine.share_context(&mut self.engines[1 - n as usize]);
+        }
         self.engines[n as usize] = engine;
         self.put(row + HEAD, (head + 1) % size);
         let taken = match taken {

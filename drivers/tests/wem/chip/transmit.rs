@@ -38,6 +38,8 @@ struct Context {
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     context: Option<Context>,
+    /// A context came, and no frame after it yet.
+    is_told: bool,
     first: Option<u64>,
     bytes: Vec<u8>,
 }
@@ -52,6 +54,17 @@ pub(crate) struct Taken {
 }
 
 impl Engine {
+    /// Makes the context that of another queue's: the 82574 has one for both.
+    pub(crate) fn share_context(&self, other: &mut Self) {
+        other.context = self.context;
+    }
+
+    /// Whether a frame is half gathered, or its context has just come: chips with one context
+    /// for several queues take turns in between only.
+    pub(crate) fn is_amid(&self) -> bool {
+        self.is_told || self.is_inside()
+    }
+
     /// Whether a frame is half gathered.
     pub(crate) fn is_inside(&self) -> bool {
         self.first.is_some()
@@ -80,6 +93,7 @@ impl Engine {
                 return Err("a context inside a frame".into());
             }
             self.context = Some(context(words)?);
+            self.is_told = true;
             return Ok(Taken {
                 frames: Vec::new(),
                 report,
@@ -99,6 +113,7 @@ impl Engine {
         let mut frames = Vec::new();
         if second & EOP != 0 {
             self.first = None;
+            self.is_told = false;
             let bytes = core::mem::take(&mut self.bytes);
             if second & IFCS == 0 {
                 return Err("a frame without a check sequence".into());

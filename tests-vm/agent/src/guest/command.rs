@@ -12,8 +12,8 @@ use core::str::FromStr;
 use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
-    bulk, clock, echo, ether, exec, filter, flood, graph, group, jail, kld, memory, msgbuf, netif,
-    ping, root, route, sys, sysctl, tap, tcp, text, thread, traffic,
+    bulk, clock, devctl, echo, ether, exec, filter, flood, graph, group, jail, kld, memory, msgbuf,
+    netif, ping, root, route, sys, sysctl, tap, tcp, text, thread, traffic,
 };
 use crate::frame;
 
@@ -102,6 +102,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("kenv", rest) => kld::environment(rest),
         ("sysctl", rest) => sysctl::command(rest),
         ("malloc" | "zones" | "pages", rest) => memory::command(verb, rest),
+        ("devctl", rest) => devctl::command(rest),
         ("ether", rest) => ether::command(rest),
         ("if", rest) => netif::command(rest),
         ("jail", rest) => jail::command(rest),

@@ -8,6 +8,7 @@ mod bulk;
 mod churn;
 mod clock;
 mod command;
+mod devctl;
 mod echo;
 mod ether;
 mod exec;

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A card's life.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem::MaybeUninit;
+
+use weft_engine::link::{self, Capabilities};
+use weft_engine::nic::{self, Extras, Offer, Receiver, Rss, Setup, VectorKind};
+use weft_engine::queue::{QueueSet, Service, Settings, TxQueue};
+
+use super::control::Control;
+use super::core::{CardReceiver, Care, Core, Face, Set};
+use super::lane::{Drain, Lane, Queue, Waker};
+use super::nodes::Node;
+use super::{AnyCard, Driven};
+use crate::kpi::chime::{Chime, Listener};
+use crate::kpi::context::Sleepable;
+use crate::kpi::cpu::CriticalSections;
+use crate::kpi::device::{Device, Driver, Power};
+use crate::kpi::epoch::NetEpochs;
+use crate::kpi::errno::Errno;
+use crate::kpi::ifnet::{InSystem, Plan, Unattached};
+use crate::kpi::interrupt::{Interrupt, Kind, Vectors};
+use crate::kpi::kernel::Clock;
+use crate::kpi::lock::Mtx;
+use crate::kpi::locked::Locked;
+use crate::kpi::log;
+use crate::kpi::memory::{self, StateMemory, collected, try_box};
+use crate::kpi::nic::Kernel;
+use crate::kpi::shared::Shared;
+use crate::kpi::slept::Slept;
+use crate::kpi::text::Text;
+use crate::kpi::worker::{Job, Workers};
+use weft_engine::packet::Cpus as _;
+
+/// Queues of each kind that a card has at most.
+const MOST_QUEUES: u16 = 8;
+/// Frames that wait before a card's queue.
+const ROOM: u64 = 1024;
+/// Frames that are kept while a bucket moves from queue to queue.
+const LIMBO: usize = 1024;
+/// Milliseconds between looks.
+const LOOK_MS: u32 = 1000;
+const MEGA: u64 = 1_000_000;
+
+/// A card that is attached. Fields are dropped in order: the interface has gone before.
+pub(super) struct Card<D: Driven> {
+    interface: Option<InSystem<Face<D>>>,
+    care: Option<Listener<Care<D>>>,
+    interrupts: Vec<Interrupt<Core<D>>>,
+    core: Shared<Core<D>>,
+    device: Shared<Device>,
+}
+
+/// What a card is to be at first.
+fn setup(offer: &Offer, capabilities: Capabilities) -> Setup {
+    let cpus = (CriticalSections.count() as u16).min(MOST_QUEUES);
+    let rx_queues = offer.rx_queues.min(cpus).max(1);
+    let tx_queues = offer.tx_queues.min(cpus).max(1);
+    Setup {
+        mac: offer.mac,
+        mtu: 1500,
+        tx_queues,
+        rx_queues,
+        tx_slots: offer.tx_slots.fit(offer.tx_slots.usual),
+        rx_slots: offer.rx_slots.fit(offer.rx_slots.usual),
+        capabilities,
+        extras: offer.usual_extras.intersection(offer.extras) - Extras::VLAN_FILTER,
+        rss: Rss::even(rx_queues),
+        vectors: nic::Vectors::plan(VectorKind::Intx, 1, tx_queues, rx_queues),
+    }
+}
+
+/// What of it is on as long as nobody says otherwise.
+fn link_offer(offer: &Offer) -> link::Offer {
+    let has = offer.capabilities | Capabilities::STATE | Capabilities::VLAN_MTU;
+    link::Offer {
+        has,
+        always: Capabilities::STATE | Capabilities::VLAN_MTU,
+        initial: has,
+        shared: Capabilities::empty(),
+    }
+}
+
+fn vector_kind(kind: Kind) -> VectorKind {
+    match kind {
+        Kind::MsiX => VectorKind::Msix,
+        Kind::Msi => VectorKind::Msi,
+        Kind::Line => VectorKind::Intx,
+    }
+}
+
+impl<D: Driven> Card<D> {
+    /// Takes a card and puts its interface into the system.
+    ///
+    /// # Errors
+    /// Why not, which has been logged; nothing is left behind.
+    pub(super) fn new(
+        sleepable: &mut Sleepable,
+        driver: Driver,
+        device: Shared<Device>,
+    ) -> Result<Box<Self>, Errno> {
+        let kernel = Kernel::new(sleepable, &device)?;
+        let port = found::<D>(&kernel)?;
+        let offer = *port.offer();
+        let link = link_offer(&offer);
+        let mut setup = setup(&offer, link.negotiate(link.initial));
+        let wanted = nic::Vectors::wanted(setup.tx_queues, setup.rx_queues).min(offer.vectors);
+        let vectors = Vectors::new(sleepable, &device, kernel.bars(), (1, wanted.into()))?;
+        setup.vectors = nic::Vectors::plan(
+            vector_kind(vectors.kind()),
+            vectors.count() as u16,
+            setup.tx_queues,
+            setup.rx_queues,
+        );
+        let bare = bare::<D>(sleepable, driver, &device, &offer, &link);
+        let made = Making {
+            kernel: &kernel,
+            bare: &bare,
+            offer: &offer,
+            setup: &setup,
+        };
+        let core = made.core(sleepable, port, link)?;
+        let interrupts = interrupts(sleepable, &vectors, &core)?;
+        let care = Care { core: core.clone() };
+        let care = Listener::new(sleepable, &core.chime, LOOK_MS, care)?;
+        let node = Node::new(sleepable, &device, &core)?;
+        let face = Face {
+            core: core.clone(),
+            node: Slept::new(Some(node)),
+        };
+        let face = try_box(face).map_err(|_| Errno::ENOMEM)?;
+        let mut card = try_box(Self {
+            interface: None,
+            care: Some(care),
+            interrupts,
+            core,
+            device,
+        })
+        .map_err(|_| Errno::ENOMEM)?;
+        card.interface = Some(bare.put_in(sleepable, face, offer.mac));
+        log::info(format_args!(
+            "{}: {} transmit and {} receive queues, {} vectors of {}",
+            card.device.name(),
+            setup.tx_queues,
+            setup.rx_queues,
+            setup.vectors.count,
+            vectors.kind().name(),
+        ));
+        Ok(card)
+    }
+}
+
+/// The card, quiet, as its driver sees it.
+#[inline(never)]
+fn found<D: Driven>(kernel: &Kernel) -> Result<Box<nic::Port<Kernel, D>>, Errno> {
+    let mut error = None;
+    let port = memory::boxed_in(|place| {
+        nic::Port::attach_in(place, kernel.clone())
+            .inspect_err(|why| error = Some(*why))
+            .ok()
+    });
+    match error {
+        None => port,
+        Some(error) => {
+            log::error(format_args!("{}: {error}", kernel.device().name()));
+            Err(Errno::ENXIO)
+        }
+    }
+}
+
+/// The interface, which is not in the system yet.
+#[inline(never)]
+fn bare<D: Driven>(
+    sleepable: &mut Sleepable,
+    driver: Driver,
+    device: &Device,
+    offer: &Offer,
+    link: &link::Offer,
+) -> Unattached<Face<D>> {
+    let plan = Plan {
+        cloner: driver.name(),
+        unit: device.unit(),
+        has: link.has,
+        initial: link.negotiate(link.initial),
+        baudrate: u64::from(offer.mbps) * MEGA,
+        longest_segment: offer.limits.longest.saturating_sub(18),
+    };
+    let name = Text::<16>::format(format_args!("{}", device.name()));
+    let bare = Unattached::new(sleepable, &plan, name.as_c_str());
+    // The headers may be in a piece of their own.
+    let pieces = u32::from(offer.limits.segments).saturating_sub(1).max(1);
+    bare.limit_pieces(pieces, offer.limits.segment_bytes);
+    bare
+}
+
+/// What a core is made of.
+struct Making<'m, D: Driven> {
+    kernel: &'m Kernel,
+    bare: &'m Unattached<Face<D>>,
+    offer: &'m Offer,
+    setup: &'m Setup,
+}
+
+impl<D: Driven> Making<'_, D> {
+    #[inline(never)]
+    fn core(
+        &self,
+        sleepable: &mut Sleepable,
+        mut port: Box<nic::Port<Kernel, D>>,
+        link: link::Offer,
+    ) -> Result<Shared<Core<D>>, Errno> {
+        let (setup, offer) = (self.setup, self.offer);
+        let workers = crate::pair::workers(sleepable)?;
+        let lanes: Vec<Shared<Lane<D>>> = collected(setup.tx_queues.into(), |_| {
+            let own = self.bare.port();
+            Lane::new(sleepable, self.kernel, &offer.limits, setup.tx_slots, own)
+        })?;
+        let queues = self.queues(&workers, &lanes)?;
+        let receivers = self.receivers()?;
+        let jobs = collected(setup.vectors.count.into(), |vector| {
+            self.bare.job(&workers, lanes.len() + vector)
+        })?;
+        let chime = Chime::new()?;
+        let largest_mtu = offer.most_mtu;
+        Shared::made(|| {
+            Ok(Core {
+                own: self.bare.port(),
+                lanes,
+                queues,
+                receivers,
+                interrupts: port.nic().interrupts(setup.vectors.kind),
+                vectors: setup.vectors,
+                jobs,
+                control: Slept::new(Control::new(port, *setup, link)),
+                chime,
+                largest_mtu,
+            })
+        })
+    }
+
+    #[inline(never)]
+    fn receivers(&self) -> Result<Vec<Locked<Box<CardReceiver<D>>>>, Errno> {
+        collected(self.setup.rx_queues.into(), |_| {
+            let kernel = self.kernel.clone();
+            let receiver = memory::boxed_in(|place| Some(place.write(Receiver::new(kernel))))?;
+            Locked::new(c"weft rx", receiver)
+        })
+    }
+
+    #[inline(never)]
+    fn queues(
+        &self,
+        workers: &Shared<Workers>,
+        lanes: &[Shared<Lane<D>>],
+    ) -> Result<Shared<Set<D>>, Errno> {
+        let queues = memory::collected_in(lanes.len(), |number, place| {
+            let lane = lanes.get(number)?.clone();
+            queue(place, self.bare.job(workers, number).ok()?, Drain { lane })
+        })?;
+        let lock = Mtx::new(c"weft nic")?;
+        Shared::made_in(|place| {
+            QueueSet::new_in(
+                place,
+                queues,
+                lanes.len(),
+                LIMBO,
+                NetEpochs,
+                lock,
+                StateMemory,
+            )
+        })
+    }
+}
+
+/// A queue in front of a lane.
+fn queue<D: Driven>(
+    place: &mut MaybeUninit<Queue<D>>,
+    job: Job,
+    sink: Drain<D>,
+) -> Option<&mut Queue<D>> {
+    let settings = Settings {
+        service: Service::Shared,
+        ..Settings::of(ROOM)
+    };
+    let clock = Clock::new();
+    let waker = Waker { clock, job };
+    TxQueue::new_in(place, ROOM as usize, &settings, sink, waker, StateMemory)
+}
+
+/// Has the core called for each vector, each on a CPU of its own as far as there are.
+#[inline(never)]
+fn interrupts<D: Driven>(
+    sleepable: &mut Sleepable,
+    vectors: &Shared<Vectors>,
+    core: &Shared<Core<D>>,
+) -> Result<Vec<Interrupt<Core<D>>>, Errno> {
+    let count = usize::from(core.vectors.count);
+    let cpus = CriticalSections.count().max(1);
+    collected(count, |vector| {
+        let name = Text::<16>::format(format_args!("q{vector}"));
+        let handler = core.clone();
+        let interrupt = Interrupt::new(sleepable, vectors, vector, handler, name.as_c_str())?;
+        if vectors.kind() == Kind::MsiX {
+            let cpu = vector.checked_rem(cpus).unwrap_or(0);
+            // It is delivered to some CPU anyway.
+            let _ = interrupt.bind(sleepable, cpu as u32);
+        }
+        Ok(interrupt)
+    })
+}
+
+impl<D: Driven> AnyCard for Card<D> {
+    fn refuse_to_go(&self) -> Result<(), Errno> {
+        if !self.core.own.has_vlans() {
+            return Ok(());
+        }
+        log::warning(format_args!(
+            "{}: not detached: there are VLANs on it (ifconfig <vlan> destroy)",
+            self.device.name()
+        ));
+        Err(Errno::EBUSY)
+    }
+
+    fn go(mut self: Box<Self>, sleepable: &mut Sleepable) {
+        let interface = self.interface.take();
+        let parts = interface.and_then(|interface| interface.take_out(sleepable));
+        // Nobody sends any more, and no request comes.
+        self.care = None;
+        self.core.suspend(sleepable);
+        self.interrupts.clear();
+        self.core.close(sleepable);
+        drop(parts);
+    }
+
+    fn power(&self, sleepable: &mut Sleepable, power: Power) {
+        match power {
+            Power::Resume => self.core.resume(sleepable),
+            Power::Suspend | Power::Shutdown => self.core.suspend(sleepable),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the administrator wants of a card, and what becomes of it.
+//!
+//! All of it is done by one thread at a time, which may sleep: requests of ifconfig(8), the
+//! card's events, and a look each second. A card is stopped and started for whatever it can't
+//! change as it goes.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use weft_engine::l3::Mac;
+use weft_engine::link::{self, Capabilities};
+use weft_engine::nic::{Error, Filter, Health, Link, Port, Setup, State, VlanSet};
+
+use super::Driven;
+use super::core::Core;
+use crate::kpi::context::Sleepable;
+use crate::kpi::errno::Errno;
+use crate::kpi::ifnet::Counter;
+use crate::kpi::kernel::Clock;
+use crate::kpi::log;
+use crate::kpi::nic::Kernel;
+
+/// No VLAN: the card's own filter is not used.
+static NO_VLANS: VlanSet = VlanSet::none();
+
+/// Nanoseconds between ticks, somewhat less than the time between looks.
+const TICK_NS: u64 = 900_000_000;
+const MEGA: u64 = 1_000_000;
+
+/// A card as a whole.
+pub(super) struct Control<D: Driven> {
+    pub(super) port: Box<Port<Kernel, D>>,
+    /// What it is to be when it goes.
+    pub(super) setup: Setup,
+    pub(super) offer: link::Offer,
+    /// The groups whose frames it takes.
+    groups: Vec<Mac>,
+    clock: Clock,
+    last_tick: u64,
+    /// Broken frames that the interface has counted.
+    bad: u64,
+    is_suspended: bool,
+}
+
+impl<D: Driven> Control<D> {
+    /// Of a card that is stopped.
+    pub(super) fn new(port: Box<Port<Kernel, D>>, setup: Setup, offer: link::Offer) -> Self {
+        Self {
+            port,
+            setup,
+            offer,
+            groups: Vec::new(),
+            clock: Clock::new(),
+            last_tick: 0,
+            bad: 0,
+            is_suspended: false,
+        }
+    }
+}
+
+/// What the flags and groups say.
+struct Wanted {
+    promiscuous: bool,
+    all_groups: bool,
+}
+
+impl Wanted {
+    fn filter<'a>(&self, groups: &'a [Mac]) -> Filter<'a> {
+        Filter {
+            promiscuous: self.promiscuous,
+            all_multicast: self.all_groups,
+            multicast: groups,
+            vlans: &NO_VLANS,
+        }
+    }
+}
+
+/// An error of the library's as one of the system's.
+fn errno(error: Error) -> Errno {
+    match error {
+        Error::NoMemory => Errno::ENOMEM,
+        Error::Invalid(..) => Errno::EINVAL,
+        Error::NoResource(_) | Error::Unsupported(..) => Errno::ENXIO,
+        Error::Broken(..) => Errno::EIO,
+    }
+}
+
+impl<D: Driven> Core<D> {
+    /// What is to be received, by the interface's flags and groups. All groups, if there was no
+    /// memory to read which.
+    fn wanted(&self, control: &mut Control<D>) -> Wanted {
+        let flags = self.own.flags();
+        let groups = self.own.groups();
+        let all_groups = flags.all_groups || groups.is_err();
+        control.groups = groups.unwrap_or_default();
+        Wanted {
+            promiscuous: flags.promiscuous,
+            all_groups,
+        }
+    }
+
+    /// Starts the card with what is set, or starts it again.
+    fn start(&self, control: &mut Control<D>) -> Result<(), Errno> {
+        let wanted = self.wanted(control);
+        self.own.set_running(false);
+        let started = {
+            let filter = wanted.filter(&control.groups);
+            control.port.start(&control.setup, &filter, self)
+        };
+        if let Err(error) = started {
+            let name = self.own.name();
+            let name = name.as_c_str().to_str().unwrap_or_default();
+            log::error(format_args!("{name}: {error}"));
+            self.go_on_all();
+            return Err(errno(error));
+        }
+        self.own.set_running(true);
+        let filter = wanted.filter(&control.groups);
+        let health = control.port.event(&filter, self);
+        self.tell(&health);
+        self.serve_all();
+        Ok(())
+    }
+
+    /// Stops the card.
+    fn stop(&self, control: &mut Control<D>) {
+        self.own.set_running(false);
+        control.port.stop(self);
+        // What waits in queues finds a card that is stopped, and is dropped.
+        self.go_on_all();
+        self.own.set_link(false);
+    }
+
+    fn go_on_all(&self) {
+        for number in (0..).take(self.lanes.len()) {
+            self.go_on(number);
+        }
+    }
+
+    /// Tells the system of the link, and goes on after a reset.
+    fn tell(&self, health: &Health) {
+        match health.link {
+            Some(Link::Up { mbps, .. }) => {
+                if mbps > 0 {
+                    self.own.set_baudrate(u64::from(mbps) * MEGA);
+                }
+                self.own.set_link(true);
+            }
+            Some(Link::Down) => self.own.set_link(false),
+            None => {}
+        }
+        if health.was_reset {
+            self.serve_all();
+        }
+    }
+
+    /// Goes up or down as the interface's flags say, and receives what they say.
+    ///
+    /// # Errors
+    /// Why the card does not go.
+    pub(super) fn follow_flags(&self, sleepable: &mut Sleepable) -> Result<(), Errno> {
+        self.control.with(sleepable, |_, control| {
+            let is_going = control.port.state() != State::Stopped;
+            match (self.own.flags().up, is_going) {
+                (true, false) => self.start(control),
+                (false, true) => {
+                    self.stop(control);
+                    Ok(())
+                }
+                (true, true) => {
+                    self.follow_filter(control);
+                    Ok(())
+                }
+                (false, false) => Ok(()),
+            }
+        })
+    }
+
+    fn follow_filter(&self, control: &mut Control<D>) {
+        let wanted = self.wanted(control);
+        let filter = wanted.filter(&control.groups);
+        control.port.nic().filter(&filter);
+    }
+
+    /// Has frames of another length.
+    ///
+    /// # Errors
+    /// Why not; then they have the one that they had.
+    pub(super) fn resize(&self, sleepable: &mut Sleepable, mtu: u32) -> Result<(), Errno> {
+        self.control.with(sleepable, |_, control| {
+            let before = control.setup.mtu;
+            control.setup.mtu = mtu;
+            self.restart(control)
+                .inspect_err(|_| control.setup.mtu = before)
+                .or_else(|error| self.restart(control).and(Err(error)))
+        })
+    }
+
+    fn restart(&self, control: &mut Control<D>) -> Result<(), Errno> {
+        match control.port.state() {
+            State::Stopped if !self.own.flags().up || control.is_suspended => Ok(()),
+            _ => self.start(control),
+        }
+    }
+
+    /// Enables what it can of what is wanted.
+    pub(super) fn enable(&self, sleepable: &mut Sleepable, wanted: Capabilities) {
+        self.control.with(sleepable, |sleepable, control| {
+            let on = control.offer.negotiate(wanted);
+            self.own.enable(sleepable, on);
+            if control.setup.capabilities != on {
+                control.setup.capabilities = on;
+                // What failed has been logged; the interface does not run then.
+                let _ = self.restart(control);
+            }
+        });
+    }
+
+    /// Looks after the card: events, and each second whether it does its work.
+    pub(super) fn look(&self, sleepable: &mut Sleepable) {
+        self.control.with(sleepable, |_, control| {
+            if control.port.state() == State::Stopped {
+                return;
+            }
+            let wanted = self.wanted(control);
+            let now = control.clock.now();
+            let is_due = now.wrapping_sub(control.last_tick) >= TICK_NS;
+            let filter = wanted.filter(&control.groups);
+            let health = match is_due {
+                true => control.port.tick(&filter, self),
+                false => control.port.event(&filter, self),
+            };
+            if is_due {
+                control.last_tick = now;
+            } else {
+                control.port.nic().filter(&filter);
+            }
+            self.own.set_running(control.port.state() == State::Running);
+            self.tell(&health);
+            if is_due {
+                self.count_bad(control);
+                // A card's queue may be full, and the interrupt that says otherwise lost.
+                self.go_on_all();
+            }
+        });
+    }
+
+    /// Counts broken frames as the interface's.
+    fn count_bad(&self, control: &mut Control<D>) {
+        let bad = self.receivers.iter().fold(0_u64, |all, receiver| {
+            all.wrapping_add(receiver.with(|receiver| receiver.figures().bad))
+        });
+        let more = bad.wrapping_sub(control.bad);
+        control.bad = bad;
+        if more > 0 {
+            self.own.count(Counter::ReceiveErrors, more as u32);
+        }
+    }
+
+    /// Stops the card for good, or until it is [resumed](Core::resume).
+    pub(super) fn suspend(&self, sleepable: &mut Sleepable) {
+        self.control.with(sleepable, |_, control| {
+            control.is_suspended = true;
+            if control.port.state() != State::Stopped {
+                self.stop(control);
+            }
+        });
+    }
+
+    /// Has the card go again, if it is to.
+    pub(super) fn resume(&self, sleepable: &mut Sleepable) {
+        self.control.with(sleepable, |_, control| {
+            control.is_suspended = false;
+            // As above.
+            let _ = self.restart(control);
+        });
+    }
+}

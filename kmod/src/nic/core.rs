@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What a card's interrupts, its senders and its administrator share; and receiving.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use weft_engine::link::Capabilities;
+use weft_engine::nic::{self, Interrupts, Nic, Receiver, Transmitter, Vectors};
+use weft_engine::queue::{Choice, QueueSet};
+use weft_engine::wire::toeplitz::Toeplitz;
+
+use super::Driven;
+use super::control::Control;
+use super::lane::{Lane, Queue};
+use super::nodes::Node;
+use crate::kpi::chime::{Chime, Duty};
+use crate::kpi::context::{NetEpoch, Sleepable};
+use crate::kpi::epoch::NetEpochs;
+use crate::kpi::errno::Errno;
+use crate::kpi::ifnet::{Counter, Interface, Port};
+use crate::kpi::interrupt::Handler;
+use crate::kpi::kernel;
+use crate::kpi::lock::Mtx;
+use crate::kpi::locked::Locked;
+use crate::kpi::mbuf::{Mbuf, Row};
+use crate::kpi::memory::StateMemory;
+use crate::kpi::nic::Kernel;
+use crate::kpi::shared::Shared;
+use crate::kpi::slept::Slept;
+use crate::kpi::worker::Job;
+
+/// Frames that are received of a queue at a time.
+const BUDGET: u32 = 64;
+/// How often that is done in an interrupt's thread before a worker goes on.
+const ROUNDS: u32 = 8;
+
+/// The hash by which a queue is selected, with the key that cards are shipped with.
+static TOEPLITZ: Toeplitz = Toeplitz::new(&nic::DEFAULT_KEY);
+
+/// A receive queue of the card's.
+pub(super) type CardReceiver<D> = Receiver<Kernel, <D as Nic<Kernel>>::Rx>;
+
+/// The queues by which the stack sends.
+pub(super) type Set<D> = QueueSet<
+    Mbuf,
+    super::lane::Drain<D>,
+    super::lane::Waker,
+    StateMemory,
+    NetEpochs,
+    Mtx,
+    Vec<Queue<D>>,
+>;
+
+/// What is shared.
+pub(super) struct Core<D: Driven> {
+    pub(super) own: Port,
+    pub(super) lanes: Vec<Shared<Lane<D>>>,
+    pub(super) queues: Shared<Set<D>>,
+    pub(super) receivers: Vec<Locked<Box<CardReceiver<D>>>>,
+    pub(super) interrupts: D::Interrupts,
+    pub(super) vectors: Vectors,
+    /// By vector: what goes on where an interrupt's thread has stopped.
+    pub(super) jobs: Vec<Job>,
+    pub(super) control: Slept<Control<D>>,
+    pub(super) chime: Shared<Chime>,
+    pub(super) largest_mtu: u32,
+}
+
+impl<D: Driven> nic::Queues<Kernel, D> for Core<D> {
+    fn tx<R>(
+        &self,
+        number: u16,
+        with: impl FnOnce(&mut Transmitter<Kernel, D::Tx>) -> R,
+    ) -> Option<R> {
+        let lane = self.lanes.get(usize::from(number))?;
+        Some(lane.with(with))
+    }
+
+    fn rx<R>(
+        &self,
+        number: u16,
+        with: impl FnOnce(&mut Receiver<Kernel, D::Rx>) -> R,
+    ) -> Option<R> {
+        let receiver = self.receivers.get(usize::from(number))?;
+        Some(receiver.with(|receiver| with(receiver)))
+    }
+}
+
+impl<D: Driven> Core<D> {
+    /// Serves a vector that is masked until nothing is left to do, and unmasks it; or leaves
+    /// the rest to a worker.
+    fn serve(&self, vector: u16) {
+        for _ in 0..ROUNDS {
+            if !self.serve_once(vector) {
+                self.interrupts.unmask(vector);
+                return;
+            }
+        }
+        if let Some(job) = self.jobs.get(usize::from(vector)) {
+            job.ask();
+        }
+    }
+
+    /// Whether there is more; if not, the vector's queues are armed.
+    fn serve_once(&self, vector: u16) -> bool {
+        let mut is_more = false;
+        for (number, receiver) in (0..).zip(&self.receivers) {
+            if self.vectors.rx(number) == vector {
+                is_more |= self.receive(receiver);
+            }
+        }
+        for (number, lane) in (0..).zip(&self.lanes) {
+            if self.vectors.tx(number) == vector && lane.reap() {
+                self.go_on(number);
+            }
+        }
+        if !is_more {
+            for (number, receiver) in (0..).zip(&self.receivers) {
+                if self.vectors.rx(number) == vector {
+                    is_more |= receiver.with(|receiver| receiver.arm());
+                }
+            }
+        }
+        is_more
+    }
+
+    /// Has a transmit queue go on that may have waited for the card.
+    pub(super) fn go_on(&self, number: u16) {
+        if let Some(queue) = self.queues.queues().get(usize::from(number)) {
+            queue.resume();
+        }
+    }
+
+    /// Receives what there is, up to the budget. Whether there may be more.
+    #[inline]
+    fn receive(&self, receiver: &Locked<Box<CardReceiver<D>>>) -> bool {
+        let mut row = Row::new();
+        let polled = receiver.with(|receiver| {
+            let polled = receiver.poll(BUDGET, |packet, meta| {
+                let mut frame = packet.into_mbuf();
+                frame.received(&self.own, meta);
+                row.push(frame);
+            });
+            if !polled.is_more {
+                receiver.turn_is_over(polled.frames);
+            }
+            polled
+        });
+        if polled.frames > 0 {
+            self.own.count(Counter::Received, row.len());
+            self.own.input(row);
+        }
+        polled.is_more
+    }
+
+    /// Has every vector served, which arms and unmasks it.
+    pub(super) fn serve_all(&self) {
+        for job in &self.jobs {
+            job.ask();
+        }
+        for number in (0..).take(self.lanes.len()) {
+            self.go_on(number);
+        }
+    }
+
+    /// Empties the queues, to which nobody submits any more.
+    pub(super) fn close(&self, sleepable: &mut Sleepable) {
+        for queue in self.queues.queues() {
+            while queue
+                .close(|_| self.own.count(Counter::SendDropped, 1))
+                .is_err()
+            {
+                kernel::pause_ms(sleepable, 1);
+            }
+        }
+    }
+}
+
+impl<D: Driven> Handler for Core<D> {
+    fn interrupt(&self, vector: usize, _epoch: &NetEpoch<'_>) {
+        let vector = vector as u16;
+        let cause = self.interrupts.cause(vector);
+        if !cause.is_ours {
+            return;
+        }
+        self.interrupts.mask(vector);
+        if cause.event {
+            self.chime.ring();
+        }
+        self.serve(vector);
+    }
+}
+
+/// What looks after a card: each second, and whenever its chime is rung.
+pub(super) struct Care<D: Driven> {
+    pub(super) core: Shared<Core<D>>,
+}
+
+impl<D: Driven> Duty for Care<D> {
+    fn run(&mut self, sleepable: &mut Sleepable) {
+        self.core.look(sleepable);
+    }
+}
+
+/// The interface.
+pub(super) struct Face<D: Driven> {
+    pub(super) core: Shared<Core<D>>,
+    pub(super) node: Slept<Option<Node<D>>>,
+}
+
+impl<D: Driven> Interface for Face<D> {
+    const HAS_HARDWARE: bool = true;
+
+    fn transmit(&self, mut frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let core = &*self.core;
+        core.own.admit(&frame, frame.traits().is_segmented, epoch)?;
+        if core.lanes.len() > 1 {
+            frame.ensure_hash(&TOEPLITZ);
+        }
+        let submitted = core.queues.submit_one(epoch, Choice::Flow, frame);
+        submitted.map_err(|(_frame, _reason)| {
+            core.own.count(Counter::SendDropped, 1);
+            Errno::ENOBUFS
+        })
+    }
+
+    fn work(&self, number: usize, _epoch: &NetEpoch<'_>) {
+        let core = &*self.core;
+        match number.checked_sub(core.lanes.len()) {
+            Some(vector) => core.serve(vector as u16),
+            None => {
+                if let Some(queue) = core.queues.queues().get(number) {
+                    queue.work();
+                }
+            }
+        }
+    }
+
+    fn retire(&self, sleepable: &mut Sleepable) {
+        drop(self.node.with(sleepable, |_, node| node.take()));
+    }
+
+    fn enable(&self, sleepable: &mut Sleepable, wanted: Capabilities) {
+        self.core.enable(sleepable, wanted);
+    }
+
+    fn changed(&self, _epoch: &NetEpoch<'_>) {
+        self.core.chime.ring();
+    }
+
+    fn largest_mtu(&self, _epoch: &NetEpoch<'_>) -> u32 {
+        self.core.largest_mtu
+    }
+
+    fn turned(&self, sleepable: &mut Sleepable) -> Result<(), Errno> {
+        self.core.follow_flags(sleepable)
+    }
+
+    fn resize(&self, sleepable: &mut Sleepable, mtu: u32) -> Result<(), Errno> {
+        self.core.resize(sleepable, mtu)
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A transmit queue of the engine's that drains into one of a card's.
+//!
+//! Who drains hands frames to the card, burst by burst, with the mutex of the card's queue held.
+//! The card's completions are reaped by the same hand, and by the interrupts of receive queues;
+//! one of its own is asked for only when the card's queue is full. Then the engine's queue
+//! waits, and the interrupt's thread has it go on.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use weft_engine::nic::{Limits, Nic, SegmentSums, Transmitter, Why};
+use weft_engine::queue::{Batch, Platform, Reason, Sink, TxQueue, Verdict};
+
+use super::Driven;
+use crate::kpi::context::Sleepable;
+use crate::kpi::dma::Maps;
+use crate::kpi::errno::Errno;
+use crate::kpi::ifnet::{Counter, Port};
+use crate::kpi::kernel::Clock;
+use crate::kpi::locked::Locked;
+use crate::kpi::mbuf::Mbuf;
+use crate::kpi::mbuf_dma::Frame;
+use crate::kpi::memory::{self, StateMemory};
+use crate::kpi::nic::Kernel;
+use crate::kpi::shared::Shared;
+use crate::kpi::worker::Job;
+
+/// The card's queue.
+pub(super) type CardQueue<D> = Transmitter<Kernel, <D as Nic<Kernel>>::Tx>;
+
+/// The engine's queue in front of it.
+pub(super) type Queue<D> = TxQueue<Mbuf, Drain<D>, Waker, StateMemory>;
+
+/// A card's queue, and what it takes to send by it.
+pub(super) struct Lane<D: Driven> {
+    queue: Locked<Box<CardQueue<D>>>,
+    maps: Shared<Maps>,
+    sums: SegmentSums,
+    /// The engine's queue was told that this is full.
+    is_waited_for: AtomicBool,
+    own: Port,
+}
+
+impl<D: Driven> Lane<D> {
+    /// A queue of the card's that is stopped.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    #[inline(never)]
+    pub(super) fn new(
+        sleepable: &mut Sleepable,
+        kernel: &Kernel,
+        limits: &Limits,
+        slots: u16,
+        own: Port,
+    ) -> Result<Shared<Self>, Errno> {
+        let maps = kernel.maps(sleepable, limits, slots.into())?;
+        let queue = memory::boxed_in(|place| Some(place.write(Transmitter::new(limits))))?;
+        Shared::made(|| {
+            Ok(Self {
+                queue: Locked::new(c"weft tx", queue)?,
+                maps,
+                sums: limits.sums,
+                is_waited_for: AtomicBool::new(false),
+                own,
+            })
+        })
+    }
+
+    /// Runs `inside` with the card's queue.
+    pub(super) fn with<R>(&self, inside: impl FnOnce(&mut CardQueue<D>) -> R) -> R {
+        self.queue.with(|queue| inside(queue))
+    }
+
+    /// Frees what the card is done with. Whether the engine's queue is to go on.
+    #[inline]
+    pub(super) fn reap(&self) -> bool {
+        self.queue.with(|queue| queue.reap(u32::MAX));
+        self.is_waited_for.load(Ordering::Relaxed)
+            && self.is_waited_for.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the card takes a frame of any kind; if not, an interrupt will come when it does.
+    #[inline]
+    fn has_room(&self, queue: &mut CardQueue<D>) -> bool {
+        !queue.is_full() || self.makes_room(queue)
+    }
+
+    #[cold]
+    fn makes_room(&self, queue: &mut CardQueue<D>) -> bool {
+        queue.kick();
+        self.is_waited_for.store(true, Ordering::Release);
+        while queue.arm() {
+            if !queue.is_full() {
+                self.is_waited_for.store(false, Ordering::Release);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Hands a frame to the card, which has room for it; counts what became of it.
+    #[inline]
+    fn send(&self, queue: &mut CardQueue<D>, frame: Mbuf) {
+        let (len, is_multicast) = (frame.packet_len(), frame.traits().is_multicast);
+        let Some((frame, offload)) = frame.described(self.sums) else {
+            self.own.count(Counter::SendErrors, 1);
+            return;
+        };
+        match queue.send(Frame::new(frame, &self.maps), &offload) {
+            Ok(()) => {
+                self.own.count(Counter::Sent, 1);
+                self.own.count(Counter::SentBytes, len);
+                if is_multicast {
+                    self.own.count(Counter::SentMulticast, 1);
+                }
+            }
+            Err(refused) => self.lose(refused.frame, refused.why),
+        }
+    }
+
+    #[cold]
+    fn lose(&self, frame: Frame, why: Why) {
+        drop(frame);
+        self.own.count(
+            match why {
+                Why::Unfit => Counter::SendErrors,
+                Why::Stopped | Why::Full | Why::NoMemory => Counter::SendDropped,
+            },
+            1,
+        );
+    }
+}
+
+/// What drains into a lane.
+pub(super) struct Drain<D: Driven> {
+    pub(super) lane: Shared<Lane<D>>,
+}
+
+impl<D: Driven> Sink<Mbuf> for Drain<D> {
+    fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
+        let lane = &*self.lane;
+        lane.queue.with(|queue| {
+            let verdict = loop {
+                if burst.is_empty() {
+                    break Verdict::GoOn;
+                }
+                if !lane.has_room(queue) {
+                    break Verdict::Full;
+                }
+                if let Some(frame) = burst.pop() {
+                    lane.send(queue, frame);
+                }
+            };
+            queue.kick();
+            verdict
+        })
+    }
+
+    #[inline]
+    fn take_one(&mut self, frame: Mbuf) -> Result<Verdict, Mbuf> {
+        let lane = &*self.lane;
+        lane.queue.with(|queue| {
+            if !lane.has_room(queue) {
+                return Err(frame);
+            }
+            lane.send(queue, frame);
+            queue.kick();
+            Ok(Verdict::GoOn)
+        })
+    }
+
+    fn dropped(&mut self, frame: Mbuf, _reason: Reason) {
+        drop(frame);
+        self.lane.own.count(Counter::SendDropped, 1);
+    }
+}
+
+/// What a queue needs of the kernel.
+pub(super) struct Waker {
+    pub(super) clock: Clock,
+    pub(super) job: Job,
+}
+
+impl Platform for Waker {
+    #[inline]
+    fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    #[inline]
+    fn wake(&self) {
+        self.job.ask();
+    }
+}

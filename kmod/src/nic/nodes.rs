@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! `dev.<driver>.<n>`: what a card and each of its queues have done, and what of it can be set.
+//!
+//! Numbers of queues are labels, so that prometheus_sysctl_exporter(8) makes one metric of all.
+
+use core::ffi::CStr;
+
+use weft_engine::nic::{RxFigures, Scope, TxFigures};
+
+use super::Driven;
+use super::core::Core;
+use crate::kpi::context::{Sleepable, Vnet};
+use crate::kpi::device::Device;
+use crate::kpi::errno::Errno;
+use crate::kpi::jail;
+use crate::kpi::shared::Shared;
+use crate::kpi::sysctl::{Branch, Parent, Subject};
+use crate::kpi::text::Text;
+use crate::queue_nodes::{self, Owner, Servants, Tuning, Watched};
+
+/// What an index is about, in its highest byte. Then come the queue's number and the figure's
+/// place, a byte each; 0 is for settings and figures of the engine's queues.
+const TX: u32 = 1 << 24;
+const RX: u32 = 2 << 24;
+const DEVICE: u32 = 3 << 24;
+const LABEL: u32 = 4 << 24;
+
+type Figure<F> = (&'static CStr, fn(&F) -> u64, &'static CStr);
+
+const TX_FIGURES: [Figure<TxFigures>; 10] = [
+    (c"frames", |f| f.frames, c"Frames given to the card"),
+    (c"done", |f| f.done, c"Frames that it was done with"),
+    (
+        c"lost",
+        |f| f.lost,
+        c"Frames that a reset or stop took from it",
+    ),
+    (
+        c"linearized",
+        |f| f.linearized,
+        c"Frames that were in too many pieces and were copied",
+    ),
+    (
+        c"full",
+        |f| f.full,
+        c"Frames refused since the card's queue was full",
+    ),
+    (
+        c"no_memory",
+        |f| f.no_memory,
+        c"Frames dropped for want of memory to map or copy them",
+    ),
+    (
+        c"unfit",
+        |f| f.unfit,
+        c"Frames that the card can't take in any form",
+    ),
+    (
+        c"kicks",
+        |f| f.kicks,
+        c"Times that the card was told of frames: frames by kicks is the size of a burst",
+    ),
+    (
+        c"hangs",
+        |f| f.hangs,
+        c"Times that the card did nothing for five seconds, and was reset",
+    ),
+    (
+        c"bogus",
+        |f| f.bogus,
+        c"Completions for frames that the card was not given; each is a reset",
+    ),
+];
+
+const RX_FIGURES: [Figure<RxFigures>; 12] = [
+    (c"frames", |f| f.frames, c"Frames received"),
+    (c"bytes", |f| f.bytes, c"Bytes of these frames"),
+    (
+        c"merged",
+        |f| f.merged,
+        c"Those of them that the card has put together of several (LRO)",
+    ),
+    (c"bad", |f| f.bad, c"Frames that the card said are broken"),
+    (
+        c"no_packet",
+        |f| f.no_packet,
+        c"Frames dropped for want of memory",
+    ),
+    (
+        c"no_buffer",
+        |f| f.no_buffer,
+        c"Times that there was no memory for a buffer",
+    ),
+    (c"given", |f| f.given, c"Buffers given to the card"),
+    (
+        c"returned",
+        |f| f.returned,
+        c"Buffers that came back from it",
+    ),
+    (
+        c"withdrawn",
+        |f| f.withdrawn,
+        c"Buffers that a reset or stop took from it",
+    ),
+    (
+        c"cut_off",
+        |f| f.cut_off,
+        c"Frames of which only a part was there at a reset or stop",
+    ),
+    (
+        c"kicks",
+        |f| f.kicks,
+        c"Times that the card was told of buffers",
+    ),
+    (
+        c"bogus",
+        |f| f.bogus,
+        c"Completions for buffers that the card was not given; each is a reset",
+    ),
+];
+
+type OfDevice<D> = (
+    &'static CStr,
+    fn(&Core<D>, &mut Sleepable) -> u64,
+    &'static CStr,
+);
+
+fn device_figures<D: Driven>() -> [OfDevice<D>; 4] {
+    [
+        (
+            c"resets",
+            |core, sleepable| {
+                core.control
+                    .with(sleepable, |_, control| control.port.resets().0)
+            },
+            c"Times that the card was reset, since it was stuck or asked for it",
+        ),
+        (
+            c"failed_resets",
+            |core, sleepable| {
+                core.control
+                    .with(sleepable, |_, control| control.port.resets().1)
+            },
+            c"Of these, those that failed; they are tried again",
+        ),
+        (
+            c"vectors",
+            |core, _| core.vectors.count.into(),
+            c"Interrupts in use",
+        ),
+        (
+            c"moved",
+            |core, _| core.queues.lost(),
+            c"Frames that found no room in the queue to which their flow was moved",
+        ),
+    ]
+}
+
+/// What the nodes are about.
+pub(super) struct Outlet<D: Driven> {
+    core: Shared<Core<D>>,
+    tuning: Tuning,
+}
+
+impl<D: Driven> Owner for Outlet<D> {
+    fn queue(&self, number: usize) -> Option<&dyn Watched> {
+        let queue = self.core.queues.queues().get(number)?;
+        Some(queue)
+    }
+
+    fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+}
+
+impl<D: Driven> Subject for Outlet<D> {
+    fn is_shown(&self, sleepable: &Sleepable, _vnet: &Vnet<'_>) -> bool {
+        jail::current(sleepable).is_none()
+    }
+
+    fn read(&self, index: u32, sleepable: &mut Sleepable) -> u64 {
+        let (number, place) = ((index >> 8 & 0xff) as usize, (index & 0xff) as usize);
+        let core = &*self.core;
+        let value = match index & 0xff << 24 {
+            TX => core.lanes.get(number).and_then(|lane| {
+                let figures = lane.with(|queue| queue.figures());
+                TX_FIGURES.get(place).map(|(_, read, _)| read(&figures))
+            }),
+            RX => core.receivers.get(number).and_then(|receiver| {
+                let figures = receiver.with(|queue| queue.figures());
+                RX_FIGURES.get(place).map(|(_, read, _)| read(&figures))
+            }),
+            DEVICE => device_figures::<D>()
+                .get(place)
+                .map(|(_, read, _)| read(core, sleepable)),
+            LABEL => Some(core.control.with(sleepable, |_, control| {
+                let nic = control.port.nic();
+                nic.refresh();
+                nic.statistic(place, number as u16)
+            })),
+            _ => Some(queue_nodes::read(self, index)),
+        };
+        value.unwrap_or(0)
+    }
+
+    fn write(&self, index: u32, _sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
+        queue_nodes::write(self, index, value)
+    }
+}
+
+/// A card's nodes. Dropping it waits for those who read or write there.
+pub(super) struct Node<D: Driven> {
+    _branch: Branch<Outlet<D>>,
+}
+
+impl<D: Driven> Node<D> {
+    /// Adds the nodes of a device.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn new(
+        sleepable: &mut Sleepable,
+        device: &Device,
+        core: &Shared<Core<D>>,
+    ) -> Result<Self, Errno> {
+        let tuning = Tuning::new(format_args!("the transmit queues of {}", device.name()))?;
+        let core = core.clone();
+        let outlet = Shared::made(|| Ok(Outlet { core, tuning }))?;
+        let mut branch = Branch::new(sleepable, outlet.clone())?;
+        let top = device.sysctls();
+        let core = &outlet.core;
+        for (place, (name, _, about)) in device_figures::<D>().iter().enumerate().rev() {
+            branch.figure(top, name, None, DEVICE | place as u32, about)?;
+        }
+        let about = c"Receive queues";
+        let rx = branch.tree().node(top, c"rx", about)?;
+        for number in 0..core.receivers.len() {
+            let node = queue(&mut branch, rx, number, c"A receive queue")?;
+            figures(&mut branch, node, RX | (number as u32) << 8, &RX_FIGURES)?;
+            labels::<D>(&mut branch, node, Scope::Rx, number)?;
+        }
+        let about = c"Transmit queues: who waits, and what the card does";
+        let tx = branch.tree().node(top, c"tx", about)?;
+        for number in 0..core.lanes.len() {
+            let node = queue_nodes::add(&mut branch, tx, number, Servants::Any)?;
+            let about = c"The card's part of the queue";
+            let node = branch.tree().node(node, c"card", about)?;
+            figures(&mut branch, node, TX | (number as u32) << 8, &TX_FIGURES)?;
+            labels::<D>(&mut branch, node, Scope::Tx, number)?;
+        }
+        labels::<D>(&mut branch, top, Scope::Device, 0)?;
+        Ok(Self { _branch: branch })
+    }
+}
+
+fn queue<T: Subject>(
+    branch: &mut Branch<T>,
+    parent: Parent,
+    number: usize,
+    about: &'static CStr,
+) -> Result<Parent, Errno> {
+    let name = Text::<8>::format(format_args!("{number}"));
+    let tree = branch.tree();
+    tree.node_labelled(parent, name.as_c_str(), c"queue", about)
+}
+
+fn figures<T: Subject, F>(
+    branch: &mut Branch<T>,
+    node: Parent,
+    base: u32,
+    figures: &[Figure<F>],
+) -> Result<(), Errno> {
+    for (place, (name, _, about)) in figures.iter().enumerate().rev() {
+        branch.figure(node, name, None, base | place as u32, about)?;
+    }
+    Ok(())
+}
+
+/// Adds what the card itself counts of that scope, in a node of its own, if it counts any.
+fn labels<D: Driven>(
+    branch: &mut Branch<Outlet<D>>,
+    node: Parent,
+    scope: Scope,
+    number: usize,
+) -> Result<(), Errno> {
+    if !D::LABELS.iter().any(|label| label.scope == scope) {
+        return Ok(());
+    }
+    let about = c"What the card itself counts";
+    let node = branch.tree().node(node, c"device", about)?;
+    for (place, label) in D::LABELS.iter().enumerate() {
+        if label.scope != scope {
+            continue;
+        }
+        let name = Text::<48>::format(format_args!("{}", label.name));
+        let about = Text::<160>::format(format_args!("{}", label.what));
+        let index = LABEL | (number as u32) << 8 | place as u32;
+        branch.figure_said(node, name.as_c_str(), index, about.as_c_str())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The host's end of a card's cable.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::check::{self, Content, Frame, Packet, Reassembly};
+use super::station::Station;
+
+/// The longest frame that QEMU sends: a segment that the card did not cut, and headers.
+const LONGEST: usize = 1 << 17;
+
+/// What a port does with frames, after it has looked at them.
+pub enum Behaviour {
+    /// Nothing.
+    Silent,
+    /// A host behind it answers.
+    Station(Station),
+    /// They come out at another port.
+    Cable(Arc<Line>),
+}
+
+/// What was seen of the guest's frames.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Frames.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The longest one's.
+    pub longest: usize,
+    /// To groups, and to all.
+    pub multicast: u64,
+    /// Frames in which something is wrong, and what it was of the first.
+    pub wrong: u64,
+    /// As above.
+    pub first_wrong: Option<String>,
+    /// Segments of TCP, whole, and their payloads' bytes.
+    pub tcp: u64,
+    /// As above.
+    pub tcp_bytes: u64,
+    /// Datagrams of UDP, whole, and their payloads' bytes.
+    pub udp: u64,
+    /// As above.
+    pub udp_bytes: u64,
+    /// Packets that came in fragments, and the longest one's bytes behind the IP header.
+    pub reassembled: u64,
+    /// As above.
+    pub longest_reassembled: usize,
+    /// Frames with a tag.
+    pub tagged: u64,
+    /// Frames that went to the guest.
+    pub sent: u64,
+}
+
+struct State {
+    behaviour: Behaviour,
+    figures: Figures,
+    reassembly: Reassembly,
+}
+
+/// A connection with QEMU.
+pub struct Line {
+    out: Mutex<Option<UnixStream>>,
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+/// One card's other end.
+#[derive(Clone)]
+pub struct Port {
+    line: Arc<Line>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Port {
+    pub(super) fn listen(path: &Path) -> Result<Self> {
+        // One of a machine that is gone.
+        let _ = std::fs::remove_file(path);
+        let listener = UnixListener::bind(path)
+            .with_context(|| format!("could not listen at {}", path.display()))?;
+        let line = Arc::new(Line {
+            out: Mutex::new(None),
+            state: Mutex::new(State {
+                behaviour: Behaviour::Silent,
+                figures: Figures::default(),
+                reassembly: Reassembly::default(),
+            }),
+            news: Condvar::new(),
+        });
+        let serving = Arc::clone(&line);
+        std::thread::spawn(move || {
+            if let Ok((socket, _)) = listener.accept() {
+                // The end of the machine is the end of the line.
+                let _ = serving.serve(socket);
+            }
+        });
+        Ok(Self { line })
+    }
+
+    /// From now on it does this.
+    pub fn set(&self, behaviour: Behaviour) {
+        locked(&self.line.state).behaviour = behaviour;
+    }
+
+    /// The line, for [`Behaviour::Cable`].
+    #[must_use]
+    pub fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        locked(&self.line.state).figures.clone()
+    }
+
+    /// Forgets what was seen.
+    pub fn clear(&self) {
+        locked(&self.line.state).figures = Figures::default();
+    }
+
+    /// Waits until the figures are such, or for so long: whether they are.
+    pub fn wait(&self, limit: Duration, are_such: impl Fn(&Figures) -> bool) -> bool {
+        let end = Instant::now() + limit;
+        let mut state = locked(&self.line.state);
+        while !are_such(&state.figures) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.line.news.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Puts a frame on the cable.
+    ///
+    /// # Errors
+    /// If the machine is gone.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.line.send(frame)
+    }
+}
+
+impl Line {
+    fn send(&self, frame: &[u8]) -> io::Result<()> {
+        let mut out = locked(&self.out);
+        let socket = out.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let len = u32::try_from(frame.len()).map_err(io::Error::other)?;
+        let mut whole = Vec::with_capacity(frame.len() + 4);
+        whole.extend(len.to_be_bytes());
+        whole.extend(frame);
+        socket.write_all(&whole)?;
+        drop(out);
+        locked(&self.state).figures.sent += 1;
+        Ok(())
+    }
+
+    fn serve(&self, mut socket: UnixStream) -> io::Result<()> {
+        *locked(&self.out) = Some(socket.try_clone()?);
+        let mut frame = Vec::new();
+        loop {
+            let mut len = [0; 4];
+            socket.read_exact(&mut len)?;
+            let len = u32::from_be_bytes(len) as usize;
+            if len > LONGEST {
+                return Err(io::Error::other(format!("a frame of {len} bytes")));
+            }
+            frame.resize(len, 0);
+            socket.read_exact(&mut frame)?;
+            self.take(&frame);
+        }
+    }
+
+    /// Looks at a frame, and does what is to be done about it.
+    fn take(&self, bytes: &[u8]) {
+        let reaction = {
+            let mut state = locked(&self.state);
+            let state = &mut *state;
+            let found = check::frame(bytes, &mut state.reassembly);
+            state.figures.count(bytes, &found);
+            match (&mut state.behaviour, &found) {
+                (Behaviour::Station(station), Ok(frame)) => {
+                    Reaction::Answer(station.answer(frame, bytes))
+                }
+                (Behaviour::Cable(other), _) => Reaction::Pass(Arc::clone(other)),
+                _ => Reaction::Nothing,
+            }
+        };
+        self.news.notify_all();
+        // A machine that is gone receives nothing.
+        match reaction {
+            Reaction::Nothing => {}
+            Reaction::Pass(other) => drop(other.send(bytes)),
+            Reaction::Answer(frames) => {
+                for frame in frames {
+                    let _ = self.send(&frame);
+                }
+            }
+        }
+    }
+}
+
+/// What is to be done about a frame.
+enum Reaction {
+    Nothing,
+    Pass(Arc<Line>),
+    Answer(Vec<Vec<u8>>),
+}
+
+impl Figures {
+    fn count(&mut self, bytes: &[u8], found: &Result<Frame, String>) {
+        self.frames += 1;
+        self.bytes += bytes.len() as u64;
+        self.longest = self.longest.max(bytes.len());
+        let frame = match found {
+            Ok(frame) => frame,
+            Err(why) => {
+                self.wrong += 1;
+                let hex: String = bytes.iter().take(96).map(|b| format!("{b:02x}")).collect();
+                self.first_wrong
+                    .get_or_insert_with(|| format!("{why}: {} bytes, {hex}", bytes.len()));
+                return;
+            }
+        };
+        self.multicast += u64::from(frame.to[0] & 1);
+        self.tagged += u64::from(!frame.tags.is_empty());
+        let Content::Ip(Packet {
+            protocol,
+            body,
+            pieces,
+            ..
+        }) = &frame.content
+        else {
+            return;
+        };
+        if *pieces > 1 {
+            self.reassembled += 1;
+            self.longest_reassembled = self.longest_reassembled.max(body.len());
+        }
+        match *protocol {
+            check::TCP => {
+                let header = usize::from(body.get(12).copied().unwrap_or(0) >> 4) * 4;
+                self.tcp += 1;
+                self.tcp_bytes += body.len().saturating_sub(header) as u64;
+            }
+            check::UDP => {
+                self.udp += 1;
+                self.udp_bytes += body.len().saturating_sub(8) as u64;
+            }
+            _ => {}
+        }
+    }
+}

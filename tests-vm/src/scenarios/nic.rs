@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What is done with a network card whose cable ends at the host, whatever driver it has.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::Context;
+use crate::guest::{Error, Result};
+use crate::lan::{Behaviour, Figures, Port, Station, card_mac};
+
+/// Who drives a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Card {
+    /// FreeBSD's own driver.
+    Foreign,
+    /// One of the module's.
+    Ours,
+}
+
+/// Answers that the host is asked for of each kind.
+const ECHOES: u32 = 20;
+/// Datagrams that the guest sends, and bytes of each.
+const FLOOD: u64 = 4000;
+const FLOOD_SIZE: usize = 1400;
+/// Datagrams that the host sends.
+const STREAM: u64 = 4000;
+/// Where the guest counts datagrams.
+const PORT: u16 = 5009;
+
+/// A card, and the network of its own that its cable is.
+pub(super) struct Wire {
+    number: usize,
+    card: Card,
+}
+
+impl Wire {
+    pub(super) fn new(number: usize, card: Card) -> Self {
+        Self { number, card }
+    }
+
+    fn net(&self) -> u8 {
+        self.number as u8
+    }
+
+    /// The host's address.
+    pub(super) fn host(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 9, self.net(), 1)
+    }
+
+    /// The guest's.
+    pub(super) fn guest(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 9, self.net(), 2)
+    }
+
+    fn host6(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 9, self.net().into(), 0, 0, 0, 0, 1)
+    }
+
+    fn guest6(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 9, self.net().into(), 0, 0, 0, 0, 2)
+    }
+
+    /// Who is behind the cable.
+    pub(super) fn station(&self) -> Station {
+        Station {
+            mac: [2, 0, 0, 9, self.net(), 1],
+            v4: self.host(),
+            v6: self.host6(),
+            vlan: None,
+            offered: Ipv4Addr::new(10, 9, self.net(), 77),
+        }
+    }
+
+    /// The host's end of the cable.
+    pub(super) fn port(&self, context: &Context<'_>) -> Result<Port> {
+        let ports = &context.guest.lan()?.ports;
+        let port = ports.get(self.number).cloned();
+        port.ok_or_else(|| Error::Unexpected(format!("there is no card {}", self.number)))
+    }
+
+    /// Puts a host at the other end, and gives the interface addresses.
+    pub(super) fn connect(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
+        let port = self.port(context)?;
+        port.set(Behaviour::Station(self.station()));
+        port.clear();
+        let (v4, v6) = (self.guest(), self.guest6());
+        context.guest.each(&[
+            "sysctl set net.inet6.ip6.dad_count 0".into(),
+            format!("if up {name}"),
+            format!("if addr {name} {v4}/24"),
+            format!("if addr {name} {v6}/64"),
+        ])
+    }
+
+    /// Turns the interface off, and looks whether all was well on the cable.
+    pub(super) fn disconnect(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
+        let (v4, v6) = (self.guest(), self.guest6());
+        context.guest.each(&[
+            format!("if unaddr {name} {v4}"),
+            format!("if unaddr {name} {v6}"),
+            format!("if down {name}"),
+        ])?;
+        let seen = self.port(context)?.figures();
+        self.all_right(context, name, &seen);
+        Ok(())
+    }
+
+    /// No frame that the host has seen was wrong.
+    pub(super) fn all_right(&self, context: &mut Context<'_>, name: &str, seen: &Figures) {
+        context.report.equal(
+            &(seen.wrong, seen.first_wrong.as_ref()),
+            &(0, None),
+            &format!("{name}: the host finds all checksums right"),
+        );
+        context.report.note(&format!(
+            "{name}: the host saw {} frames of {} bytes, the longest {}; {} of TCP, {} of UDP, \
+             {} put together of fragments, the longest {}; {} with tags; sent {}",
+            seen.frames,
+            seen.bytes,
+            seen.longest,
+            seen.tcp,
+            seen.udp,
+            seen.reassembled,
+            seen.longest_reassembled,
+            seen.tagged,
+            seen.sent,
+        ));
+    }
+
+    /// Echoes of both families, short and in fragments.
+    pub(super) fn echoes(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
+        for address in [self.host().to_string(), self.host6().to_string()] {
+            // Until the card receives, and neighbours are known.
+            let command = format!("ping {address} 5 500");
+            context
+                .guest
+                .call_within(&command, Duration::from_secs(10))?;
+            for size in [56, 1400] {
+                let command = format!("ping {address} {ECHOES} 1000 {size}");
+                let limit = Duration::from_secs(30);
+                let answer = context.guest.call_within(&command, limit)?;
+                context.report.equal(
+                    &answer.join(" "),
+                    &format!("{ECHOES} of {ECHOES}"),
+                    &format!("{name}: {address} answers echoes of {size} bytes"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Many datagrams, first to the host, then from it.
+    pub(super) fn floods(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
+        let port = self.port(context)?;
+        port.clear();
+        let host = self.host();
+        let command = format!("flood {host} 9 {FLOOD_SIZE} 4 {FLOOD} 0");
+        let limit = Duration::from_secs(60);
+        let line = context.guest.call_within(&command, limit)?.join(" ");
+        let taken = line.split(' ').next().and_then(|n| n.parse().ok());
+        let taken: u64 = taken.unwrap_or(0);
+        let all = port.wait(Duration::from_secs(20), |seen| seen.udp >= taken);
+        let seen = port.figures();
+        context.report.check(
+            all && taken > 0 && seen.udp == taken,
+            &format!("{name}: all datagrams that the stack took come to the host"),
+            format!("{} of {taken}; {line}", seen.udp),
+        );
+        self.all_right(context, name, &seen);
+        self.stream(context, name)
+    }
+
+    /// Datagrams from the host, as many as the guest's card has room for at a time.
+    fn stream(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
+        let port = self.port(context)?;
+        context
+            .guest
+            .start("drain", &format!("drain {PORT} 1500"))?;
+        let (station, guest) = (self.station(), self.guest());
+        for number in 0..STREAM {
+            let frame = station.numbered(card_mac(self.number), guest, PORT, number, FLOOD_SIZE);
+            let sent = port.send(&frame);
+            sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
+            // The card has room for some hundreds, and an emulated one drops the rest.
+            if number % 64 == 63 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        let counted = context.guest.finish("drain", Duration::from_secs(60))?;
+        let got = counted.first().copied().unwrap_or(0);
+        // A card may drop what it has no room for; with ours the interface has counted that.
+        let enough = match self.card {
+            Card::Ours => STREAM * 99 / 100,
+            Card::Foreign => STREAM / 2,
+        };
+        context.report.check(
+            got >= enough && got <= STREAM,
+            &format!("{name}: datagrams from the host arrive"),
+            format!("{got} of {STREAM}"),
+        );
+        Ok(())
+    }
+}
