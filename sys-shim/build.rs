@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 18] = [
+const AREAS: [&str; 19] = [
     "module", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet", "cloner", "counter",
-    "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
+    "filter", "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [

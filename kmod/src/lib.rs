@@ -27,6 +27,7 @@ mod l3;
 mod packet;
 mod pair;
 mod pair_nodes;
+mod pfil6;
 #[cfg(feature = "test")]
 mod queue;
 mod queue_nodes;
@@ -46,6 +47,7 @@ use kpi::sysctl::Sysctls;
 /// last what those calls read.
 struct Weft {
     algorithms: fib::Algorithms,
+    filters: pfil6::Gate,
     l3: l3::Gate,
     pairs: pair::Gate,
     #[cfg(feature = "test")]
@@ -87,6 +89,7 @@ impl Life for Weft {
         log::info(format_args!("{} loaded", sysctl::VERSION));
         Ok(Self {
             algorithms,
+            filters: pfil6::Gate::open(sleepable),
             l3,
             pairs,
             #[cfg(feature = "test")]
@@ -120,6 +123,9 @@ impl Life for Weft {
         if gone.is_err() {
             self.pairs = pair::Gate::reopen(sleepable)?;
             self.l3.reopen(sleepable)?;
+        }
+        if gone.is_ok() {
+            self.filters.close(sleepable);
         }
         if gone.is_err() && self.packets.are_closed() {
             self.packets = packet::Packets::open(sleepable)?;

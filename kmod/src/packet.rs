@@ -277,7 +277,12 @@ impl Indexed for OfClass {
         }
     }
 
-    fn write(index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
+    fn write(
+        index: u32,
+        sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        value: u64,
+    ) -> Result<(), Errno> {
         let class = (index >> 8) as usize;
         let most = match value {
             0 => usize::MAX,

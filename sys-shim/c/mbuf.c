@@ -191,6 +191,16 @@ weft_shim_mbuf_head(const struct mbuf *m, u_int *len)
 	return (m->m_data);
 }
 
+/* The same of an mbuf somewhere in a packet, and goes on to the one behind it. */
+const void *
+weft_shim_mbuf_piece(const struct mbuf **place, u_int *len)
+{
+	const struct mbuf *m = *place;
+
+	*place = m->m_next;
+	return (weft_shim_mbuf_head(m, len));
+}
+
 /* Gives the packet a hash of its flow that is not one of the system's own. */
 void
 weft_shim_mbuf_set_hash(struct mbuf *m, uint32_t hash)

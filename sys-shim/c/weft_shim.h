@@ -214,6 +214,7 @@ void	weft_test_release(struct mbuf *);
 /* mbuf.c, for packets in queues and on their way between interfaces */
 uint32_t weft_shim_mbuf_packet_len(const struct mbuf *);
 const void *weft_shim_mbuf_head(const struct mbuf *, u_int *);
+const void *weft_shim_mbuf_piece(const struct mbuf **, u_int *);
 void	weft_shim_mbuf_set_hash(struct mbuf *, uint32_t);
 void	weft_shim_mbuf_set_note(struct mbuf *, uint32_t);
 uint32_t weft_shim_mbuf_note(const struct mbuf *);
@@ -346,5 +347,10 @@ struct weft_vnet {
 struct weft_vnet *weft_shim_vnet_state(void);
 bool	weft_shim_in_vnet(void);
 const void *weft_shim_curvnet(void);
+
+/* filter.c; Rust: in curvnet, filters can be linked from now on, or no more. */
+void	weft_shim_filters(bool);
+void	weft_filter_attach(void);
+void	weft_filter_detach(void);
 
 #endif /* !_WEFT_SHIM_H_ */

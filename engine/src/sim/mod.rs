@@ -9,6 +9,7 @@ pub mod cpus;
 #[allow(unsafe_code)]
 pub mod epoch;
 pub mod forward;
+pub mod malformed;
 #[allow(unsafe_code)]
 pub mod memory;
 pub mod naive;

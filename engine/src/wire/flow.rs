@@ -13,6 +13,9 @@
 //! packet (RFC 6946) is none. All fragments of a packet, and packets of its flow that were
 //! not cut, need not have the same hash: only that of fragments can be the same for all.
 //!
+//! The walk is one of its own and not [`super::parse`], which finds more and takes four
+//! times as long (`docs/decisions/0012-two-walks-over-headers.md`).
+//!
 //! # Symmetric hashes
 //!
 //! With [`Order::Sorted`] both directions of a flow have the same hash: the lower address,

@@ -14,6 +14,7 @@ pub mod ethernet;
 pub mod flow;
 pub mod ipv4;
 pub mod parse;
+pub mod policy;
 pub mod protocol;
 pub mod segment;
 pub mod source;

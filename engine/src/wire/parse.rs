@@ -22,6 +22,8 @@
 //! Checksums are not looked at, nor are lengths that layer 4 names, but for TCP's offset
 //! of its data.
 
+use core::ops::ControlFlow;
+
 use bitflags::bitflags;
 
 use super::protocol as number;
@@ -121,6 +123,8 @@ pub enum Verdict {
     TooManyOptions,
     /// The headers are in too many pieces.
     TooScattered,
+    /// A [`Visit`] has seen enough.
+    Refused,
 }
 
 impl Verdict {
@@ -316,7 +320,8 @@ impl TypedOption {
     pub const PADN: u8 = 1;
 }
 
-/// Who looks at headers while they are passed. What it returns may end the pass.
+/// Who looks at headers while they are passed, and may break the pass off: the verdict is
+/// then [`Verdict::Refused`].
 pub trait Visit {
     /// Whether it wants to see options.
     const OPTIONS: bool = false;
@@ -324,11 +329,15 @@ pub trait Visit {
     /// An extension header of IPv6, or AH in IPv4, that is all there and within limits; of
     /// the outer packet first. It comes before its options.
     #[inline]
-    fn extension(&mut self, _extension: &Extension) {}
+    fn extension(&mut self, _extension: &Extension) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 
     /// An option, all of which is inside its header.
     #[inline]
-    fn option(&mut self, _option: &TypedOption) {}
+    fn option(&mut self, _option: &TypedOption) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 /// Looks at nothing.

@@ -3,6 +3,7 @@
 //! rule as it is said in `engine/src/wire/parse.rs`, and nothing done to be fast. It also
 //! lists what a visitor is to see.
 
+use std::ops::ControlFlow;
 use weft_engine::wire::parse::{
     Extension, Kinds, Layer, Limits, Parsed, Start, Tunnel, TypedOption, Verdict, Visit,
 };
@@ -17,12 +18,14 @@ pub(crate) struct Seen {
 impl Visit for Seen {
     const OPTIONS: bool = true;
 
-    fn extension(&mut self, extension: &Extension) {
+    fn extension(&mut self, extension: &Extension) -> ControlFlow<()> {
         self.extensions.push(*extension);
+        ControlFlow::Continue(())
     }
 
-    fn option(&mut self, option: &TypedOption) {
+    fn option(&mut self, option: &TypedOption) -> ControlFlow<()> {
         self.options.push(*option);
+        ControlFlow::Continue(())
     }
 }
 
@@ -257,6 +260,7 @@ impl Naive<'_> {
                 let (offset, more) = (field / 8, field % 2);
                 layer.fragment = (offset * 8 + more) as u16;
                 layer.fragment_at = at.min(65535) as u16;
+                layer.kinds.remove(Kinds::ATOMIC);
                 let kind = if layer.fragment == 0 {
                     Kinds::ATOMIC
                 } else {

@@ -3,6 +3,7 @@
 //! without hardware do with them. Header: `sys/mbuf.h`.
 
 use core::ffi::c_int;
+use core::marker::PhantomData;
 use core::mem;
 use core::ptr::{self, NonNull};
 use core::slice;
@@ -114,6 +115,15 @@ impl Mbuf {
         }
     }
 
+    /// Its bytes, piece by piece. What is not mapped into memory counts as no bytes.
+    #[inline]
+    pub(crate) fn pieces(&self) -> MbufPieces<'_> {
+        MbufPieces {
+            next: self.raw(),
+            of: PhantomData,
+        }
+    }
+
     /// Reads the packet's front: what is in one piece and, if that `is_too_little` to
     /// tell, the first `N` bytes.
     #[inline]
@@ -200,6 +210,31 @@ impl Mbuf {
         let there = self.copy_out(0, &mut front);
         let front = front.get(..there).unwrap_or_default();
         flow::of_frame(front, toeplitz, Order::Sent).hash
+    }
+}
+
+/// The pieces of a packet, in order.
+#[derive(Clone)]
+pub(crate) struct MbufPieces<'m> {
+    next: *const c::mbuf,
+    of: PhantomData<&'m Mbuf>,
+}
+
+impl<'m> Iterator for MbufPieces<'m> {
+    type Item = &'m [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'m [u8]> {
+        if self.next.is_null() {
+            return None;
+        }
+        let mut len = 0;
+        // SAFETY: an mbuf of the packet's chain, which nobody changes while it is borrowed;
+        // so many bytes are there.
+        unsafe {
+            let head = c::weft_shim_mbuf_piece(&raw mut self.next, &raw mut len);
+            Some(slice::from_raw_parts(head.cast(), len as usize))
+        }
     }
 }
 

@@ -21,7 +21,6 @@ use super::text::Text;
 pub(crate) enum Layer {
     #[cfg(feature = "test")]
     Inet,
-    #[cfg(feature = "test")]
     Inet6,
     Ethernet,
 }
@@ -31,7 +30,6 @@ impl Layer {
         match self {
             #[cfg(feature = "test")]
             Layer::Inet => c::PFIL_TYPE_IP4,
-            #[cfg(feature = "test")]
             Layer::Inet6 => c::PFIL_TYPE_IP6,
             Layer::Ethernet => c::PFIL_TYPE_ETHERNET,
         }
@@ -42,7 +40,6 @@ impl Layer {
         match self {
             #[cfg(feature = "test")]
             Layer::Inet => c"inet",
-            #[cfg(feature = "test")]
             Layer::Inet6 => c"inet6",
             Layer::Ethernet => c"ethernet",
         }
@@ -67,6 +64,12 @@ impl Point {
     pub(crate) fn is_inward(&self) -> bool {
         self.flags & c::PFIL_IN as c_int != 0
     }
+
+    /// Whether it was received for another node, and is to be sent on.
+    #[inline]
+    pub(crate) fn is_forwarded(&self) -> bool {
+        self.flags & c::PFIL_FWD as c_int != 0
+    }
 }
 
 /// What becomes of a packet.
@@ -74,7 +77,6 @@ pub(crate) enum Fate {
     /// It passes, itself or in another form.
     Passed(Mbuf),
     /// It is gone, and its sender is told so.
-    #[cfg(feature = "test")]
     Dropped,
     /// It has gone another way.
     Taken,
@@ -107,12 +109,12 @@ unsafe impl<F: Filter> Send for Hook<F> {}
 
 impl<F: Filter> Hook<F> {
     /// Adds the hook to the current network stack, under a name that pfilctl(8) shows
-    /// after `weft:`, and links it to the layer's own point, both ways. It must be dropped
-    /// while the same network stack is current.
+    /// after `weft:` and can link. It must be dropped while the same network stack is
+    /// current.
     ///
     /// # Errors
-    /// `ENOMEM`, or what pfil(9) said.
-    pub(crate) fn link(
+    /// `ENOMEM`.
+    pub(crate) fn add(
         _sleepable: &mut Sleepable,
         _vnet: &Vnet<'_>,
         name: Text<NAME>,
@@ -132,11 +134,24 @@ impl<F: Filter> Hook<F> {
         // SAFETY: the hook's owner keeps the name and the filter, and `check` takes what
         // the kernel gives. The caller may sleep.
         let hook = NonNull::new(unsafe { c::pfil_add_hook(&raw mut args) }).ok_or(Errno::ENOMEM)?;
-        let hook = Self {
+        Ok(Self {
             hook,
             _name: name,
             _filter: filter,
-        };
+        })
+    }
+
+    /// As [`add`](Hook::add), and links it to the layer's own point, both ways.
+    ///
+    /// # Errors
+    /// `ENOMEM`, or what pfil(9) said.
+    pub(crate) fn link(
+        sleepable: &mut Sleepable,
+        vnet: &Vnet<'_>,
+        name: Text<NAME>,
+        filter: Shared<F>,
+    ) -> Result<Self, Errno> {
+        let hook = Self::add(sleepable, vnet, name, filter)?;
         // The kernel appends to the outer end, which is the last way in and the first out.
         let (inward, outward) = match F::IS_LAST {
             true => (c::PFIL_IN | c::PFIL_APPEND, c::PFIL_OUT),
@@ -187,7 +202,6 @@ unsafe extern "C" fn check<F: Filter>(
                 *place = packet.into_raw().as_ptr();
                 c::PFIL_PASS
             }
-            #[cfg(feature = "test")]
             Fate::Dropped => c::PFIL_DROPPED,
             Fate::Taken => c::PFIL_CONSUMED,
         }

@@ -71,7 +71,12 @@ pub(crate) trait Indexed {
     ///
     /// # Errors
     /// `EINVAL` for a value out of range, which has been logged with the range.
-    fn write(_index: u32, _sleepable: &mut Sleepable, _value: u64) -> Result<(), Errno> {
+    fn write(
+        _index: u32,
+        _sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        _value: u64,
+    ) -> Result<(), Errno> {
         Err(Errno::EINVAL)
     }
 }
@@ -226,6 +231,26 @@ impl Sysctls {
             ..Oid::plain(name, description)
         };
         self.add_indexed::<N>(parent, &oid, Access::READ | Access::WRITE)
+    }
+
+    /// As [`setting_of`](Sysctls::setting_of), one for each network stack, which root of its
+    /// jail may write.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn own_setting_of<N: Indexed>(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        let access = Access::READ | Access::WRITE | Access::VNET;
+        self.add_indexed::<N>(parent, &oid, access)
     }
 
     fn add_indexed<N: Indexed>(
@@ -494,7 +519,7 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
         let value = N::read(index as u32, sleepable, vnet);
         // SAFETY: the kernel's own arguments.
         match unsafe { exchange(oid, request, value) }? {
-            Some(new) => N::write(index as u32, sleepable, new),
+            Some(new) => N::write(index as u32, sleepable, vnet, new),
             None => Ok(()),
         }
     });

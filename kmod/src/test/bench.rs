@@ -297,7 +297,12 @@ impl Indexed for Measured {
         ticks.map_or(0, |ticks| ticks.load(Ordering::Relaxed))
     }
 
-    fn write(index: u32, sleepable: &mut Sleepable, rounds: u64) -> Result<(), Errno> {
+    fn write(
+        index: u32,
+        sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        rounds: u64,
+    ) -> Result<(), Errno> {
         let found = WORKS.get(index as usize).zip(TICKS.get(index as usize));
         let (&(work, name), place) = found.ok_or(Errno::EINVAL)?;
         allow(name, rounds, 1, MOST_ROUNDS)?;
@@ -321,7 +326,12 @@ impl Indexed for Setting {
         setting.map_or(0, |(place, ..)| place.load(Ordering::Relaxed))
     }
 
-    fn write(index: u32, _sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
+    fn write(
+        index: u32,
+        _sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        value: u64,
+    ) -> Result<(), Errno> {
         let (place, name, _, most) = SETTINGS.get(index as usize).ok_or(Errno::EINVAL)?;
         allow(name, value, 1, *most)?;
         place.store(value, Ordering::Relaxed);
@@ -395,7 +405,12 @@ impl Indexed for Hold {
         0
     }
 
-    fn write(index: u32, sleepable: &mut Sleepable, count: u64) -> Result<(), Errno> {
+    fn write(
+        index: u32,
+        sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        count: u64,
+    ) -> Result<(), Errno> {
         let (name, _) = HOLDS.get(index as usize).ok_or(Errno::EINVAL)?;
         allow(name, count, 0, MOST_HELD)?;
         let size = SIZE.load(Ordering::Relaxed);

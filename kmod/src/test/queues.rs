@@ -386,7 +386,12 @@ impl Indexed for OfTest {
         value(index as usize)
     }
 
-    fn write(index: u32, _sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
+    fn write(
+        index: u32,
+        _sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        value: u64,
+    ) -> Result<(), Errno> {
         let number = NUMBERS.get(index as usize).zip(VALUES.get(index as usize));
         let ((name, _, least, most), place) = number.ok_or(Errno::EINVAL)?;
         allow(name.to_str().unwrap_or_default(), value, *least, *most)?;

@@ -10,6 +10,7 @@ mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod ipv6_policy;
 mod l3;
 mod load;
 mod memory;
@@ -112,7 +113,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 26] = [
+pub const ALL: [Scenario; 27] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -130,6 +131,7 @@ pub const ALL: [Scenario; 26] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     l3::SCENARIO,
+    ipv6_policy::SCENARIO,
     pair_verbs::SCENARIO,
     pair_system::SCENARIO,
     pair_conf::SCENARIO,

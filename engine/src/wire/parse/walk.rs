@@ -260,12 +260,15 @@ impl<'w, S: Source, V: Visit> Walk<'w, S, V> {
             }
             layer.kinds |= kind;
             layer.extensions = layer.extensions.saturating_add(1);
-            self.visit.extension(&Extension {
+            let seen = self.visit.extension(&Extension {
                 kind: next,
                 head,
                 at,
                 len,
             });
+            if seen.is_break() {
+                return Err(Verdict::Refused);
+            }
             if V::OPTIONS && matches!(next, number::HOP_BY_HOP | number::DESTINATION_OPTIONS) {
                 self.options(next, at, len)?;
             }
@@ -313,7 +316,9 @@ impl<'w, S: Source, V: Visit> Walk<'w, S, V> {
                     option.is_filled = self.is_filled(data, len)?;
                 }
             }
-            self.visit.option(&option);
+            if self.visit.option(&option).is_break() {
+                return Err(Verdict::Refused);
+            }
         }
         Ok(())
     }
@@ -441,6 +446,7 @@ fn fragment(layer: &mut Layer, head: &[u8; 8], at: usize) {
     let field = word(head, 2);
     layer.fragment_at = offset(at);
     layer.fragment = field & 0xfff9;
+    layer.kinds.remove(Kinds::ATOMIC);
     layer.kinds |= match layer.fragment {
         0 => Kinds::ATOMIC,
         _ => Kinds::FRAGMENT,

@@ -14,18 +14,29 @@ const BIOCSETIF: c_ulong = 0x8020_426c;
 const BIOCSHDRCMPLT: c_ulong = 0x8004_4275;
 const SIOCSIFLLADDR: c_ulong = 0x8020_693c;
 
+const USAGE: &str = "ether send INTERFACE HEX [COUNT] | mac INTERFACE HEX";
+
 /// Bytes of a hardware address.
 const MAC: usize = 6;
 
-/// `ether send INTERFACE HEX` sends a frame by bpf(4), its source as it says; `ether mac
-/// INTERFACE HEX` gives an interface a hardware address.
+/// `ether send INTERFACE HEX [COUNT]` sends a frame by bpf(4), its source as it says, so many
+/// times; `ether mac INTERFACE HEX` gives an interface a hardware address.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
-        ["send", interface, frame] => {
+        ["send", interface, frame, count @ ..] => {
+            let count = match count {
+                [] => Ok(1),
+                [count] => count.parse::<u32>(),
+                _ => return Err(Failure::usage(USAGE)),
+            };
+            let count = count.map_err(|_| Failure::new("not a count"))?;
+            let frame = bytes(frame)?;
             let tap = Fd::open("/dev/bpf", libc::O_RDWR)?;
             tap.ioctl(BIOCSETIF, &mut netif::named(interface)?)?;
             tap.ioctl(BIOCSHDRCMPLT, &mut 1u32)?;
-            tap.write_all(&bytes(frame)?)?;
+            for _ in 0..count {
+                tap.write_all(&frame)?;
+            }
             Ok(vec![])
         }
         ["mac", interface, mac] => {
@@ -42,7 +53,7 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             control.ioctl(SIOCSIFLLADDR, &mut request)?;
             Ok(vec![])
         }
-        _ => Err(Failure::usage("ether send|mac INTERFACE HEX")),
+        _ => Err(Failure::usage(USAGE)),
     }
 }
 
