@@ -71,7 +71,7 @@ pub(crate) fn are_workers_bound() -> bool {
 const MOST_EVERY: u64 = 1 << 32;
 
 /// Times a millisecond that a bucket which is moved waits for its old queue.
-const PATIENCE: u32 = 100;
+const PATIENCE: u32 = 1_000;
 
 /// Queues of each direction of a pair that is made now.
 pub(crate) fn queues() -> u64 {

@@ -33,9 +33,12 @@ pub enum Backend {
 }
 
 /// How long a guest may take from power-on to the agent's greeting.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// The same for an installed system, which grows its disk and makes keys first.
 const DISK_BOOT_LIMIT: Duration = Duration::from_secs(900);
+/// How much longer things may take where QEMU translates the guest's instructions, on a
+/// host that has others to serve. It bounds what hangs, and is never waited for.
+const TRANSLATED_FACTOR: u32 = 3;
 /// How much longer things take in a machine inside Bochs.
 const BOCHS_FACTOR: u32 = 10;
 /// Memory of a machine inside Bochs, in MiB.
@@ -118,13 +121,24 @@ impl Order<'_> {
     /// # Errors
     /// If an image cannot be made or a program not be started.
     pub fn start(mut self) -> Result<std::result::Result<Guest, Error>> {
-        match self.backend {
+        let guest = match self.backend {
             Backend::Qemu if self.kernel.form == Form::Disk => self.start_disk(),
             Backend::Qemu => self.start_qemu(),
             Backend::QemuLoader => self.start_qemu_by_loader(),
             Backend::Bhyve => self.start_bhyve(),
             Backend::Bochs => self.start_bochs(),
-        }
+        }?;
+        Ok(guest.map(|mut guest| {
+            if self.is_translated() {
+                guest.set_patience(TRANSLATED_FACTOR);
+            }
+            guest
+        }))
+    }
+
+    fn is_translated(&self) -> bool {
+        matches!(self.backend, Backend::Qemu | Backend::QemuLoader)
+            && self.accelerator() != Accelerator::Kvm
     }
 
     /// The command lines that [`Order::start`] would run, without running them.

@@ -143,6 +143,7 @@ impl Guest {
     /// If the command fails or the machine does.
     pub fn call_within(&mut self, command: &str, limit: Duration) -> Result<Vec<String>> {
         self.sequence += 1;
+        let usual = limit + GRACE;
         let limit = limit * self.patience;
         let limit = match self
             .deadline
@@ -163,7 +164,16 @@ impl Guest {
             command: command.into(),
         };
         let mut reply = Reply::default();
-        let mut patience = limit + GRACE * self.patience;
+        // An answer may be lost on its way, so it is asked for again after what the command
+        // usually takes: the agent, which may be at it still, does nothing twice. A program
+        // that has the console is not disturbed.
+        let longest = limit + GRACE * self.patience;
+        let mut patience = match command.starts_with("exec ") {
+            true => longest,
+            false => longest.min(usual),
+        };
+        let again = (longest - patience) / (ATTEMPTS - 1);
+        let again = again.max(REPEAT * self.patience);
         for attempt in 0..ATTEMPTS {
             self.repeats += u32::from(attempt > 0);
             reply.last = None;
@@ -173,7 +183,7 @@ impl Guest {
             if self.await_reply(&mut reply, patience)? {
                 return reply.into_result(command);
             }
-            patience = REPEAT * self.patience;
+            patience = again;
         }
         Err(Error::Silent(format!("{command}\n{}", self.last_lines(20))))
     }
@@ -295,7 +305,8 @@ impl Guest {
     }
 
     fn end_job(&mut self, how: &str, name: &str, limit: Duration) -> Result<Vec<u64>> {
-        let lines = self.call_within(&format!("job {how} {name} {}", limit.as_millis()), limit)?;
+        let limit_ms = (limit * self.patience).as_millis();
+        let lines = self.call_within(&format!("job {how} {name} {limit_ms}"), limit)?;
         Ok(lines.first().map_or_else(Vec::new, |line| numbers(line)))
     }
 

@@ -67,7 +67,8 @@ pub struct Variant {
 /// The arguments of `cargo xtask vm`.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct VmArgs {
-    /// Only scenarios with this in their name
+    /// Only scenarios with this, or one of these with commas between, in their name; with
+    /// `=` in front, of this name
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
     /// Only kernels with this in their name
@@ -76,6 +77,9 @@ pub struct VmArgs {
     /// The long form: a full table, many loads, much traffic
     #[arg(long)]
     pub full: bool,
+    /// Run everything so many times, to see whether it always passes
+    #[arg(long, value_name = "TIMES", default_value_t = 1)]
+    pub repeat: u32,
     /// What runs the guests
     #[arg(long, value_enum, default_value_t)]
     pub backend: Backend,
@@ -125,7 +129,9 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
     });
     let mut scenarios = scenarios::ALL.to_vec();
     scenarios.retain(|scenario| match &args.filter {
-        Some(text) => scenario.name.contains(text),
+        Some(texts) => texts
+            .split(',')
+            .any(|text| is_asked_for(scenario.name, text)),
         None => !scenario.by_name || args.list,
     });
     if args.list {
@@ -151,6 +157,14 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
         });
     }
     run_all(args, artifacts, scenarios, &kernels, userland)
+}
+
+/// Whether a scenario of that name is asked for by a text of `--filter`.
+fn is_asked_for(name: &str, text: &str) -> bool {
+    match text.strip_prefix('=') {
+        Some(whole) => name == whole,
+        None => name.contains(text),
+    }
 }
 
 /// Why [`show`] can't show anything here, if so.
@@ -209,8 +223,10 @@ fn run_all(
             plan.print_commands(kernel);
             continue;
         }
-        println!("{} ({})", kernel.name, describe(args.backend));
-        counts += plan.run(kernel)?;
+        for _ in 0..args.repeat.max(1) {
+            println!("{} ({})", kernel.name, describe(args.backend));
+            counts += plan.run(kernel)?;
+        }
     }
     Ok(counts)
 }
@@ -228,5 +244,23 @@ fn list(scenarios: &[Scenario], kernels: &[kernel::Kernel]) {
     }
     for kernel in kernels {
         println!("kernel {}: {}", kernel.name, kernel.image.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_asked_for;
+
+    #[test]
+    fn scenarios_are_asked_for_by_part_of_their_name_or_all_of_it() {
+        for (name, text, is_so) in [
+            ("pair", "pair", true),
+            ("race-pair", "pair", true),
+            ("race-pair", "=pair", false),
+            ("pair", "=pair", true),
+            ("pair", "l3", false),
+        ] {
+            assert_eq!(is_asked_for(name, text), is_so, "{name} {text}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::pair::{ECHO_MS, PATIENCE_MS, reached};
 use super::{Context, Scenario, V4};
 use crate::guest::Result;
 
@@ -18,7 +19,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// How long the receiver may take to have its socket. Packets that come before it are
 /// lost, and missed in the end.
-const READY_LIMIT: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_secs(60);
 const PACKETS: u64 = 3_000;
 const PACKETS_FULL: u64 = 100_000;
 /// Packets a second: what an emulated machine forwards without loss.
@@ -86,12 +87,14 @@ fn traffic(context: &mut Context<'_>) -> Result<()> {
     // Unresolved neighbours may drop what is more than their hold queue takes; both
     // ways must be known before packets are counted.
     for way in ["10.2.0.1", "10.2.0.3"] {
-        context.guest.call(&format!("in mid ping {way} 3 3000"))?;
+        let what = format!("the last jail answers the middle one by {way}");
+        reached(context, "in mid ", way, 64, &what)?;
     }
-    let echoed = context.guest.line("in left ping 10.9.0.1 3 3000")?;
+    let command = format!("in left ping 10.9.0.1 3 {ECHO_MS}");
+    let echoed = context.guest.call_within(&command, READY_LIMIT)?;
     context.report.equal(
-        &echoed.as_str(),
-        &"3 of 3",
+        &echoed,
+        &vec!["3 of 3".to_owned()],
         "the last jail answers through the middle one",
     );
 
@@ -99,7 +102,7 @@ fn traffic(context: &mut Context<'_>) -> Result<()> {
     let guest = &mut context.guest;
     guest.start(
         "receive",
-        &format!("in right udp recv 4000 {packets} 10000"),
+        &format!("in right udp recv 4000 {packets} {PATIENCE_MS}"),
     )?;
     let start = Instant::now();
     while guest.counters("receive")?.last() != Some(&1) && start.elapsed() < READY_LIMIT {
@@ -121,7 +124,7 @@ fn traffic(context: &mut Context<'_>) -> Result<()> {
         "the middle jail's lookups during the traffic",
     )?;
 
-    let time = Duration::from_secs(30 + 2 * packets / RATE);
+    let time = Duration::from_secs(60 + 4 * packets / RATE);
     let sent = context.guest.finish("send", time)?;
     let received = context.guest.finish("receive", time)?;
     let flaps = context.guest.stop("flap")?;

@@ -5,13 +5,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::pair::{await_home, create_jail, destroy, listen, other, remove_jail};
+use super::pair::{
+    ECHO_MS, PATIENCE_MS, await_count, await_home, create_jail, destroy, listen, other, reached,
+    remove_jail,
+};
 use super::{Context, Scenario};
-use crate::guest::Result;
+use crate::guest::{Error, Result};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "l3",
-    group: "l3",
+    group: "pair",
     about: "jails on one interface over wip: traffic, neighbours, forged packets, a parent that changes and goes; nothing is left",
     klds: &["if_vlan"],
     limit: Duration::from_secs(400),
@@ -26,6 +29,8 @@ const STREAM_FULL: u64 = 20_000_000;
 const DATAGRAMS: u64 = 100;
 const DATAGRAM_RATE: u64 = 400;
 const DATAGRAM: u64 = 1_200;
+/// Datagrams that were sent when a load counts as one.
+const LOAD: u64 = 100;
 /// How often an interface, a jail or the parent goes under load.
 const TURNS: u32 = 2;
 const TURNS_FULL: u32 = 100;
@@ -235,14 +240,14 @@ fn traffic(context: &mut Context<'_>, from: Place, to: Place) -> Result<()> {
     let what = format!("{} to {}", from.name, to.name);
     for (family, address) in to.addresses.into_iter().enumerate() {
         meet(context, from, address, &what)?;
-        let command = format!("{}ping {address} 3 5000 6000", from.at);
+        let command = format!("{}ping {address} 3 {ECHO_MS} 6000", from.at);
         let echoed = context.guest.call_within(&command, LIMIT)?;
         context.report.equal(
             &echoed,
             &vec!["3 of 3".to_owned()],
             &format!("{what}: {address} answers long echo requests"),
         );
-        let receive = format!("{}udp recv 400{family} {DATAGRAMS} 10000", to.at);
+        let receive = format!("{}udp recv 400{family} {DATAGRAMS} {PATIENCE_MS}", to.at);
         listen(context, "receive", &receive)?;
         let send = format!(
             "{}udp send {address} 400{family} {DATAGRAMS} {DATAGRAM_RATE} 1 {DATAGRAM}",
@@ -272,14 +277,8 @@ fn traffic(context: &mut Context<'_>, from: Place, to: Place) -> Result<()> {
 
 /// Has an address answer, which may take it to be asked for first.
 fn meet(context: &mut Context<'_>, from: Place, address: &str, what: &str) -> Result<()> {
-    let command = format!("{}ping {address} 4 3000", from.at);
-    let answered = context.guest.call_within(&command, LIMIT)?;
-    context.report.check(
-        answered.iter().any(|line| !line.starts_with("0 ")),
-        &format!("{what}: {address} answers"),
-        answered.join(" "),
-    );
-    Ok(())
+    let what = format!("{what}: {address} answers");
+    reached(context, from.at, address, 64, &what)
 }
 
 /// A figure of an interface; the first one made is red's.
@@ -296,10 +295,8 @@ fn counts(context: &mut Context<'_>, at: &str, interface: &str) -> Result<Vec<u6
 
 /// The sysctls and `if_data` tell the same, once nothing is on its way.
 fn figures(context: &mut Context<'_>) -> Result<()> {
-    std::thread::sleep(Duration::from_millis(500));
     for (number, at, name) in [(1, RED.at, "wpair0a.ip0"), (2, BLUE.at, "wpair0a.ip1")] {
-        let steered = figure(context, number, "steered")?;
-        let local = figure(context, number, "local")?;
+        let (steered, local) = received(context, number, at, name)?;
         let wire = figure(context, number, "to_wire")?;
         let siblings = figure(context, number, "to_siblings")?;
         let lost = figure(context, number, "lost")?;
@@ -319,6 +316,20 @@ fn figures(context: &mut Context<'_>) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What was steered to an interface, and sent to it by neighbours, once its own counter of
+/// packets has as many.
+fn received(context: &mut Context<'_>, number: u32, at: &str, name: &str) -> Result<(u64, u64)> {
+    let start = Instant::now();
+    loop {
+        let steered = figure(context, number, "steered")?;
+        let local = figure(context, number, "local")?;
+        let all = counts(context, at, name)?[0];
+        if all == steered + local || start.elapsed() > LIMIT {
+            return Ok((steered, local));
+        }
+    }
 }
 
 /// The hardware address of a place's interface, from what it last sent.
@@ -433,24 +444,32 @@ fn await_mac(context: &mut Context<'_>) -> Result<()> {
 
 /// What an interface gets goes with its addresses, and two do not have one at a time.
 fn addresses(context: &mut Context<'_>) -> Result<()> {
-    let answers = |context: &mut Context<'_>, number: u32| -> Result<bool> {
+    // Whether packets to the address are steered to the interface of that number, which is
+    // waited for if they should be.
+    let steered = |context: &mut Context<'_>, number: u32, should: bool| -> Result<bool> {
         let before = figure(context, number, "steered")?;
-        context
-            .guest
-            .call_within("in outer ping 10.7.0.30 3 700", LIMIT)?;
-        Ok(figure(context, number, "steered")? >= before + 2)
+        let start = Instant::now();
+        loop {
+            context
+                .guest
+                .call_within("in outer ping 10.7.0.30 3 700", LIMIT)?;
+            let is_so = figure(context, number, "steered")? >= before + 2;
+            if is_so == should || start.elapsed() > LIMIT {
+                return Ok(is_so);
+            }
+        }
     };
     context
         .guest
         .call("in red if addr wpair0a.ip0 10.7.0.30/32")?;
-    let red = answers(context, 1)?;
+    let red = steered(context, 1, true)?;
     context
         .report
         .check(red, "a further address is steered to its interface", "");
     context
         .guest
         .call("in blue if addr wpair0a.ip1 10.7.0.30/32")?;
-    let blue = answers(context, 2)?;
+    let blue = steered(context, 2, false)?;
     context.report.check(
         !blue,
         "who takes an address that is in use does not get its packets",
@@ -459,14 +478,14 @@ fn addresses(context: &mut Context<'_>) -> Result<()> {
     context
         .guest
         .call("in red if unaddr wpair0a.ip0 10.7.0.30")?;
-    let blue = answers(context, 2)?;
+    let blue = steered(context, 2, true)?;
     context
         .report
         .check(blue, "it gets them when the first one gives it up", "");
     context
         .guest
         .call("in blue if addr wpair0a.ip1 10.7.0.2/32")?;
-    let command = "in outer ping 10.7.0.2 3 3000";
+    let command = "in outer ping 10.7.0.2 3 700";
     let before = figure(context, 2, "steered")?;
     context.guest.call_within(command, LIMIT)?;
     let after = figure(context, 2, "steered")?;
@@ -492,15 +511,21 @@ fn follows(context: &mut Context<'_>, pair: &str) -> Result<()> {
     );
     context.guest.call(&format!("if mtu {pair} 1280"))?;
     // The first packet that is too long says so, and has the interface follow.
-    let command = "in red ping 10.7.0.1 6 3000 3000";
-    let why = context.guest.refused(command)?;
+    let command = format!("in red ping 10.7.0.1 6 {ECHO_MS} 3000");
+    let why = context.guest.refused(&command)?;
     context.report.check(
         why.contains("EMSGSIZE"),
         "a packet above the parent's new MTU is refused",
         &why,
     );
-    std::thread::sleep(Duration::from_millis(200));
-    let echoed = context.guest.call_within(command, LIMIT)?;
+    let start = Instant::now();
+    let echoed = loop {
+        match context.guest.call_within(&command, LIMIT) {
+            Err(Error::Failed { why, .. })
+                if why.contains("EMSGSIZE") && start.elapsed() < LIMIT => {}
+            other => break other?,
+        }
+    };
     context.report.equal(
         &echoed,
         &vec!["6 of 6".to_owned()],
@@ -548,14 +573,8 @@ fn tagged(context: &mut Context<'_>, pair: &str) -> Result<()> {
     context.guest.call(&format!(
         "in green each if addr {child} 10.8.0.2/24 -- if up {child}"
     ))?;
-    let echoed = context
-        .guest
-        .call_within("in outer ping 10.8.0.2 4 3000 4000", LIMIT)?;
-    context.report.check(
-        echoed.iter().any(|line| !line.starts_with("0 ")),
-        "an interface on a VLAN of the parent answers long echo requests",
-        echoed.join(" "),
-    );
+    let what = "an interface on a VLAN of the parent answers long echo requests";
+    reached(context, OUTER.at, "10.8.0.2", 4_000, what)?;
     destroy(context, &format!("{pair}.5"))?;
     remove_jail(context, "green")?;
     await_home(context, &child)?;
@@ -569,8 +588,7 @@ fn load(context: &mut Context<'_>, job: &str, from: Place, to: Place) -> Result<
     let address = to.addresses[0];
     let command = format!("{}udp send {address} 4009 10000000 5000 8 1000", from.at);
     context.guest.start(job, &command)?;
-    std::thread::sleep(Duration::from_millis(200));
-    Ok(())
+    await_count(context, job, 0, LOAD).map(drop)
 }
 
 fn stop(context: &mut Context<'_>, job: &str) {

@@ -123,7 +123,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 33] = [
+pub const ALL: [Scenario; 35] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -137,6 +137,7 @@ pub const ALL: [Scenario; 33] = [
     numbering::SCENARIO,
     sharing::SCENARIO,
     packets::SCENARIO,
+    queues::SCENARIO,
     pair::SCENARIO,
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
@@ -145,11 +146,12 @@ pub const ALL: [Scenario; 33] = [
     pair_verbs::SCENARIO,
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
-    queues::SCENARIO,
     nic_host::SCENARIO,
     nic_card::EM,
+    nic_card::EM_EXPRESS,
     nic_card::VMX,
     nic_card::VTNET,
+    nic_card::VTNET_LEGACY,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_packet::SCENARIO,
@@ -162,6 +164,8 @@ pub const ALL: [Scenario; 33] = [
 /// What `cargo xtask run` shows.
 pub const TOUR: [Scenario; 2] = [show::SCENARIO, forward::SCENARIO];
 
+/// How long something that happens by itself may take to happen.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes in a page of the kernel's.
 const PAGE: u64 = 4096;
 
@@ -304,7 +308,7 @@ impl Context<'_> {
         let start = Instant::now();
         while prefix == "weft"
             && self.guest.number("sysctl get net.weft.fib.pending")? > 0
-            && start.elapsed() < Duration::from_secs(10)
+            && start.elapsed() < SETTLE_LIMIT
         {
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -332,7 +336,7 @@ impl Context<'_> {
     fn wait_for_tables(&mut self, wanted: u64, what: &str) -> Result<()> {
         let start = Instant::now();
         let mut found = self.tables()?;
-        while found != wanted && start.elapsed() < Duration::from_secs(10) {
+        while found != wanted && start.elapsed() < SETTLE_LIMIT {
             std::thread::sleep(Duration::from_millis(100));
             found = self.tables()?;
         }

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::pair::{ECHO_MS, PATIENCE_MS, gather, reached};
 use super::{Context, Scenario};
 use crate::guest::Result;
 
@@ -289,13 +290,8 @@ fn build_routed(context: &mut Context<'_>) -> Result<[String; 2]> {
 /// more than a few packets. One that was not ready may miss the first question.
 fn meet(context: &mut Context<'_>, way: &Way) -> Result<()> {
     for address in way.addresses {
-        let command = format!("{}ping {address} 4 3000", way.from);
-        let answered = context.guest.call_within(&command, LIMIT)?;
-        context.report.check(
-            answered.iter().any(|line| !line.starts_with("0 ")),
-            &format!("{address} answers"),
-            answered.join(" "),
-        );
+        let what = format!("{address} answers");
+        reached(context, way.from, address, 64, &what)?;
     }
     Ok(())
 }
@@ -356,7 +352,7 @@ fn traffic(context: &mut Context<'_>, way: &Way, what: &str) -> Result<()> {
     };
     for family in 0..2 {
         let to = way.to;
-        let command = format!("{to}udp recv 400{family} {datagrams} 10000");
+        let command = format!("{to}udp recv 400{family} {datagrams} {PATIENCE_MS}");
         start(context, &format!("recv{family}"), &command)?;
         let Way {
             from, addresses, ..
@@ -428,7 +424,7 @@ fn echoes(context: &mut Context<'_>, way: &Way, what: &str) -> Result<()> {
     for address in way.addresses {
         let from = way.from;
         let answered = context.guest.call_within(
-            &format!("{from}ping {address} 3 10000 {ECHO}"),
+            &format!("{from}ping {address} 3 {ECHO_MS} {ECHO}"),
             limit(context),
         )?;
         context.report.equal(
@@ -476,8 +472,8 @@ fn splice(context: &mut Context<'_>, what: &str) -> Result<()> {
 /// What bpf(4) shows of packets that leave by `port`.
 fn tap(context: &mut Context<'_>, port: &str, what: &str) -> Result<()> {
     for to in ROUTED.addresses {
-        start(context, "tap", &format!("tap {port} 4009 2000"))?;
-        let command = format!("in right udp recv 4009 {DATAGRAMS} 5000");
+        start(context, "tap", &format!("tap {port} 4009 {PATIENCE_MS}"))?;
+        let command = format!("in right udp recv 4009 {DATAGRAMS} {PATIENCE_MS}");
         start(context, "recv", &command)?;
         let guest = &mut context.guest;
         guest.call_within(
@@ -485,7 +481,7 @@ fn tap(context: &mut Context<'_>, port: &str, what: &str) -> Result<()> {
             LIMIT,
         )?;
         guest.finish("recv", LIMIT)?;
-        let seen = guest.stop("tap")?;
+        let seen = gather(context, "tap", 1, DATAGRAMS)?;
         context.report.equal(
             &seen.get(1..).unwrap_or(&[]),
             &&[DATAGRAMS, 0][..],
@@ -644,7 +640,7 @@ fn refused_while_unread(context: &mut Context<'_>) -> Result<()> {
 fn no_packets_out(context: &mut Context<'_>, what: &str) -> Result<()> {
     let start = Instant::now();
     let mut out = context.guest.number("sysctl get net.weft.packet.out")?;
-    while out != 0 && start.elapsed() < Duration::from_secs(10) {
+    while out != 0 && start.elapsed() < LIMIT {
         std::thread::sleep(Duration::from_millis(100));
         out = context.guest.number("sysctl get net.weft.packet.out")?;
     }

@@ -24,11 +24,18 @@ const STREAM_FULL: u64 = 50_000_000;
 const DATAGRAMS: u64 = 200;
 const DATAGRAM_RATE: u64 = 400;
 const DATAGRAM: u64 = 1_200;
+/// Datagrams that were sent when a load counts as one.
+const LOAD: u64 = 100;
 /// How often a pair is destroyed, moved, or loses its jail under load.
 const TURNS: u32 = 5;
 const TURNS_FULL: u32 = 200;
 /// How long one thing may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
+/// How long a receiver waits for the next packet, in milliseconds: longer than any host is
+/// busy. What ends it is that it has all, or [`gather`].
+pub(super) const PATIENCE_MS: u64 = 60_000;
+/// How long an echo request that must be answered may wait for that, in milliseconds.
+pub(super) const ECHO_MS: u64 = 15_000;
 
 /// The jails, and their addresses of both families.
 pub(super) const JAILS: [&str; 2] = ["left", "right"];
@@ -67,14 +74,14 @@ fn run(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// A jail, in which TCP's connections do not outlive their ends for long: they would keep it
-/// from dying.
+/// from dying; and in which IPv6 asks after a second whether a neighbour is still there.
 pub(super) fn create_jail(context: &mut Context<'_>, jail: &str) -> Result<()> {
     let guest = &mut context.guest;
     guest.call_within(&format!("jail create {jail}"), LIMIT)?;
     guest
         .call(&format!(
             "in {jail} each sysctl set net.inet6.ip6.dad_count 0 \
-             -- sysctl set net.inet.tcp.msl 500 \
+             -- sysctl set net.inet.tcp.msl 500 -- sysctl set net.inet6.icmp6.nd6_delay 1 \
              -- if addr lo0 127.0.0.1/8 -- if up lo0"
         ))
         .map(drop)
@@ -149,14 +156,33 @@ pub(super) fn connect(context: &mut Context<'_>) -> Result<String> {
 /// Has the jails learn each other's addresses, and checks that they answer.
 pub(super) fn meet(context: &mut Context<'_>) -> Result<()> {
     for address in ADDRESSES[1] {
-        let command = format!("in left ping {address} 4 3000");
-        let answered = context.guest.call_within(&command, LIMIT)?;
-        context.report.check(
-            answered.iter().any(|line| !line.starts_with("0 ")),
+        reached(
+            context,
+            "in left ",
+            address,
+            64,
             &format!("{address} answers"),
-            answered.join(" "),
-        );
+        )?;
     }
+    Ok(())
+}
+
+/// Checks that an address answers an echo request of so many bytes, the first or a later
+/// one: who is asked first may not be ready.
+pub(super) fn reached(
+    context: &mut Context<'_>,
+    place: &str,
+    address: &str,
+    bytes: u64,
+    what: &str,
+) -> Result<()> {
+    let start = Instant::now();
+    let mut answered = String::new();
+    while answered != "1 of 1" && start.elapsed() < LIMIT {
+        let command = format!("{place}ping {address} 1 2000 {bytes}");
+        answered = context.guest.call_within(&command, LIMIT)?.join(" ");
+    }
+    context.report.equal(&answered.as_str(), &"1 of 1", what);
     Ok(())
 }
 
@@ -171,11 +197,46 @@ pub(super) fn listen(context: &mut Context<'_>, job: &str, command: &str) -> Res
     Ok(())
 }
 
+/// Waits until what a command in the background counts is so much, for as long as it grows;
+/// then ends the command. The numbers of its line.
+pub(super) fn gather(
+    context: &mut Context<'_>,
+    job: &str,
+    counter: usize,
+    wanted: u64,
+) -> Result<Vec<u64>> {
+    await_count(context, job, counter, wanted)?;
+    context.guest.stop(job)
+}
+
+/// Waits until what a command in the background counts is so much, for as long as it grows.
+pub(super) fn await_count(
+    context: &mut Context<'_>,
+    job: &str,
+    counter: usize,
+    wanted: u64,
+) -> Result<u64> {
+    let mut count = 0;
+    let mut since = Instant::now();
+    while since.elapsed() < LIMIT {
+        let now = context.guest.counters(job)?.get(counter).copied();
+        let now = now.unwrap_or(0);
+        if now >= wanted {
+            return Ok(now);
+        }
+        if now > count {
+            (count, since) = (now, Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(count)
+}
+
 /// Datagrams, streams and long echoes of both families from left to right.
 fn traffic(context: &mut Context<'_>, what: &str) -> Result<()> {
     let bytes = if context.full { STREAM_FULL } else { STREAM };
     for (family, to) in ADDRESSES[1].into_iter().enumerate() {
-        let receive = format!("in right udp recv 400{family} {DATAGRAMS} 10000");
+        let receive = format!("in right udp recv 400{family} {DATAGRAMS} {PATIENCE_MS}");
         listen(context, "receive", &receive)?;
         let send =
             format!("in left udp send {to} 400{family} {DATAGRAMS} {DATAGRAM_RATE} 1 {DATAGRAM}");
@@ -201,7 +262,7 @@ fn traffic(context: &mut Context<'_>, what: &str) -> Result<()> {
         context
             .report
             .note(&format!("{what}: bytes, packets sent again, ms: {sent:?}"));
-        let command = format!("in left ping {to} 3 5000 6000");
+        let command = format!("in left ping {to} 3 {ECHO_MS} 6000");
         let echoed = context.guest.call_within(&command, LIMIT)?;
         context.report.equal(
             &echoed,
@@ -219,11 +280,21 @@ pub(super) fn counts(context: &mut Context<'_>, place: &str, interface: &str) ->
     Ok([fields[0], fields[1], fields[4], fields[5]])
 }
 
+/// What both ends have counted, once right has received what left has sent.
+pub(super) fn settled(context: &mut Context<'_>) -> Result<[[u64; 4]; 2]> {
+    let start = Instant::now();
+    loop {
+        let left = counts(context, "in left ", "wpair0a")?;
+        let right = counts(context, "in right ", "wpair0b")?;
+        if right[..2] == left[2..] || start.elapsed() > LIMIT {
+            return Ok([left, right]);
+        }
+    }
+}
+
 /// Once nothing is on its way, one end has received what the other one has sent.
 fn counted(context: &mut Context<'_>) -> Result<()> {
-    std::thread::sleep(Duration::from_millis(500));
-    let left = counts(context, "in left ", "wpair0a")?;
-    let right = counts(context, "in right ", "wpair0b")?;
+    let [left, right] = settled(context)?;
     context.report.equal(
         &right[..2],
         &left[2..],
@@ -260,7 +331,7 @@ fn jumbo(context: &mut Context<'_>) -> Result<()> {
         }
         let before = counts(context, "in left ", "wpair0a")?;
         let bytes = if mtu == 16_000 { 15_900 } else { 4_400 };
-        let command = format!("in left ping {to} 3 5000 {bytes}");
+        let command = format!("in left ping {to} 3 {ECHO_MS} {bytes}");
         let echoed = context.guest.call_within(&command, LIMIT)?;
         let after = counts(context, "in left ", "wpair0a")?;
         context.report.equal(
@@ -298,8 +369,8 @@ fn tagged(context: &mut Context<'_>) -> Result<()> {
             "in {jail} each if create {end}.5 -- if addr {end}.5 10.6.0.{last}/24 -- if up {end}.5"
         ))?;
     }
-    let command = "in left ping 10.6.0.2 3 5000 4000";
-    let echoed = context.guest.call_within(command, LIMIT)?;
+    let command = format!("in left ping 10.6.0.2 3 {ECHO_MS} 4000");
+    let echoed = context.guest.call_within(&command, LIMIT)?;
     context.report.equal(
         &echoed,
         &vec!["3 of 3".to_owned()],
@@ -317,8 +388,7 @@ fn load(context: &mut Context<'_>) -> Result<()> {
     let to = ADDRESSES[1][0];
     let command = format!("in left udp send {to} 4009 10000000 20000 8 1000");
     context.guest.start("load", &command)?;
-    std::thread::sleep(Duration::from_millis(200));
-    Ok(())
+    await_count(context, "load", 0, LOAD).map(drop)
 }
 
 fn stop_load(context: &mut Context<'_>) -> Result<()> {
@@ -406,7 +476,7 @@ fn jail_dies(context: &mut Context<'_>, turns: u32) -> Result<()> {
         ))?;
         let command = "in maker udp send 10.4.0.9 4009 100000 20000 8 1000";
         context.guest.start("inner", command)?;
-        std::thread::sleep(Duration::from_millis(100));
+        await_count(context, "inner", 0, LOAD)?;
         let _ = context.guest.stop("inner");
         remove_jail(context, "maker")?;
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Context, Scenario, System};
+use super::{Context, SETTLE_LIMIT, Scenario, System};
 use crate::guest::Result;
 use crate::image::SYSTEM;
 use weft_agent::frame::escape_word;
@@ -14,7 +14,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     group: "pair-conf",
     about: "wpair(4)'s examples of rc.conf and jail.conf, by FreeBSD's own startup scripts and jail(8)",
     klds: &["tmpfs", "nullfs"],
-    limit: Duration::from_secs(300),
+    limit: Duration::from_secs(900),
     system: System::Programs,
     run,
     ..Scenario::ORDINARY
@@ -22,8 +22,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// The manual page with the examples.
 const PAGE: &str = include_str!("../../../man/wpair.4");
-/// How long a startup script may take.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a startup script may take: hundreds of processes on a busy host.
+const LIMIT: Duration = Duration::from_secs(300);
 /// What a command of [`shell`] said.
 const SAID: &str = "/tmp/said";
 /// The jails of the example, the addresses that reach them, and one of the host's that each
@@ -178,7 +178,7 @@ fn reaches(context: &mut Context<'_>, place: &str, address: &str, what: &str) ->
 fn await_pairs(context: &mut Context<'_>, wanted: u64, what: &str) -> Result<()> {
     let start = std::time::Instant::now();
     let mut pairs = u64::MAX;
-    while pairs != wanted && start.elapsed() < Duration::from_secs(10) {
+    while pairs != wanted && start.elapsed() < SETTLE_LIMIT {
         pairs = context.guest.number("sysctl get net.weft.pair.pairs")?;
     }
     context.report.equal(&pairs, &wanted, what);

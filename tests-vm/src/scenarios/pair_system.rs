@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::pair::{LIMIT, create_jail, destroy, listen, other, remove_jail};
+use super::pair::{LIMIT, PATIENCE_MS, create_jail, destroy, gather, listen, other, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::Result;
 
@@ -131,19 +131,17 @@ fn priorities(context: &mut Context<'_>, what: &str) -> Result<()> {
     let [near, far] = pair_between(context, JAILS, "192.0.2")?;
     context.guest.call(&format!("in one if pcp {near} 3"))?;
     let said = format!("{what}: the interface's priority");
-    answers(context, "one", "192.0.2.2 3 3000 64", &said)?;
+    answers(context, "one", "192.0.2.2 3 8000 64", &said)?;
     let said = format!("{what}: the socket's priority beside it");
-    answers(context, "one", "192.0.2.2 3 3000 64 5", &said)?;
-    listen(context, "tap", &format!("in two tap {far} {PORT} 1000 0"))?;
-    listen(
-        context,
-        "receive",
-        &format!("in two udp recv {PORT} 20 3000"),
-    )?;
+    answers(context, "one", "192.0.2.2 3 8000 64 5", &said)?;
+    let tap = format!("in two tap {far} {PORT} {PATIENCE_MS} 0");
+    listen(context, "tap", &tap)?;
+    let receive = format!("in two udp recv {PORT} 20 {PATIENCE_MS}");
+    listen(context, "receive", &receive)?;
     let send = format!("in one udp send 192.0.2.2 {PORT} 20 200 1 100");
     context.guest.call_within(&send, LIMIT)?;
     let received = context.guest.finish("receive", LIMIT)?;
-    let seen = context.guest.finish("tap", LIMIT)?;
+    let seen = gather(context, "tap", 1, 20)?;
     context.report.equal(
         &(received, seen[1..].to_vec()),
         &(vec![20, 20, 0, 0], vec![20, 0]),
@@ -241,7 +239,7 @@ fn vlans(
 fn vlan(context: &mut Context<'_>, what: &str) -> Result<()> {
     let ends = pair_between(context, JAILS, "192.0.2")?;
     vlans(context, &ends, &[("802.1q", 42)])?;
-    answers(context, "one", "10.42.0.2 3 3000 64", what)?;
+    answers(context, "one", "10.42.0.2 3 8000 64", what)?;
     destroy_in(context, "one", &ends[0])
 }
 
@@ -249,7 +247,7 @@ fn vlan_deep(context: &mut Context<'_>, what: &str) -> Result<()> {
     let ends = pair_between(context, JAILS, "192.0.2")?;
     let levels = [("802.1ad", 5), ("802.1ad", 6), ("802.1q", 42)];
     vlans(context, &ends, &levels)?;
-    answers(context, "two", "10.42.0.1 3 3000 64", what)?;
+    answers(context, "two", "10.42.0.1 3 8000 64", what)?;
     destroy_in(context, "two", &ends[1])
 }
 
@@ -259,7 +257,7 @@ fn vlan_promiscuous(context: &mut Context<'_>, what: &str) -> Result<()> {
     context
         .guest
         .call(&format!("in one if promiscuous {inner}"))?;
-    answers(context, "one", "10.42.0.2 3 3000 64", what)?;
+    answers(context, "one", "10.42.0.2 3 8000 64", what)?;
     // A VLAN that goes while it is promiscuous locks vlan(4)'s lock twice.
     context
         .guest
@@ -307,8 +305,8 @@ fn bridged(context: &mut Context<'_>) -> Result<(String, [String; 2])> {
 
 fn bridge(context: &mut Context<'_>, what: &str) -> Result<()> {
     let (bridge, ends) = bridged(context)?;
-    answers(context, "one", "192.0.2.2 3 3000 64", what)?;
-    answers(context, "two", "192.0.2.1 3 3000 64", what)?;
+    answers(context, "one", "192.0.2.2 3 8000 64", what)?;
+    answers(context, "two", "192.0.2.1 3 8000 64", what)?;
     for interface in [bridge].iter().chain(&ends) {
         destroy(context, interface)?;
     }
@@ -423,8 +421,8 @@ fn forwarded(context: &mut Context<'_>, what: &str) -> Result<()> {
         context.guest.call(&command)?;
         let way = ["fast", "slow"][redirects];
         let what = format!("{what}, {way}");
-        answers(context, "one", "10.30.2.1 3 3000 64", &what)?;
-        answers(context, "one", "10.30.2.1 3 3000 4000", &what)?;
+        answers(context, "one", "10.30.2.1 3 8000 64", &what)?;
+        answers(context, "one", "10.30.2.1 3 8000 4000", &what)?;
     }
     unroute(context, &ends)
 }
@@ -440,7 +438,7 @@ fn dropped(context: &mut Context<'_>, what: &str) -> Result<()> {
         &"0 of 2",
         &format!("{what}: nobody answers behind a black hole"),
     );
-    answers(context, "one", "10.30.2.1 3 3000 64", what)?;
+    answers(context, "one", "10.30.2.1 3 8000 64", what)?;
     unroute(context, &ends)
 }
 

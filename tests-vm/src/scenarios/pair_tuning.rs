@@ -4,9 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::pair::{await_home, create_jail, listen, remove_jail};
+use super::pair::{
+    ECHO_MS, PATIENCE_MS, await_home, create_jail, gather, listen, reached, remove_jail,
+};
 use super::{Context, Scenario};
-use crate::guest::Result;
+use crate::guest::{Error, Result};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "pair-tuning",
@@ -25,6 +27,8 @@ const BURSTS: u64 = 50;
 const BURST: u64 = 60_000;
 /// Who sends such bursts at a time so that queues stand.
 const SENDERS: u64 = 3;
+/// Long echo requests by way of a jail that forwards, everyday and with `--full`.
+const ECHOES: [u64; 2] = [5, 500];
 /// Datagrams, at most, of each of the flows while queues come and go; and how many in a
 /// second.
 const DATAGRAMS: u64 = 100_000;
@@ -61,6 +65,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         connect(context, jail, end, address)?;
     }
     described(context)?;
+    forget_fragments(context)?;
     let longest = context.guest.number("sysctl get net.inet.udp.maxdgram")?;
     set(context, "", "net.inet.udp.maxdgram", BURST)?;
     exact(context)?;
@@ -126,9 +131,15 @@ fn set_all(context: &mut Context<'_>, end: &str, what: &str, value: u64) -> Resu
 
 /// The sum over all queues of an end.
 fn sum(context: &mut Context<'_>, end: &str, what: &str) -> Result<u64> {
-    (0..QUEUES)
-        .map(|queue| get(context, &format!("{end}.queue.{queue}.{what}")))
-        .sum()
+    let names = (0..QUEUES).map(|queue| format!("net.weft.pair.{end}.queue.{queue}.{what}"));
+    let commands: Vec<String> = names.map(|name| format!("sysctl get {name}")).collect();
+    let command = format!("each {}", commands.join(" -- "));
+    let lines = context.guest.call(&command)?;
+    let number = |line: &String| {
+        let number = line.parse::<u64>();
+        number.map_err(|_| Error::Unexpected(format!("{command}: {line} is no number")))
+    };
+    lines.iter().map(number).sum()
 }
 
 /// Each node says what it is, and the table of each end is as long as that of the other.
@@ -154,6 +165,15 @@ fn described(context: &mut Context<'_>) -> Result<()> {
         format_args!("{lengths:?}"),
     );
     Ok(())
+}
+
+/// Has the jail that gets the bursts keep no fragments. A burst has more of them than the
+/// kernel puts together (`net.inet.ip.maxfragsperpacket`), so the last ones of each would
+/// wait for the others for half a minute; and some hundred bursts are as many as the kernel
+/// keeps for all jails together (`net.inet.ip.maxfrags`), after which no jail gets a packet
+/// that came in fragments.
+fn forget_fragments(context: &mut Context<'_>) -> Result<()> {
+    set(context, "in right ", "net.inet.ip.maxfragpackets", 0)
 }
 
 /// What an interface has counted: packets, bytes, errors, drops in, and the same out.
@@ -416,7 +436,7 @@ fn spread(context: &mut Context<'_>) -> Result<()> {
     let to = JAILS[1].2;
     for flow in 0..FLOWS {
         let port = 4020 + flow;
-        let command = format!("in right udp recv {port} {DATAGRAMS} 3000");
+        let command = format!("in right udp recv {port} {DATAGRAMS} {PATIENCE_MS}");
         listen(context, &format!("receive{flow}"), &command)?;
         let command = format!("in left udp send {to} {port} {DATAGRAMS} {DATAGRAM_RATE} 1 900");
         context.guest.start(&format!("send{flow}"), &command)?;
@@ -440,7 +460,7 @@ fn spread(context: &mut Context<'_>) -> Result<()> {
     }
     for flow in 0..FLOWS {
         let sent = context.guest.stop(&format!("send{flow}"))?[0];
-        let received = context.guest.finish(&format!("receive{flow}"), LIMIT)?;
+        let received = gather(context, &format!("receive{flow}"), 1, sent)?;
         context.report.check(
             sent > 0 && received == [sent, sent, 0, 0],
             &format!("flow {flow} arrived once, in order, while queues changed"),
@@ -472,9 +492,8 @@ fn forwarded(context: &mut Context<'_>) -> Result<()> {
     ] {
         context.guest.call(&format!("in {jail} {command}"))?;
     }
-    context
-        .guest
-        .call_within("in from ping 10.3.0.1 4 3000", LIMIT)?;
+    let what = "the jail between the two forwards";
+    reached(context, "in from ", "10.3.0.1", 64, what)?;
     for end in ["wpair1a", "wpair1b", "wpair2a", "wpair2b"] {
         set(context, "", &format!("net.weft.pair.{end}.direct"), 1)?;
     }
@@ -498,9 +517,7 @@ fn forwarded(context: &mut Context<'_>) -> Result<()> {
         "in mid each if member {bridge} wpair1b -- if member {bridge} wpair2a -- if up {bridge}"
     ))?;
     context.guest.call("in to if addr wpair2b 10.2.0.9/24")?;
-    context
-        .guest
-        .call_within("in to ping 10.2.0.1 4 3000", LIMIT)?;
+    reached(context, "in to ", "10.2.0.1", 64, "and bridges")?;
     let direct = through_mid(context, "bridged one way, routed the other")?;
     context.report.check(
         direct.0 > before + STREAM / 2_000 && direct.1 == 0,
@@ -541,15 +558,26 @@ fn through_mid(context: &mut Context<'_>, what: &str) -> Result<(u64, u64)> {
         let what = format!("{what}: stream {number} arrived, byte by byte");
         context.report.equal(&received, &vec![STREAM, 0], &what);
     }
-    let command = "in from ping 10.3.0.1 5 5000 4000";
-    let echoed = context.guest.call_within(command, LIMIT)?;
-    let what = format!("{what}: long echo requests are answered");
-    context
-        .report
-        .equal(&echoed, &vec!["5 of 5".to_owned()], &what);
+    echoes(context, what)?;
     let forwarded = sum(context, "wpair1b", "through")? + sum(context, "wpair2a", "through")?;
     let own = sum(context, "wpair1a", "through")? + sum(context, "wpair2b", "through")?;
     Ok((forwarded, own))
+}
+
+/// Echo requests in fragments, one after the other, each of which is answered.
+fn echoes(context: &mut Context<'_>, what: &str) -> Result<()> {
+    let kept = context.guest.number("sysctl get net.inet.ip.curfrags")?;
+    let found = format!("{what}: the kernel, which has a limit for all jails, keeps no fragments");
+    context.report.equal(&kept, &0, &found);
+    let count = ECHOES[usize::from(context.full)];
+    let command = format!("in from ping 10.3.0.1 {count} {ECHO_MS} 4000");
+    let echoed = context.guest.call_within(&command, 5 * LIMIT)?;
+    context.report.equal(
+        &echoed,
+        &vec![format!("{count} of {count}")],
+        &format!("{what}: long echo requests are answered"),
+    );
+    Ok(())
 }
 
 /// Whether jails may make pairs.

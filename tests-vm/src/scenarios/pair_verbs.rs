@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use super::pair::{
-    ADDRESSES, JAILS, LIMIT, await_home, connect, counts, create_jail, destroy, listen, meet,
-    other, remove_jail,
+    ADDRESSES, ECHO_MS, JAILS, LIMIT, PATIENCE_MS, await_count, await_home, connect, counts,
+    create_jail, destroy, gather, listen, meet, other, reached, remove_jail, settled,
 };
 use super::{Context, Scenario};
 use crate::guest::Result;
@@ -26,7 +26,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
         "ng_hub",
         "pf",
     ],
-    limit: Duration::from_secs(300),
+    limit: Duration::from_secs(400),
     run,
     ..Scenario::ORDINARY
 };
@@ -35,6 +35,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const DATAGRAMS: u64 = 100;
 const RATE: u64 = 400;
 const PORT: u16 = 4_300;
+/// Packets to a group of a check.
+const GROUPED: u64 = 20;
+/// How long an echo request that must not be answered waits all the same, in milliseconds.
+const SILENCE_MS: u64 = 700;
 /// Bytes of a stream during which something changes, everyday and with `--full`.
 const STREAM: [u64; 2] = [2_000_000, 50_000_000];
 const GROUP: &str = "224.5.6.7";
@@ -81,7 +85,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
 
 /// Numbered packets from a jail to an address of the other's, which must all arrive.
 fn datagrams(context: &mut Context<'_>, [from, to]: [&str; 2], at: &str, what: &str) -> Result<()> {
-    let receive = format!("in {to} udp recv {PORT} {DATAGRAMS} 10000");
+    let receive = format!("in {to} udp recv {PORT} {DATAGRAMS} {PATIENCE_MS}");
     listen(context, "receive", &receive)?;
     let send = format!("in {from} udp send {at} {PORT} {DATAGRAMS} {RATE} 1 200");
     context.guest.call_within(&send, LIMIT)?;
@@ -94,11 +98,25 @@ fn datagrams(context: &mut Context<'_>, [from, to]: [&str; 2], at: &str, what: &
     Ok(())
 }
 
-/// How many of three echo requests from a jail are answered.
-fn answered(context: &mut Context<'_>, from: &str, to: &str, bytes: u32) -> Result<String> {
-    let command = format!("in {from} ping {to} 3 2000 {bytes}");
+/// How many of three echo requests from a jail are answered, each within so many
+/// milliseconds.
+fn answered(
+    context: &mut Context<'_>,
+    from: &str,
+    to: &str,
+    bytes: u32,
+    wait_ms: u64,
+) -> Result<String> {
+    let command = format!("in {from} ping {to} 3 {wait_ms} {bytes}");
     let lines = context.guest.call_within(&command, LIMIT)?;
     Ok(lines.join(" "))
+}
+
+/// None of three is.
+fn unanswered(context: &mut Context<'_>, from: &str, to: &str, what: &str) -> Result<()> {
+    let answers = answered(context, from, to, 64, SILENCE_MS)?;
+    context.report.equal(&answers.as_str(), &"0 of 3", what);
+    Ok(())
 }
 
 fn all_answered(
@@ -108,16 +126,9 @@ fn all_answered(
     bytes: u32,
     what: &str,
 ) -> Result<()> {
-    let answers = answered(context, from, to, bytes)?;
+    let answers = answered(context, from, to, bytes, ECHO_MS)?;
     let what = format!("{what}: {to} answers {from}'s echo requests of {bytes} bytes");
     context.report.equal(&answers.as_str(), &"3 of 3", &what);
-    Ok(())
-}
-
-/// Asks until there is an answer.
-fn await_answer(context: &mut Context<'_>, from: &str, to: &str) -> Result<()> {
-    let start = Instant::now();
-    while answered(context, from, to, 64)? == "0 of 3" && start.elapsed() < LIMIT {}
     Ok(())
 }
 
@@ -141,8 +152,10 @@ fn readdressed(context: &mut Context<'_>) -> Result<()> {
             all_answered(context, from, to, 64, &format!("{end} readdressed"))?;
         }
         // IPv6 learns it once it finds the old one unreachable (RFC 4861, 7.3).
-        await_answer(context, "left", ADDRESSES[1][1])?;
-        await_answer(context, "right", ADDRESSES[0][1])?;
+        for (from, to) in [("left", ADDRESSES[1][1]), ("right", ADDRESSES[0][1])] {
+            let what = format!("{end} readdressed: {to} answers {from}");
+            reached(context, &format!("in {from} "), to, 64, &what)?;
+        }
         let ways = [("left", "right", 1), ("right", "left", 0)];
         for (from, to, at) in ways {
             for address in ADDRESSES[at] {
@@ -160,9 +173,8 @@ fn routed_by_fib(context: &mut Context<'_>) -> Result<()> {
         "in right each sysctl set net.fibs 2 -- fib 1 route add {left}/32 blackhole"
     ))?;
     context.guest.call(&format!("in right if fib {FAR} 1"))?;
-    let answers = answered(context, "left", right, 64)?;
     let what = "an end in a FIB that leads nowhere: no echo is answered";
-    context.report.equal(&answers.as_str(), &"0 of 3", what);
+    unanswered(context, "left", right, what)?;
     context.guest.call(&format!("in right if fib {FAR} 0"))?;
     all_answered(context, "left", right, 64, "back in FIB 0")?;
     context
@@ -171,28 +183,31 @@ fn routed_by_fib(context: &mut Context<'_>) -> Result<()> {
         .map(drop)
 }
 
-/// Sends to a group from left, and gives how many packets a receiver got on the right,
-/// which has joined it or not.
-fn grouped(context: &mut Context<'_>, jail: &str, at: &str, group: &str) -> Result<u64> {
-    let receive = format!("in {jail} group recv {group} {PORT} {at} 2000");
-    listen(context, "group", &receive)?;
-    let from = ADDRESSES[0][0];
-    let send = format!("in left group send {GROUP} {PORT} {from} 20");
-    context.guest.call_within(&send, LIMIT)?;
-    let got = context.guest.finish("group", LIMIT)?;
-    Ok(got.first().copied().unwrap_or(0))
-}
-
+/// Sends to a group from left while a receiver on the right, which has joined it, gets the
+/// packets, and another one, which has not, gets none.
 fn joined(context: &mut Context<'_>) -> Result<()> {
-    let at = ADDRESSES[1][0];
-    let got = grouped(context, "right", at, GROUP)?;
+    let ([from, _], [at, _]) = (ADDRESSES[0], ADDRESSES[1]);
+    for (job, port, group) in [("member", PORT, GROUP), ("stranger", PORT + 1, "-")] {
+        let receive = format!("in right group recv {group} {port} {at} {PATIENCE_MS}");
+        listen(context, job, &receive)?;
+    }
+    for port in [PORT + 1, PORT] {
+        let send = format!("in left group send {GROUP} {port} {from} {GROUPED}");
+        context.guest.call_within(&send, LIMIT)?;
+    }
+    let member = gather(context, "member", 0, GROUPED)?;
+    context.report.equal(
+        &member,
+        &vec![GROUPED],
+        "who joined a group gets its packets",
+    );
+    let [left, right] = settled(context)?;
+    let what = "all that was sent to the group has come to the other end";
+    context.report.equal(&right[..2], &left[2..], what);
+    let stranger = context.guest.stop("stranger")?;
     context
         .report
-        .equal(&got, &20, "who joined a group gets its packets");
-    let got = grouped(context, "right", at, "-")?;
-    context
-        .report
-        .equal(&got, &0, "who did not join it gets none");
+        .equal(&stranger, &vec![0], "who did not join it gets none");
     Ok(())
 }
 
@@ -205,10 +220,10 @@ fn watched(
     tags: &str,
     what: &str,
 ) -> Result<()> {
-    let command = format!("in {jail} tap {end} {PORT} 1000 {tags}");
+    let command = format!("in {jail} tap {end} {PORT} {PATIENCE_MS} {tags}");
     listen(context, "tap", &command)?;
     datagrams(context, JAILS, to, what)?;
-    let seen = context.guest.finish("tap", LIMIT)?;
+    let seen = gather(context, "tap", 1, DATAGRAMS)?;
     context.report.equal(
         &seen[1..].to_vec(),
         &vec![DATAGRAMS, 0],
@@ -323,10 +338,11 @@ fn spread(context: &mut Context<'_>, protocol: &str, pairs: &[String; 2]) -> Res
         Ok([first, counts(context, "in left ", &pairs[1])?[2]])
     };
     let before = sent(context)?;
-    listen(context, "drain", &format!("in right drain {PORT} 500"))?;
+    let drain = format!("in right drain {PORT} {PATIENCE_MS}");
+    listen(context, "drain", &drain)?;
     let flows = format!("in left flood 10.9.0.2 {PORT} 200 64 640 0");
     context.guest.call_within(&flows, LIMIT)?;
-    let taken = context.guest.finish("drain", LIMIT)?;
+    let taken = gather(context, "drain", 0, 640)?;
     context.report.equal(
         &taken.first(),
         &Some(&640),
@@ -407,9 +423,8 @@ fn netgraph(context: &mut Context<'_>) -> Result<()> {
     context
         .guest
         .call(&format!("in right graph take {FAR} hub below"))?;
-    let answers = answered(context, "left", to, 64)?;
     let what = "netgraph takes what an end receives: no echo is answered";
-    context.report.equal(&answers.as_str(), &"0 of 3", what);
+    unanswered(context, "left", to, what)?;
     context
         .guest
         .call(&format!("in right graph give {FAR} above"))?;
@@ -452,6 +467,8 @@ fn meanwhile(
     listen(context, "serve", "in right tcp serve 5300 9")?;
     let send = format!("in left tcp send {} 5300 9 {bytes}", ADDRESSES[1][0]);
     context.guest.start("stream", &send)?;
+    // Connected: what is changed must not keep it from that.
+    await_count(context, "stream", 0, 1)?;
     let mut turns = 0;
     while turns < 12 {
         change(context, turns)?;
@@ -536,40 +553,61 @@ fn overflowed(context: &mut Context<'_>) -> Result<()> {
 fn crowded(context: &mut Context<'_>, ends: &[String; 2]) -> Result<()> {
     let name = "sysctl get net.weft.pair.lost.full";
     let before = context.guest.number(name)?;
-    listen(
-        context,
-        "receive",
-        &format!("in right udp recv {PORT} 100000 1500"),
-    )?;
-    let flood = "in left flood 10.99.0.1 9 64 4 0 4000";
+    let receive = format!("in right udp recv {PORT} 100000 {PATIENCE_MS}");
+    listen(context, "receive", &receive)?;
+    let flood = "in left flood 10.99.0.1 9 64 4 0 0";
     context.guest.start("flood", flood)?;
-    let send = format!("in left udp send 10.10.0.2 {PORT} 1000 400 1 200");
-    context.guest.call_within(&send, LIMIT)?;
-    let received = context.guest.finish("receive", LIMIT)?;
-    context.guest.finish("flood", LIMIT)?;
-    std::thread::sleep(Duration::from_millis(500));
-    let lost = context.guest.number(name)? - before;
+    await_full(context, before)?;
+    let send = format!("in left udp send 10.10.0.2 {PORT} 100000 400 1 200");
+    context.guest.start("send", &send)?;
+    await_count(context, "receive", 1, DATAGRAMS)?;
+    let sent = context.guest.stop("send")?;
+    context.guest.stop("flood")?;
+    let received = gather(context, "receive", 1, sent[0])?;
+    let (lost, dropped) = refusals(context, before, ends)?;
+    let what = "the interfaces have counted as many as dropped at their outputs";
+    context.report.equal(&dropped, &lost, what);
+    context.report.check(
+        sent[0] >= DATAGRAMS && received == [sent[0], sent[0], 0, 0],
+        "what found room meanwhile came once, in order, whole",
+        format_args!("sent, refused, tried again: {sent:?}; {received:?}, {lost} lost"),
+    );
+    Ok(())
+}
+
+/// Waits until frames find no room.
+fn await_full(context: &mut Context<'_>, before: u64) -> Result<()> {
+    let name = "sysctl get net.weft.pair.lost.full";
+    let start = Instant::now();
+    let mut lost = 0;
+    while lost == 0 && start.elapsed() < LIMIT {
+        lost = context.guest.number(name)? - before;
+    }
     context
         .report
         .check(lost > 0, "frames found no room in a small queue", lost);
-    let mut dropped = 0;
-    for (jail, end) in JAILS.into_iter().zip(ends) {
-        let line = context.guest.line(&format!("in {jail} if stat {end}"))?;
-        dropped += line
-            .rsplit(' ')
-            .next()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(0);
-    }
-    let what = "the interfaces have counted as many as dropped at their outputs";
-    context.report.equal(&dropped, &lost, what);
-    let is_whole = matches!(received[..], [all, distinct, 0, 0] if all > 0 && all == distinct);
-    context.report.check(
-        is_whole,
-        "what arrived meanwhile came once, in order, whole",
-        format_args!("{received:?}, {lost} lost"),
-    );
     Ok(())
+}
+
+/// What the module has counted as lost for want of room, and the interfaces as dropped at
+/// their outputs, once no packet goes round any more.
+fn refusals(context: &mut Context<'_>, before: u64, ends: &[String; 2]) -> Result<(u64, u64)> {
+    let start = Instant::now();
+    loop {
+        let lost = context
+            .guest
+            .number("sysctl get net.weft.pair.lost.full")?
+            .wrapping_sub(before);
+        let mut dropped = 0;
+        for (jail, end) in JAILS.into_iter().zip(ends) {
+            let line = context.guest.line(&format!("in {jail} if stat {end}"))?;
+            let last = line.rsplit(' ').next().and_then(|n| n.parse().ok());
+            dropped += last.unwrap_or(0);
+        }
+        if lost == dropped || start.elapsed() > LIMIT {
+            return Ok((lost, dropped));
+        }
+    }
 }
 
 /// Both ends in one jail: what goes out at one comes in at the other.
@@ -581,23 +619,20 @@ fn together(context: &mut Context<'_>) -> Result<()> {
     context.guest.call(&format!(
         "in alone each if addr {pair} {left}/24 -- if up {pair} -- if addr {end} 10.11.0.1/24 -- if up {end}"
     ))?;
-    listen(
-        context,
-        "group",
-        &format!("in alone group recv {GROUP} {PORT} 10.11.0.1 2000"),
-    )?;
-    let send = format!("in alone group send {GROUP} {PORT} {left} 20");
+    let receive = format!("in alone group recv {GROUP} {PORT} 10.11.0.1 {PATIENCE_MS}");
+    listen(context, "group", &receive)?;
+    let send = format!("in alone group send {GROUP} {PORT} {left} {GROUPED}");
     context.guest.call_within(&send, LIMIT)?;
-    let got = context.guest.finish("group", LIMIT)?;
+    let got = gather(context, "group", 0, GROUPED)?;
     context.report.equal(
         &got,
-        &vec![20],
+        &vec![GROUPED],
         "both ends in one jail: a group's packets come in at the other end",
     );
     let sent = counts(context, "in alone ", &pair)?;
     let received = counts(context, "in alone ", &end)?;
     context.report.check(
-        sent[2] >= 20 && received[0] == sent[2],
+        sent[2] >= GROUPED && received[0] == sent[2],
         "both ends in one jail: what one has sent the other has received",
         format_args!("{sent:?}, {received:?}"),
     );
@@ -614,10 +649,7 @@ fn reclaimed(context: &mut Context<'_>) -> Result<()> {
         "an end that is taken back is not in the jail any more",
         gone,
     );
-    let answers = answered(context, "left", ADDRESSES[1][0], 64)?;
-    context
-        .report
-        .equal(&answers.as_str(), &"0 of 3", "and nobody answers there");
+    unanswered(context, "left", ADDRESSES[1][0], "and nobody answers there")?;
     context.guest.call(&format!("if vnet {FAR} right"))?;
     let [v4, v6] = ADDRESSES[1];
     context.guest.call(&format!(

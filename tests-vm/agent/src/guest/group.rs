@@ -16,8 +16,8 @@ const GLANCE_MS: i32 = 50;
 
 /// `group send GROUP PORT FROM COUNT` sends so many packets by the interface that has the
 /// address `FROM`. `group recv GROUP PORT AT MS` joins the group on the interface that has
-/// the address `AT`, and counts packets to the port for that long; with `-` for `GROUP` it
-/// joins none.
+/// the address `AT`, and counts packets to the port for that long, or until it is stopped;
+/// with `-` for `GROUP` it joins none. Counter and the reply's line: packets.
 pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
     match words {
         ["send", group, port, from, count] => {
@@ -65,6 +65,7 @@ fn count(socket: &Fd, ms: u64, meter: &Meter) -> Outcome {
         if socket.readable(GLANCE_MS)? {
             socket.receive(&mut [0; 128])?;
             packets += 1;
+            meter.set(0, packets);
         }
     }
     Ok(vec![format!("{packets}")])
