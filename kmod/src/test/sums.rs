@@ -37,7 +37,12 @@ impl Indexed for Setting {
         setting.map_or(0, |(place, ..)| place.load(Ordering::Relaxed))
     }
 
-    fn write(index: u32, _sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
+    fn write(
+        index: u32,
+        _sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        value: u64,
+    ) -> Result<(), Errno> {
         let (place, _, _, [least, most]) = SETTINGS.get(index as usize).ok_or(Errno::EINVAL)?;
         if !(*least..=*most).contains(&value) {
             return Err(Errno::EINVAL);
@@ -75,7 +80,12 @@ impl Indexed for Measured {
         result.map_or(0, |result| result.load(Ordering::Relaxed))
     }
 
-    fn write(index: u32, sleepable: &mut Sleepable, rounds: u64) -> Result<(), Errno> {
+    fn write(
+        index: u32,
+        sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        rounds: u64,
+    ) -> Result<(), Errno> {
         let place = RESULTS.get(index as usize).ok_or(Errno::EINVAL)?;
         if !(1..=MOST_ROUNDS).contains(&rounds) {
             return Err(Errno::EINVAL);
