@@ -9,7 +9,7 @@ use std::fmt::Write;
 use weft_engine::sim::malformed::{self, example};
 use weft_engine::wire::parse::{Kinds, Limits, Start, Verdict};
 use weft_engine::wire::policy::{
-    Action, Bounds, Judgement, Point, Policy, Preset, RULES, Rule, Rules, judge,
+    Action, Bounds, Judgement, Point, Policy, Preset, RULES, Rule, Rules, is_plain, judge,
 };
 use weft_engine::wire::source::Pieces;
 
@@ -447,6 +447,39 @@ proptest! {
         let dropped = judge(&bytes[..], bytes.len(), &policy);
         prop_assert_eq!(dropped.dropped_by.is_some(), !found.applied.is_empty());
         prop_assert_eq!(dropped.applied.bits() & !found.applied.bits(), 0);
+    }
+
+    /// No rule applies to what is plain, and ordinary packets are.
+    #[test]
+    fn what_is_plain_breaks_no_rule(
+        bytes in packets(),
+        last in prop::sample::select(vec![6u8, 17, 58, 60]),
+        lie in prop::sample::select(vec![0u8, 0, 0, 1, 20]),
+        payload in prop::collection::vec(any::<u8>(), 0..60),
+        offset in 0u8..16,
+        cut in 0usize..120,
+    ) {
+        let mut payload = payload;
+        if let Some(place) = payload.get_mut(12) {
+            *place = offset << 4;
+        }
+        let mut plain = malformed::packet(ADDRESSES, &[(last, payload.clone())]);
+        plain[5] = plain[5].wrapping_add(lie);
+        let (counts, drops) = (all(), Rules::NONE);
+        let policy = Policy { counts, drops, bounds: Bounds::DEFAULT };
+        for bytes in [&bytes, &plain] {
+            let front = &bytes[..cut.min(bytes.len())];
+            if is_plain(front, bytes.len()) {
+                let found = judge(&bytes[..], bytes.len(), &policy);
+                prop_assert!(found.applied.is_empty(), "{:?}", found);
+            }
+        }
+        let is_ordinary = lie == 0 && match last {
+            6 => payload.len() >= 20 && offset >= 5 && usize::from(offset) * 4 <= payload.len(),
+            17 | 58 => payload.len() >= 8,
+            _ => false,
+        };
+        prop_assert_eq!(is_plain(&plain, plain.len()), is_ordinary);
     }
 
     /// It does not matter in what pieces a packet is.

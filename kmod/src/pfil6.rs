@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use weft_engine::wire::policy::{
-    Action, Bounds, Point as Place, Policy, Preset, RULES, Rule, Rules, judge,
+    Action, Bounds, Point as Place, Policy, Preset, RULES, Rule, Rules, is_plain, judge,
 };
 use weft_engine::wire::source::Pieces;
 
@@ -224,11 +224,15 @@ impl Filter for Screen {
             return Fate::Passed(packet);
         }
         self.looked_at.add(1);
+        let len = packet.packet_len() as usize;
+        if is_plain(packet.head(), len) {
+            return Fate::Passed(packet);
+        }
         let found = match packet.whole() {
             Some(bytes) => judge(bytes, bytes.len(), &policy),
             None => {
                 let pieces = Pieces::new(packet.pieces(), policy.bounds.pieces);
-                judge(pieces, packet.packet_len() as usize, &policy)
+                judge(pieces, len, &policy)
             }
         };
         if found.applied.is_empty() {

@@ -193,7 +193,8 @@ fn cut_end(piece: &mut Segment) -> Segment {
     }
 }
 
-/// What the device must know to do that.
+/// What the device must know to do that. Headers are where adapters look for them, in a frame's
+/// first 128 bytes, so a byte has room for each offset.
 fn context(offload: &Offload, bytes: u32) -> Option<Context> {
     if offload.task == Task::None {
         return None;

@@ -11,7 +11,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weft_engine::wire::policy::{Bounds, Point, Policy, Preset, RULES, Rules, judge};
+use weft_engine::wire::policy::{Bounds, Point, Policy, Preset, RULES, Rules, is_plain, judge};
 use weft_engine::wire::source::Pieces;
 
 fuzz_target!(|frame: &[u8]| {
@@ -41,6 +41,7 @@ fuzz_target!(|frame: &[u8]| {
     };
     let found = judge(packet, packet.len(), &counting);
     assert_eq!(found.dropped_by, None);
+    assert!(!is_plain(packet, packet.len()) || found.applied.is_empty());
     let pieces = Pieces::new(packet.chunks(usize::from(size) + 1), bounds.pieces);
     assert_eq!(judge(pieces, packet.len(), &counting), found);
     for preset in Preset::ALL {

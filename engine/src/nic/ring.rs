@@ -4,8 +4,8 @@
 //! A [`Slot`] is one descriptor, and its type says whose it is. The driver's can be written;
 //! of the device's one can only see whether it has been given back. There is no way from one to
 //! the other but by [`hand_over`](Slot::hand_over) and [`take_back`](Slot::take_back), which have
-//! the fences that belong there. A slot borrows its ring, and only a ring's own bookkeeping
-//! makes one, so a driver cannot have two of one descriptor.
+//! the fences that belong there. A slot borrows its ring. That a descriptor is taken back only
+//! after one has seen that the device is done is up to the driver, and to its model's complaints.
 //!
 //! | ring | filled by | told apart by |
 //! | --- | --- | --- |

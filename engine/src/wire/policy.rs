@@ -16,6 +16,7 @@
 //! | [`judge`]         | holds a packet against it: [`Judgement`]                       |
 
 use super::parse::{Parsed, Start, visit};
+use super::protocol;
 use super::source::Source;
 
 mod judge;
@@ -255,6 +256,28 @@ pub struct Judgement {
     pub dropped_by: Option<Rule>,
     /// Its headers, as far as they were looked at.
     pub parsed: Parsed,
+}
+
+/// Whether no rule can apply to a packet of `len` bytes, of which `front` has what is at
+/// hand: TCP, UDP or ICMPv6 right behind the IPv6 header, all there. Most packets are such,
+/// and this costs a fraction of [`judge`].
+#[inline]
+pub fn is_plain(front: &[u8], len: usize) -> bool {
+    let Some((header, behind)) = front.split_first_chunk::<40>() else {
+        return false;
+    };
+    let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    if header[0] >> 4 != 6 || payload > len.saturating_sub(header.len()) {
+        return false;
+    }
+    match header[6] {
+        protocol::TCP => behind.get(12).is_some_and(|offset| {
+            let bytes = usize::from(offset >> 4) * 4;
+            bytes >= 20 && bytes <= payload
+        }),
+        protocol::UDP | protocol::ICMPV6 => payload >= 8,
+        _ => false,
+    }
 }
 
 /// Holds a packet of `len` bytes that begins with an IPv6 header against a policy.

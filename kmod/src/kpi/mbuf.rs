@@ -106,7 +106,7 @@ impl Mbuf {
 
     /// What is in one piece from the first byte on.
     #[inline]
-    pub(super) fn head(&self) -> &[u8] {
+    pub(crate) fn head(&self) -> &[u8] {
         let mut len = 0;
         // SAFETY: the chain is this value's own; so many bytes are there.
         unsafe {

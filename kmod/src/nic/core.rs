@@ -92,7 +92,10 @@ impl<D: Driven> Core<D> {
     fn serve(&self, vector: u16) {
         for _ in 0..ROUNDS {
             if !self.serve_once(vector) {
-                self.interrupts.unmask(vector);
+                // One that is a transmit queue's own comes when that is full, and arms it.
+                if !self.vectors.is_own_tx(vector) {
+                    self.interrupts.unmask(vector);
+                }
                 return;
             }
         }
@@ -109,8 +112,10 @@ impl<D: Driven> Core<D> {
                 is_more |= self.receive(receiver);
             }
         }
+        // What was sent by a queue whose number a receive queue has is freed with that one's turns.
         for (number, lane) in (0..).zip(&self.lanes) {
-            if self.vectors.tx(number) == vector && lane.reap() {
+            let is_served = self.vectors.tx(number) == vector || self.vectors.rx(number) == vector;
+            if is_served && lane.reap() {
                 self.go_on(number);
             }
         }
@@ -184,7 +189,7 @@ impl<D: Driven> Handler for Core<D> {
             return;
         }
         self.interrupts.mask(vector);
-        if cause.event {
+        if cause.event && vector == self.vectors.event() {
             self.chime.ring();
         }
         self.serve(vector);

@@ -123,7 +123,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 33] = [
+pub const ALL: [Scenario; 35] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -148,8 +148,10 @@ pub const ALL: [Scenario; 33] = [
     pair_conf::SCENARIO,
     nic_host::SCENARIO,
     nic_card::EM,
+    nic_card::EM_EXPRESS,
     nic_card::VMX,
     nic_card::VTNET,
+    nic_card::VTNET_LEGACY,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_packet::SCENARIO,

@@ -36,6 +36,13 @@ pub(super) const EM: Scenario = Scenario {
     ..ORDINARY
 };
 
+pub(super) const EM_EXPRESS: Scenario = Scenario {
+    name: "nic-em-express",
+    group: "nic-em-express",
+    nics: &[Nic { device: "e1000e" }, Nic { device: "e1000e" }],
+    ..EM
+};
+
 pub(super) const VMX: Scenario = Scenario {
     name: "nic-vmx",
     group: "nic-vmx",
@@ -68,6 +75,17 @@ pub(super) const VTNET: Scenario = Scenario {
         .run(context)
     },
     ..ORDINARY
+};
+
+const LEGACY_VIRTIO: Nic = Nic {
+    device: "virtio-net-pci,disable-modern=on",
+};
+
+pub(super) const VTNET_LEGACY: Scenario = Scenario {
+    name: "nic-vtnet-legacy",
+    group: "nic-vtnet-legacy",
+    nics: &[LEGACY_VIRTIO, LEGACY_VIRTIO],
+    ..VTNET
 };
 
 /// A driver of the module's, and FreeBSD's own.

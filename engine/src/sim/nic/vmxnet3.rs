@@ -244,18 +244,18 @@ impl Vmxnet3 {
         };
         one.is_pending = true;
         self.deliver(bus, vector);
+        self.vectors[vector].is_masked |= self.config.is_auto_masked;
     }
 
+    /// Sends an interrupt that waits. Only what happens then masks the vector: what is sent when
+    /// a mask goes leaves it unmasked, in QEMU's device.
     fn deliver(&mut self, bus: &mut Bus, vector: usize) {
-        let is_auto = self.config.is_auto_masked;
         let one = &mut self.vectors[vector];
-        if !one.is_pending || one.is_masked {
-            return;
+        if one.is_pending && !one.is_masked {
+            one.is_pending = false;
+            self.is_line_up |= self.is_intx;
+            bus.interrupt(vector as u16);
         }
-        one.is_pending = false;
-        one.is_masked = is_auto;
-        self.is_line_up |= self.is_intx;
-        bus.interrupt(vector as u16);
     }
 
     /// A frame comes. False if the device has not taken it: filtered, down, or no buffer.
@@ -316,11 +316,11 @@ impl Vmxnet3 {
     }
 
     fn process(&mut self, bus: &mut Bus, queue: usize, producer: u32) {
-        let Some(one) = self.tx.get_mut(queue) else {
+        if queue >= self.tx.len() {
             bus.complain(format!("doorbell of transmit queue {queue}"));
             return;
-        };
-        while let Some(frame) = one.next(bus, producer) {
+        }
+        while let Some(frame) = self.tx[queue].next(bus, producer) {
             let work = Work::of(frame.first);
             for bytes in work.on_wire(bus, frame.bytes, frame.pieces) {
                 let queue = queue as u16;
@@ -333,17 +333,8 @@ impl Vmxnet3 {
                 Some(_) => 7,
                 None => 0,
             };
-            one.complete(bus, frame.last + wrong_by);
-            let vector = usize::from(one.vector);
-            // `trigger`, with the queue borrowed.
-            let line = &mut self.vectors[vector];
-            line.is_pending = true;
-            if !line.is_masked {
-                line.is_pending = false;
-                line.is_masked = self.config.is_auto_masked;
-                self.is_line_up |= self.is_intx;
-                bus.interrupt(vector as u16);
-            }
+            self.tx[queue].complete(bus, frame.last + wrong_by);
+            self.trigger(bus, self.tx[queue].vector.into());
         }
     }
 
