@@ -108,7 +108,7 @@ enum Back {
 }
 
 /// Bytes of a stream.
-const STREAM: u64 = 1_000_000;
+const STREAM: u64 = 200_000;
 const STREAM_FULL: u64 = 500_000_000;
 /// Times that a card is taken and given back under load.
 const TURNS: u32 = 3;
