@@ -332,7 +332,7 @@ impl What {
             Self::Dropped(rule) => (rule as u32) << 8 | 3,
             Self::Preset => OWN << 8,
             Self::LookedAt => OWN << 8 | 1,
-            Self::Limit(which) => OWN << 8 | 2 + which as u32,
+            Self::Limit(which) => (OWN << 8) | (2 + which as u32),
         }
     }
 
