@@ -23,8 +23,6 @@ impl Errno {
     pub(crate) const EBUSY: Self = errno(c::EBUSY);
     /// There is one of that name already.
     pub(crate) const EEXIST: Self = errno(c::EEXIST);
-    /// A packet is longer than the interface takes.
-    pub(crate) const E2BIG: Self = errno(c::E2BIG);
     /// The frame is not its sender's to send.
     pub(crate) const EACCES: Self = errno(c::EACCES);
     /// A packet is longer than the interface below takes.
@@ -33,7 +31,7 @@ impl Errno {
     pub(crate) const EHOSTUNREACH: Self = errno(c::EHOSTUNREACH);
     /// The interface is down.
     pub(crate) const ENETDOWN: Self = errno(c::ENETDOWN);
-    /// The interface's queue is full.
+    /// The interface's queue is full, or it takes nothing that long.
     pub(crate) const ENOBUFS: Self = errno(c::ENOBUFS);
     /// A name is too long.
     pub(crate) const ENOSPC: Self = errno(c::ENOSPC);

@@ -279,7 +279,10 @@ impl Port {
     /// later; counts it if not, and shows it to bpf(4) if so.
     ///
     /// # Errors
-    /// `ENETDOWN`; or `E2BIG`, if it is longer than the MTU allows.
+    /// `ENETDOWN`; or `ENOBUFS`, if it is longer than the MTU allows, as what was on its way
+    /// while the MTU was lowered is: TCP sends that again, cut anew. By `E2BIG` a connection's
+    /// program would learn of it, and by `EMSGSIZE` TCP would try at once, for as long as
+    /// the route's MTU is larger.
     #[inline]
     pub(crate) fn admit(
         &self,
@@ -290,7 +293,7 @@ impl Port {
         let refused = if !self.is_going() {
             Errno::ENETDOWN
         } else if !is_segmented && link::is_too_long(frame.packet_len(), self.mtu()) {
-            Errno::E2BIG
+            Errno::ENOBUFS
         } else {
             self.tap(frame, epoch);
             return Ok(());
