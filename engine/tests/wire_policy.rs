@@ -515,9 +515,14 @@ fn the_documentation_has_each_rule() {
             }
         });
         let name = about.name.to_str().unwrap();
+        // In one frame no packet is scattered.
+        let tested = match about.rule {
+            Rule::Scattered => "host",
+            _ => "guest, host",
+        };
         writeln!(
             table,
-            "| `{name}` | {source} | {what} | {host} | {router} |"
+            "| `{name}` | {source} | {what} | {host} | {router} | {tested} |"
         )
         .unwrap();
     }
