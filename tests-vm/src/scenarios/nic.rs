@@ -2,7 +2,7 @@
 //! What is done with a network card whose cable ends at the host, whatever driver it has.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Context;
 use crate::guest::{Error, Result};
@@ -132,9 +132,14 @@ impl Wire {
         for address in [self.host().to_string(), self.host6().to_string()] {
             // Until the card receives, and neighbours are known.
             let command = format!("ping {address} 5 500");
-            context
-                .guest
-                .call_within(&command, Duration::from_secs(10))?;
+            let start = Instant::now();
+            // em(4) says that the network is down until it has started its card.
+            while let Err(error) = context.guest.call_within(&command, Duration::from_secs(10)) {
+                if start.elapsed() > Duration::from_secs(30) {
+                    return Err(error);
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
             for size in [56, 1400] {
                 let command = format!("ping {address} {ECHOES} 1000 {size}");
                 let limit = Duration::from_secs(30);

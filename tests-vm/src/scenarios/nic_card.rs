@@ -30,6 +30,7 @@ pub(super) const EM: Scenario = Scenario {
             name: "wem",
             foreign: "em",
             back: Back::Full,
+            has_inet6_streams: false,
         }
         .run(context)
     },
@@ -40,7 +41,16 @@ pub(super) const EM_EXPRESS: Scenario = Scenario {
     name: "nic-em-express",
     group: "nic-em-express",
     nics: &[Nic { device: "e1000e" }, Nic { device: "e1000e" }],
-    ..EM
+    run: |context| {
+        Driver {
+            name: "wem",
+            foreign: "em",
+            back: Back::Full,
+            has_inet6_streams: true,
+        }
+        .run(context)
+    },
+    ..ORDINARY
 };
 
 pub(super) const VMX: Scenario = Scenario {
@@ -52,6 +62,7 @@ pub(super) const VMX: Scenario = Scenario {
             name: "wvmx",
             foreign: "vmx",
             back: Back::Never,
+            has_inet6_streams: true,
         }
         .run(context)
     },
@@ -71,6 +82,7 @@ pub(super) const VTNET: Scenario = Scenario {
             name: "wvtnet",
             foreign: "vtnet",
             back: Back::Always,
+            has_inet6_streams: true,
         }
         .run(context)
     },
@@ -94,6 +106,8 @@ struct Driver {
     foreign: &'static str,
     /// Whether FreeBSD's takes the card again.
     back: Back,
+    /// Whether streams are tried over IPv6: they do not connect over QEMU's e1000.
+    has_inet6_streams: bool,
 }
 
 /// When a card gets FreeBSD's driver again.
@@ -321,7 +335,9 @@ impl Driver {
             ("in far ", "", "10.8.0.1"),
             ("in far ", "", "fd00:8::1"),
         ] {
-            self.stream(context, from, at, to)?;
+            if self.has_inet6_streams || !to.contains(':') {
+                self.stream(context, from, at, to)?;
+            }
         }
         self.tagged(context, &near, &far)?;
         for (number, port) in ports.iter().enumerate() {
