@@ -14,6 +14,7 @@ mod ipv6_policy;
 mod l3;
 mod load;
 mod memory;
+mod netmap;
 mod nic;
 mod nic_card;
 mod nic_host;
@@ -123,7 +124,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 35] = [
+pub const ALL: [Scenario; 36] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -152,6 +153,7 @@ pub const ALL: [Scenario; 35] = [
     nic_card::VMX,
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
+    netmap::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_packet::SCENARIO,

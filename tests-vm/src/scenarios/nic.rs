@@ -38,6 +38,11 @@ impl Wire {
         Self { number, card }
     }
 
+    /// Of which card it is.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
     fn net(&self) -> u8 {
         self.number as u8
     }

@@ -13,7 +13,7 @@ use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
     bulk, clock, devctl, echo, ether, exec, filter, flood, graph, group, jail, kld, memory, msgbuf,
-    netif, ping, root, route, sys, sysctl, tap, tcp, text, thread, traffic,
+    netif, netmap, ping, root, route, sys, sysctl, tap, tcp, text, thread, traffic,
 };
 use crate::frame;
 
@@ -105,6 +105,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("devctl", rest) => devctl::command(rest),
         ("ether", rest) => ether::command(rest),
         ("if", rest) => netif::command(rest),
+        ("netmap", rest) => netmap::command(rest, meter),
         ("jail", rest) => jail::command(rest),
         ("route", rest) => route::command(rest, meter),
         ("udp", rest) => traffic::command(rest, meter),

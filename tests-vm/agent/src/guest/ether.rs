@@ -57,7 +57,8 @@ pub(super) fn command(words: &[&str]) -> Outcome {
     }
 }
 
-fn bytes(hex: &str) -> Result<Vec<u8>, Failure> {
+/// Bytes in hexadecimal.
+pub(super) fn bytes(hex: &str) -> Result<Vec<u8>, Failure> {
     let pairs = hex.as_bytes().chunks(2);
     pairs
         .map(|pair| {

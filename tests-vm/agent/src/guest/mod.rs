@@ -23,6 +23,7 @@ mod link;
 mod memory;
 mod msgbuf;
 mod netif;
+mod netmap;
 mod pattern;
 mod ping;
 mod root;

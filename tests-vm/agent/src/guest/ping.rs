@@ -122,7 +122,7 @@ impl Protocol {
 }
 
 /// The Internet checksum (RFC 1071) of a packet whose checksum field is zero.
-fn checksum(packet: &[u8]) -> u16 {
+pub(super) fn checksum(packet: &[u8]) -> u16 {
     let (pairs, last) = packet.as_chunks::<2>();
     let last = last.first().map_or(0, |&byte| u32::from(byte) << 8);
     let sum = pairs.iter().fold(last, |sum, pair| {

@@ -245,15 +245,33 @@ impl Fd {
 
     /// Waits until there is something to read. False if `limit_ms` ran out first.
     pub(super) fn readable(&self, limit_ms: c_int) -> Result<bool> {
+        self.polled(libc::POLLIN, limit_ms)
+            .map(|happened| happened != 0)
+    }
+
+    /// Waits for one of these events of poll(2). False if `limit_ms` ran out first.
+    ///
+    /// # Errors
+    /// `EIO` if the descriptor has failed.
+    pub(super) fn wait_for(&self, events: i16, limit_ms: c_int) -> Result<bool> {
+        let happened = self.polled(events, limit_ms)?;
+        match happened & libc::POLLERR {
+            0 => Ok(happened != 0),
+            _ => Err(Errno(libc::EIO)),
+        }
+    }
+
+    /// The events of poll(2) that happened.
+    fn polled(&self, events: i16, limit_ms: c_int) -> Result<i16> {
         let mut wait = libc::pollfd {
             fd: self.0,
-            events: libc::POLLIN,
+            events,
             revents: 0,
         };
         let at = &raw mut wait as usize;
         // SAFETY: one pollfd, which outlives the call.
-        let ready = unsafe { syscall(SYS_POLL, [at, 1, signed(limit_ms), 0, 0, 0]) }?;
-        Ok(ready > 0)
+        unsafe { syscall(SYS_POLL, [at, 1, signed(limit_ms), 0, 0, 0]) }?;
+        Ok(wait.revents)
     }
 
     /// An ioctl(2) whose argument is the plain C structure `value`.
@@ -513,6 +531,8 @@ unsafe impl Plain for libc::tcp_info {}
 // SAFETY: any bytes are an integer.
 unsafe impl Plain for c_int {}
 // SAFETY: any bytes are an integer.
+unsafe impl Plain for u16 {}
+// SAFETY: any bytes are an integer.
 unsafe impl Plain for u32 {}
 // SAFETY: any bytes are an integer.
 unsafe impl Plain for u64 {}
@@ -557,15 +577,79 @@ impl Pages {
         Self::map(length, libc::MAP_SHARED)
     }
 
+    /// Memory that a driver shares with this process.
+    pub(super) fn of(device: &Fd, length: usize) -> Result<Self> {
+        Self::map_of(device.0, length, libc::MAP_SHARED)
+    }
+
     fn map(length: usize, sharing: c_int) -> Result<Self> {
+        Self::map_of(-1, length, sharing | libc::MAP_ANON)
+    }
+
+    fn map_of(fd: c_int, length: usize, flags: c_int) -> Result<Self> {
         let access = signed(libc::PROT_READ | libc::PROT_WRITE);
-        let flags = signed(sharing | libc::MAP_ANON);
+        let flags = signed(flags);
         // SAFETY: a new mapping where the kernel chooses; nothing that exists is replaced.
-        let at = unsafe { syscall(SYS_MMAP, [0, length, access, flags, signed(-1), 0]) }?;
+        let at = unsafe { syscall(SYS_MMAP, [0, length, access, flags, signed(fd), 0]) }?;
         Ok(Self {
             at: at as *mut u8,
             length,
         })
+    }
+
+    /// Where a `T` at this offset is; `None` if it is outside or not aligned.
+    fn place<T: Plain>(&self, at: usize) -> Option<*mut T> {
+        let is_inside = at.checked_add(size_of::<T>())? <= self.length;
+        let is_aligned = at.is_multiple_of(align_of::<T>());
+        // SAFETY: inside the mapping.
+        (is_inside && is_aligned).then(|| unsafe { self.at.add(at) }.cast())
+    }
+
+    /// What is at this offset, which others may change at any time; zeroes outside.
+    pub(super) fn load<T: Plain>(&self, at: usize) -> T {
+        // SAFETY: mapped readable and aligned; any bytes make a `Plain` value.
+        self.place(at)
+            .map_or_else(zeroed, |place: *mut T| unsafe { place.read_volatile() })
+    }
+
+    /// Reads bytes from this offset on, which nobody writes meanwhile; none if they are not
+    /// all inside.
+    pub(super) fn read(&self, at: usize, bytes: &mut [u8]) {
+        if at
+            .checked_add(bytes.len())
+            .is_some_and(|end| end <= self.length)
+        {
+            // SAFETY: mapped readable, and the slice is other memory.
+            unsafe {
+                self.at
+                    .add(at)
+                    .copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len())
+            };
+        }
+    }
+
+    /// Writes bytes from this offset on, which nobody reads meanwhile; none if they are not
+    /// all inside.
+    pub(super) fn write(&self, at: usize, bytes: &[u8]) {
+        if at
+            .checked_add(bytes.len())
+            .is_some_and(|end| end <= self.length)
+        {
+            // SAFETY: mapped writable, and the slice is other memory.
+            unsafe {
+                self.at
+                    .add(at)
+                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+            };
+        }
+    }
+
+    /// Puts a value at this offset; nowhere if that is outside.
+    pub(super) fn store<T: Plain>(&self, at: usize, value: T) {
+        if let Some(place) = self.place::<T>(at) {
+            // SAFETY: mapped writable and aligned.
+            unsafe { place.write_volatile(value) };
+        }
     }
 
     /// Where the memory begins.

@@ -148,7 +148,7 @@ fn without_tags(frame: &[u8]) -> (Vec<u16>, Vec<u8>) {
 }
 
 /// What a whole UDP datagram to `port` carries, in an Ethernet frame of either family.
-fn datagram(frame: &[u8], port: u16) -> Option<&[u8]> {
+pub(super) fn datagram(frame: &[u8], port: u16) -> Option<&[u8]> {
     let (ethernet, packet) = frame.split_at_checked(ETHERNET)?;
     let (protocol, header) = match ethernet[12..] {
         [0x08, 0x00] => {

@@ -3,6 +3,7 @@
 //! arrived, twice, late, or damaged.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::c_int;
@@ -71,15 +72,13 @@ impl Stream {
         let socket = Fd::socket(address::family(self.first), libc::SOCK_DGRAM, 0)?;
         socket.set_option(libc::SOL_SOCKET, libc::SO_SNDBUF, SEND_BUFFER)?;
         let mut packet = vec![0; self.size];
-        packet[..4].copy_from_slice(&MAGIC.to_be_bytes());
         let (mut sent, mut refused, mut retries) = (0u64, 0u64, 0u64);
         let pace = Pace::per_second(self.rate);
         for sequence in 0..self.count {
             if meter.stop_asked() {
                 break;
             }
-            packet[8..HEADER].copy_from_slice(&sequence.to_be_bytes());
-            Pattern::new(sequence).fill(0, &mut packet[HEADER..]);
+            fill(sequence, &mut packet);
             let step = u32::try_from(sequence % u64::from(self.spread)).unwrap_or(0);
             let to = SocketAddress::new(address::following(self.first, step), self.port);
             loop {
@@ -103,8 +102,8 @@ impl Stream {
     }
 }
 
-/// What a receiver has seen.
-struct Arrivals {
+/// What a receiver of numbered packets has seen.
+pub(super) struct Arrivals {
     seen: Vec<u64>,
     received: u64,
     distinct: u64,
@@ -114,7 +113,8 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    fn new(count: u64) -> Self {
+    /// Nothing so far, of so many that are to come.
+    pub(super) fn new(count: u64) -> Self {
         let words = usize::try_from(count.div_ceil(64)).unwrap_or(0);
         Self {
             seen: vec![0; words],
@@ -126,9 +126,9 @@ impl Arrivals {
         }
     }
 
-    fn note(&mut self, packet: &[u8]) {
+    /// Takes a packet of that number; of none, if it is damaged.
+    pub(super) fn note(&mut self, number: Option<u64>) {
         self.received += 1;
-        let number = number_of(packet);
         let word = number.and_then(|number| self.seen.get_mut(usize::try_from(number / 64).ok()?));
         let (Some(number), Some(word)) = (number, word) else {
             self.damaged += 1;
@@ -140,6 +140,40 @@ impl Arrivals {
         self.late += u64::from(self.highest.is_some_and(|highest| number < highest));
         self.highest = self.highest.max(Some(number));
     }
+
+    /// Whether so many different ones have come.
+    pub(super) fn are_all(&self, count: u64) -> bool {
+        self.distinct >= count
+    }
+
+    /// Shows the first two of the reply's numbers.
+    pub(super) fn show(&self, meter: &Meter) {
+        meter.set(0, self.received);
+        meter.set(1, self.distinct);
+    }
+
+    /// The reply's line: received, different ones, late ones (a higher number came before),
+    /// damaged ones.
+    pub(super) fn line(&self) -> String {
+        let Self {
+            received,
+            distinct,
+            late,
+            damaged,
+            ..
+        } = self;
+        format!("{received} {distinct} {late} {damaged}")
+    }
+}
+
+/// What a numbered packet of that size has in it.
+pub(super) fn fill(sequence: u64, packet: &mut [u8]) {
+    let Some((header, filler)) = packet.split_at_mut_checked(HEADER) else {
+        return;
+    };
+    header[..4].copy_from_slice(&MAGIC.to_be_bytes());
+    header[8..].copy_from_slice(&sequence.to_be_bytes());
+    Pattern::new(sequence).fill(0, filler);
 }
 
 /// The number in a packet of ours; `None` if it is none or a byte of it is not as it
@@ -152,8 +186,7 @@ pub(super) fn number_of(packet: &[u8]) -> Option<u64> {
     whole.then_some(number)
 }
 
-/// Counters and the reply's line: received, different ones, late ones (a higher
-/// number came before), damaged ones.
+/// Counters and the reply's line: those of [`Arrivals::line`].
 fn receive(port: u16, count: u64, idle_ms: u64, meter: &Meter) -> Outcome {
     let socket = Fd::socket(libc::AF_INET6, libc::SOCK_DGRAM, 0)?;
     socket.set_option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
@@ -164,23 +197,15 @@ fn receive(port: u16, count: u64, idle_ms: u64, meter: &Meter) -> Outcome {
     let mut buffer = vec![0; LONGEST];
     let mut last = clock::monotonic_ms();
     meter.ready();
-    while arrivals.distinct < count && !meter.stop_asked() {
+    while !arrivals.are_all(count) && !meter.stop_asked() {
         if socket.readable(100)? {
             let got = socket.receive(&mut buffer)?;
-            arrivals.note(&buffer[..got]);
+            arrivals.note(number_of(&buffer[..got]));
             last = clock::monotonic_ms();
         } else if clock::monotonic_ms() - last > idle_ms {
             break;
         }
-        meter.set(0, arrivals.received);
-        meter.set(1, arrivals.distinct);
+        arrivals.show(meter);
     }
-    let Arrivals {
-        received,
-        distinct,
-        late,
-        damaged,
-        ..
-    } = arrivals;
-    Ok(vec![format!("{received} {distinct} {late} {damaged}")])
+    Ok(vec![arrivals.line()])
 }

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! netmap(4) on the module's interfaces: what pkt-gen(8) does, by rings in memory shared with
+//! the kernel, with every frame looked at. Cables end at the host; the other end of a pair is
+//! in a jail.
+
+use std::time::{Duration, Instant};
+
+use super::nic::{Card, Wire};
+use super::pair::{JAILS, LIMIT, PATIENCE_MS, create_jail, destroy, listen, other, remove_jail};
+use super::{Context, Scenario};
+use crate::guest::{Error, Result};
+use crate::lan::{FIRST_SLOT, Nic, card_mac};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "netmap",
+    group: "netmap",
+    about: "netmap(4) on wvmx, wem, wvtnet and wpair: frames both ways, counted and looked at",
+    limit: Duration::from_secs(300),
+    nics: &[
+        Nic { device: "vmxnet3" },
+        Nic { device: "e1000e" },
+        Nic {
+            device: "virtio-net-pci",
+        },
+    ],
+    run,
+    ..Scenario::ORDINARY
+};
+
+/// Who drives the cards, in their order.
+const DRIVERS: [&str; 3] = ["wvmx", "wem", "wvtnet"];
+/// Frames each way, and bytes that each carries.
+const FRAMES: u64 = 3000;
+const FRAMES_FULL: u64 = 100_000;
+const SIZE: usize = 1000;
+/// Frames that the host sends before it looks whether they have come: fewer than any card has
+/// room for.
+const BURST: u64 = 64;
+/// The port that frames are sent to, and where they are counted.
+const DISCARD: u16 = 9;
+const PORT: u16 = 5010;
+
+/// By what an interface is driven (`dev.netmap.admode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// By the kernel, through what the stack sends and receives by.
+    Emulated = 2,
+}
+
+fn run(context: &mut Context<'_>) -> Result<()> {
+    context.load_weft()?;
+    context.guest.each(&[
+        // As many buffers as are needed here, for the guest has little memory.
+        "sysctl set dev.netmap.buf_num 8192".into(),
+        "sysctl set net.inet6.ip6.dad_count 0".into(),
+    ])?;
+    for (number, driver) in DRIVERS.into_iter().enumerate() {
+        let place = format!("pci0:0:{}:0", FIRST_SLOT + number);
+        let set = format!("devctl set {place} {driver}");
+        context.guest.call_within(&set, LIMIT)?;
+        let (wire, name) = (Wire::new(number, Card::Ours), format!("{driver}0"));
+        wire.connect(context, &name)?;
+        wire.echoes(context, &name)?;
+        card(context, &wire, &name, Mode::Emulated)?;
+        wire.disconnect(context, &name)?;
+        let detach = format!("devctl detach {place}");
+        context.guest.call_within(&detach, LIMIT)?;
+    }
+    pair(context, Mode::Emulated)?;
+    context.unload_weft()
+}
+
+fn frames(context: &Context<'_>) -> u64 {
+    if context.full { FRAMES_FULL } else { FRAMES }
+}
+
+fn choose(context: &mut Context<'_>, mode: Mode) -> Result<()> {
+    context.guest.set_sysctl("dev.netmap.admode", mode as u32)
+}
+
+/// Frames between a card and the host.
+fn card(context: &mut Context<'_>, wire: &Wire, name: &str, mode: Mode) -> Result<()> {
+    choose(context, mode)?;
+    let info = context.guest.line(&format!("netmap info {name}"))?;
+    let what = format!("{name}, {mode:?}: slots and rings, to send and to receive: {info}");
+    context.report.note(&what);
+    sent(context, wire, name, mode)?;
+    received(context, wire, name, mode)?;
+    // The stack has it again.
+    wire.echoes(context, name)
+}
+
+/// What a program puts into a card's rings arrives at the host.
+fn sent(context: &mut Context<'_>, wire: &Wire, name: &str, mode: Mode) -> Result<()> {
+    let (port, count) = (wire.port(context)?, frames(context));
+    port.clear();
+    let (station, guest) = (wire.station(), wire.guest());
+    let mac = hex(&station.mac) + &hex(&card_mac(wire.number()));
+    let command = format!(
+        "netmap send {name} {mac} {guest} {} {DISCARD} {SIZE} {count}",
+        wire.host()
+    );
+    let sent = context.guest.call_within(&command, 3 * LIMIT)?.join(" ");
+    context.report.equal(
+        &sent,
+        &count.to_string(),
+        &format!("{name}, {mode:?}: the card is done with all frames"),
+    );
+    port.wait(LIMIT, |seen| seen.udp >= count);
+    let seen = port.figures();
+    context.report.equal(
+        &(seen.udp, seen.udp_bytes),
+        &(count, count * SIZE as u64),
+        &format!("{name}, {mode:?}: they arrive at the host"),
+    );
+    wire.all_right(context, name, &seen);
+    Ok(())
+}
+
+/// What the host sends comes out of a card's rings.
+fn received(context: &mut Context<'_>, wire: &Wire, name: &str, mode: Mode) -> Result<()> {
+    let (port, count) = (wire.port(context)?, frames(context));
+    let command = format!("netmap recv {name} {PORT} {count} {PATIENCE_MS}");
+    listen(context, "recv", &command)?;
+    let (station, guest, mac) = (wire.station(), wire.guest(), card_mac(wire.number()));
+    for number in 0..count {
+        let frame = station.numbered(mac, guest, PORT, number, SIZE);
+        let sent = port.send(&frame);
+        sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
+        if number % BURST == BURST - 1 && !has_come(context, number + 1)? {
+            break;
+        }
+    }
+    let counted = context.guest.finish("recv", 2 * LIMIT)?;
+    whole(context, &counted, count, &format!("{name}, {mode:?}"));
+    Ok(())
+}
+
+/// Whether so many frames come out.
+fn has_come(context: &mut Context<'_>, count: u64) -> Result<bool> {
+    let start = Instant::now();
+    while context.guest.counters("recv")?.first() < Some(&count) {
+        if start.elapsed() > LIMIT {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(true)
+}
+
+/// A receiver has had each frame once, in order, and as it was sent.
+fn whole(context: &mut Context<'_>, counted: &[u64], count: u64, who: &str) {
+    context.report.equal(
+        &counted,
+        &&[count, count, 0, 0][..],
+        &format!("{who}: each frame comes once, in order, as it was sent"),
+    );
+}
+
+/// Frames between a program at one end of a pair and a jail's stack at the other.
+fn pair(context: &mut Context<'_>, mode: Mode) -> Result<()> {
+    choose(context, mode)?;
+    let (near, jail) = (context.guest.line("if create wpair")?, JAILS[0]);
+    let far = other(&near);
+    create_jail(context, jail)?;
+    let mac = ["020000000001", "020000000002"];
+    context.guest.each(&[
+        format!("ether mac {near} {}", mac[0]),
+        format!("ether mac {far} {}", mac[1]),
+        format!("if addr {near} 10.7.0.1/24"),
+        format!("if vnet {far} {jail}"),
+        format!("in {jail} if addr {far} 10.7.0.2/24"),
+        "ping 10.7.0.2 1 15000".into(),
+    ])?;
+    let (count, who) = (frames(context), format!("{near}, {mode:?}"));
+    let receive = format!("in {jail} udp recv {PORT} {count} {PATIENCE_MS}");
+    listen(context, "udp", &receive)?;
+    let send = format!(
+        "netmap send {near} {}{} 10.7.0.1 10.7.0.2 {PORT} {SIZE} {count}",
+        mac[1], mac[0]
+    );
+    context.guest.call_within(&send, 3 * LIMIT)?;
+    let counted = context.guest.finish("udp", 2 * LIMIT)?;
+    whole(context, &counted, count, &format!("{who} to the jail"));
+    let receive = format!("netmap recv {near} {PORT} {count} {PATIENCE_MS}");
+    listen(context, "recv", &receive)?;
+    let send = format!("in {jail} udp send 10.7.0.1 {PORT} {count} 2000 1 {SIZE}");
+    context.guest.call_within(&send, 3 * LIMIT)?;
+    let counted = context.guest.finish("recv", 2 * LIMIT)?;
+    whole(context, &counted, count, &format!("{who} from the jail"));
+    context.guest.call_within("ping 10.7.0.2 5 15000", LIMIT)?;
+    destroy(context, &near)?;
+    remove_jail(context, jail)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
