@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 22] = [
+const AREAS: [&str; 23] = [
     "module", "bus", "pci", "dma", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet",
-    "cloner", "counter", "filter", "jail", "l3", "worker", "sysctl", "task", "fib", "nhop", "vnet",
+    "cloner", "counter", "filter", "jail", "l3", "netmap", "worker", "sysctl", "task", "fib",
+    "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [

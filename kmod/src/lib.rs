@@ -61,6 +61,7 @@ struct Weft {
 impl Life for Weft {
     fn load(sleepable: &mut Sleepable) -> Result<Self, Errno> {
         compat::check(sleepable)?;
+        kpi::netmap::find(sleepable);
         let (figures, sysctls) = sysctl::grow(sleepable)?;
         let mut packets = packet::Packets::open(sleepable)?;
         let mut algorithms = match fib::Algorithms::register(sleepable, figures) {

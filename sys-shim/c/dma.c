@@ -40,6 +40,23 @@ loaded(void *place, bus_dma_segment_t *segments, int count, int error)
 		*(uint64_t *)place = segments[0].ds_addr;
 }
 
+/* Finds where the device sees memory that it is to see in one piece. */
+int
+weft_shim_dma_map_load_memory(bus_dma_tag_t tag, bus_dmamap_t map,
+    void *memory, size_t size, uint64_t *address)
+{
+	int error;
+
+	*address = 0;
+	error = bus_dmamap_load(tag, map, memory, size, loaded, address,
+	    BUS_DMA_NOWAIT);
+	if (error == 0 && *address == 0) {
+		bus_dmamap_unload(tag, map);
+		error = EFBIG;
+	}
+	return (error);
+}
+
 /*
  * Memory that both the device and the CPU read and write without further ado, all
  * zeroes, as much as the tag's size is, and its address for the device.  Sleeps.
@@ -54,13 +71,8 @@ weft_shim_dma_block_new(bus_dma_tag_t tag, size_t size, void **memory,
 	    BUS_DMA_WAITOK | BUS_DMA_COHERENT | BUS_DMA_ZERO, map);
 	if (error != 0)
 		return (error);
-	*address = 0;
-	error = bus_dmamap_load(tag, *map, *memory, size, loaded, address,
-	    BUS_DMA_NOWAIT);
-	if (error == 0 && *address == 0) {
-		bus_dmamap_unload(tag, *map);
-		error = EFBIG;
-	}
+	error = weft_shim_dma_map_load_memory(tag, *map, *memory, size,
+	    address);
 	if (error != 0)
 		bus_dmamem_free(tag, *memory, *map);
 	return (error);

@@ -440,9 +440,100 @@ int	weft_shim_dma_map_new(struct bus_dma_tag *, struct bus_dmamap **);
 void	weft_shim_dma_map_free(struct bus_dma_tag *, struct bus_dmamap *);
 int	weft_shim_dma_map_load(struct bus_dma_tag *, struct bus_dmamap *,
 	    struct mbuf *, struct weft_dma_segment *, int *);
+int	weft_shim_dma_map_load_memory(struct bus_dma_tag *,
+	    struct bus_dmamap *, void *, size_t, uint64_t *);
 void	weft_shim_dma_map_unload(struct bus_dma_tag *, struct bus_dmamap *);
 void	weft_shim_dma_map_sync(struct bus_dma_tag *, struct bus_dmamap *,
 	    enum weft_dma_sync);
+
+/*
+ * netmap.c: netmap(4), whose kernel header no installation has: what is used of
+ * its structures, with the rest as bytes.
+ */
+struct weft_netmap_adapter;
+struct weft_netmap_slot {
+	uint32_t buffer;
+	uint16_t len;
+	uint16_t flags;
+	uint64_t pointer;
+};
+struct weft_netmap_buffer {
+	void	*address;
+	uint64_t physical;
+};
+struct weft_netmap_kring {
+	char	*ring;
+	uint32_t current;	/* hwcur */
+	uint32_t hw_tail;	/* hwtail */
+	uint32_t head;
+	uint32_t cur;
+	uint32_t tail;
+	uint32_t flags;
+	uint32_t mode;
+	uint32_t pending_mode;
+	uint32_t nslots;
+	char	 bytes_44[244];
+	struct weft_netmap_adapter *adapter;
+	char	 bytes_296[212];
+	uint32_t number;
+	char	 bytes_512[72];
+	int	(*sync)(struct weft_netmap_kring *, int);
+	char	 bytes_592[176];
+};
+struct weft_netmap_adapter {
+	uint32_t magic;
+	uint32_t flags;
+	int	 users;
+	u_int	 rx_rings;
+	u_int	 tx_rings;
+	u_int	 host_rings[2];
+	u_int	 tx_slots;
+	u_int	 rx_slots;
+	u_int	 bytes_36;
+	struct weft_netmap_kring **tx;
+	struct weft_netmap_kring **rx;
+	char	 bytes_56[392];
+	if_transmit_fn_t transmit;
+	if_input_fn_t input;
+	if_t	 ifp;
+	void	*end;
+	int	(*turn)(struct weft_netmap_adapter *, int);
+	void	*interrupts;
+	int	(*send)(struct weft_netmap_kring *, int);
+	int	(*receive)(struct weft_netmap_kring *, int);
+	char	 bytes_512[24];
+	void	*make_rings;
+	char	 bytes_544[40];
+	int	 references;
+	char	 bytes_588[20];
+	struct weft_netmap_buffer *buffers;
+	char	 bytes_616[8];
+	uint32_t nbuffers;
+	uint32_t buffer_size;
+	char	 bytes_632[28];
+	u_int	 rx_most;
+	char	 name[64];
+	char	 bytes_728[8];
+};
+#define	WEFT_NETMAP_MAGIC	0x52697a7a
+#define	WEFT_NETMAP_NATIVE	16	/* NAF_NATIVE */
+#define	WEFT_NETMAP_ON		32	/* NAF_NETMAP_ON */
+#define	WEFT_NETMAP_RING_ON	1	/* NKR_NETMAP_ON */
+#define	WEFT_NETMAP_NO_INTR	16	/* NKR_NOINTR */
+#define	WEFT_NETMAP_CHANGED	1	/* NS_BUF_CHANGED */
+#define	WEFT_NETMAP_FIRST	256	/* where a ring's slots are */
+struct eventhandler_entry;
+bool	weft_shim_netmap_find(void);
+bool	weft_shim_netmap_is_maker(const void *);
+int	weft_shim_netmap_attach(struct weft_netmap_adapter *);
+void	weft_shim_netmap_detach(if_t);
+void	weft_shim_netmap_notify(if_t, u_int, bool);
+void	weft_shim_netmap_commit(struct weft_netmap_adapter *, bool);
+int	weft_shim_netmap_reset(struct weft_netmap_kring *);
+void	weft_shim_netmap_intercept(struct weft_netmap_adapter *, bool);
+bool	weft_shim_netmap_watch(void (*)(void *, if_t), void (*)(void *, if_t),
+	    void *, struct eventhandler_entry **);
+void	weft_shim_netmap_unwatch(struct eventhandler_entry **);
 
 /* sysctl.c */
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);

@@ -271,6 +271,13 @@ pub trait Platform: Clone + Send + Sync {
     /// [`Error::NoMemory`].
     fn dma(&self, bytes: usize, align: usize) -> Result<Self::Dma, Error>;
 
+    /// Whether it is worth asking for a buffer of so many bytes: not if there is none for a
+    /// reason that is not want of memory. Does not sleep.
+    fn has_buffers(&self, bytes: u32) -> bool {
+        let _ = bytes;
+        true
+    }
+
     /// A buffer that the device can write to, of so many bytes at least. Does not sleep.
     /// `None` if there is no memory now.
     fn buffer(&self, bytes: u32) -> Option<Self::Buffer>;

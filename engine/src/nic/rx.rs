@@ -314,6 +314,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         }
         while let Some(running) = &mut self.running
             && let Some(wanted) = running.ring.wanted()
+            && self.platform.has_buffers(wanted.bytes)
         {
             let Some(buffer) = again(&self.platform, &mut self.kept, wanted.bytes)
                 .or_else(|| self.platform.buffer(wanted.bytes))

@@ -20,6 +20,7 @@ use weft_engine::fib::Lock as _;
 use super::lock::Mtx;
 use super::mbuf::Mbuf;
 use super::memory::push;
+use super::netmap::Place;
 use super::shared::Shared;
 
 /// What a device can reach, and in how many pieces.
@@ -286,11 +287,50 @@ impl Maps {
         packet: &Mbuf,
         into: &mut Segments,
     ) -> Result<Loaded, MapError> {
+        Self::loaded(maps, |map| load(&maps.tag, map, packet, into))
+    }
+
+    /// Has the device reach a buffer of netmap's, and says where it sees that.
+    ///
+    /// # Errors
+    /// Why not; nothing is loaded.
+    #[inline]
+    pub(super) fn load_place(
+        maps: &Shared<Self>,
+        place: &Place,
+    ) -> Result<(Loaded, u64), MapError> {
+        let mut address = place.physical;
+        let loaded = Self::loaded(maps, |map| match map.is_null() {
+            // The device sees all memory where it is.
+            true => Ok(()),
+            false => {
+                let (memory, bytes) = (place.address.as_ptr().cast(), place.bytes as usize);
+                // SAFETY: a buffer that stays as long as the ring is on, and an idle map.
+                let error = unsafe {
+                    c::weft_shim_dma_map_load_memory(
+                        maps.tag.raw(),
+                        map,
+                        memory,
+                        bytes,
+                        &raw mut address,
+                    )
+                };
+                Errno::check(error).map_err(|_| MapError::NoMemory)
+            }
+        })?;
+        Ok((loaded, address))
+    }
+
+    #[inline]
+    fn loaded(
+        maps: &Shared<Self>,
+        load: impl FnOnce(*mut c::bus_dmamap) -> Result<(), MapError>,
+    ) -> Result<Loaded, MapError> {
         let map = match maps.idle {
             None => ptr::null_mut(),
             Some(_) => maps.take().ok_or(MapError::NoMemory)?,
         };
-        let result = load(&maps.tag, map, packet, into);
+        let result = load(map);
         if maps.idle.is_none() {
             return result.map(|()| Loaded { on: None });
         }

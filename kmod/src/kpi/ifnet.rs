@@ -473,6 +473,13 @@ unsafe impl<I: Interface> Send for InSystem<I> {}
 unsafe impl<I: Interface> Sync for InSystem<I> {}
 
 impl<I: Interface> InSystem<I> {
+    /// The interface's ifnet.
+    pub(super) fn port(&self) -> Port {
+        // SAFETY: in the system, so there are references.
+        unsafe { c::if_ref(self.ifp.as_ptr()) };
+        Port { ifp: self.ifp }
+    }
+
     /// Takes it out: what it was, and its ifnet.
     pub(crate) fn take_out(self, sleepable: &mut Sleepable) -> Option<(Box<I>, Unattached<I>)> {
         // SAFETY: put in as an `I`; there is one such value of it, so nobody else does this.
@@ -605,7 +612,7 @@ unsafe extern "C" fn control<I: Interface>(
 ///
 /// # Safety
 /// The ifnet is there, and an `I` or nothing is attached to it.
-unsafe fn visit<I: Interface, R>(
+pub(super) unsafe fn visit<I: Interface, R>(
     ifp: *mut c::ifnet,
     look: impl FnOnce(&I, &NetEpoch<'_>) -> R,
 ) -> Option<R> {
@@ -620,7 +627,7 @@ unsafe fn visit<I: Interface, R>(
 ///
 /// # Safety
 /// The ifnet is there, an `I` or nothing is attached to it, and the thread may sleep.
-unsafe fn stay<I: Interface>(
+pub(super) unsafe fn stay<I: Interface>(
     ifp: *mut c::ifnet,
     what: impl FnOnce(&I, &mut Sleepable) -> Result<(), Errno>,
 ) -> Result<(), Errno> {

@@ -13,6 +13,7 @@ use weft_engine::packet::HashKind;
 use super::dma::{Loaded, Maps, Sync};
 use super::ifnet::Port;
 use super::mbuf::Mbuf;
+use super::netmap_dma::{Empty, Filled, Outgoing};
 use super::shared::Shared;
 
 /// Bytes of a packet's front in which its headers are looked for: all of ordinary packets.
@@ -98,8 +99,16 @@ fn hash_type(kind: HashKind) -> u8 {
 /// A packet to be sent. Fields are dropped in order: first the device's reach ends.
 pub(crate) struct Frame {
     loaded: Option<Loaded>,
-    mbuf: Mbuf,
+    content: Content,
     maps: Shared<Maps>,
+}
+
+/// What is sent.
+enum Content {
+    /// A packet of the stack's.
+    Mbuf(Mbuf),
+    /// What is in a slot of a ring of netmap's.
+    Slot(Outgoing),
 }
 
 impl Frame {
@@ -108,7 +117,17 @@ impl Frame {
     pub(crate) fn new(mbuf: Mbuf, maps: &Shared<Maps>) -> Self {
         Self {
             loaded: None,
-            mbuf,
+            content: Content::Mbuf(mbuf),
+            maps: maps.clone(),
+        }
+    }
+
+    /// The frame in a ring, likewise.
+    #[inline]
+    pub(crate) fn of_ring(slot: Outgoing, maps: &Shared<Maps>) -> Self {
+        Self {
+            loaded: None,
+            content: Content::Slot(slot),
             maps: maps.clone(),
         }
     }
@@ -117,27 +136,64 @@ impl Frame {
 impl nic::Frame for Frame {
     #[inline]
     fn bytes(&self) -> u32 {
-        self.mbuf.packet_len()
+        match &self.content {
+            Content::Mbuf(mbuf) => mbuf.packet_len(),
+            Content::Slot(slot) => slot.bytes(),
+        }
     }
 
     #[inline]
     fn map(&mut self, into: &mut Segments) -> Result<(), MapError> {
-        let loaded = Maps::load(&self.maps, &self.mbuf, into)?;
+        let loaded = match &self.content {
+            Content::Mbuf(mbuf) => Maps::load(&self.maps, mbuf, into)?,
+            Content::Slot(slot) => slot.map(&self.maps, into)?,
+        };
         loaded.sync(Sync::BeforeRead);
         self.loaded = Some(loaded);
         Ok(())
     }
 
     fn linearize(&mut self, most: usize) -> Result<(), MapError> {
-        match self.mbuf.collapse(most as u32) {
-            true => Ok(()),
-            false => Err(MapError::NoMemory),
+        match &mut self.content {
+            Content::Mbuf(mbuf) => match mbuf.collapse(most as u32) {
+                true => Ok(()),
+                false => Err(MapError::NoMemory),
+            },
+            Content::Slot(_) => Err(MapError::Unfit),
         }
     }
 }
 
-/// Memory for received bytes: an mbuf with a cluster, in the device's reach.
-pub(crate) struct Buffer {
+/// Memory for received bytes, in the device's reach.
+pub(crate) enum Buffer {
+    /// Of the system's.
+    Cluster(Cluster),
+    /// Of a ring of netmap's.
+    Ring(Empty),
+}
+
+impl Buffer {
+    /// Where the device sees it.
+    #[inline]
+    pub(crate) fn place(&self) -> Segment {
+        match self {
+            Self::Cluster(cluster) => cluster.place,
+            Self::Ring(empty) => empty.seen(),
+        }
+    }
+
+    /// The first bytes that the device has written there.
+    #[inline]
+    pub(crate) fn front(&self) -> [u8; nic::FRONT] {
+        match self {
+            Self::Cluster(cluster) => cluster.front(),
+            Self::Ring(empty) => empty.front(),
+        }
+    }
+}
+
+/// An mbuf with a cluster, in the device's reach.
+pub(crate) struct Cluster {
     loaded: Loaded,
     mbuf: Mbuf,
     place: Segment,
@@ -151,8 +207,8 @@ const ONE_PIECE: Limits = Limits {
     sums: SegmentSums::WithLength,
 };
 
-impl Buffer {
-    /// A buffer of so many bytes at least, if there is memory. Does not sleep.
+impl Cluster {
+    /// One of so many bytes at least, if there is memory. Does not sleep.
     #[inline]
     pub(crate) fn new(maps: &Shared<Maps>, bytes: u32) -> Option<Self> {
         // SAFETY: a new mbuf with a header, or none.
@@ -170,15 +226,8 @@ impl Buffer {
         })
     }
 
-    /// Where the device sees it.
     #[inline]
-    pub(crate) fn place(&self) -> Segment {
-        self.place
-    }
-
-    /// The first bytes that the device has written there.
-    #[inline]
-    pub(crate) fn front(&self) -> [u8; nic::FRONT] {
+    fn front(&self) -> [u8; nic::FRONT] {
         self.loaded.sync(Sync::AfterWrite);
         self.mbuf.head().first_chunk().copied().unwrap_or_default()
     }
@@ -196,36 +245,58 @@ impl Buffer {
     }
 }
 
-/// A packet that was received, in one buffer or in several.
-pub(crate) struct Packet {
+/// A packet that was received.
+pub(crate) enum Packet {
+    /// In one cluster or in several.
+    Chain(Chain),
+    /// In a buffer of a ring of netmap's.
+    Ring(Filled),
+}
+
+/// A packet in mbufs.
+pub(crate) struct Chain {
     mbuf: Mbuf,
     /// The last mbuf of the chain.
     last: NonNull<c::mbuf>,
 }
 
 // SAFETY: the chain is this value's own.
-unsafe impl Send for Packet {}
+unsafe impl Send for Chain {}
 
 impl Packet {
     /// What a buffer has.
     #[inline]
     pub(crate) fn new(buffer: Buffer, skip: u32, bytes: u32) -> Self {
-        let mbuf = buffer.received(skip, bytes);
-        let last = mbuf.first;
-        Self { mbuf, last }
+        match buffer {
+            Buffer::Cluster(cluster) => {
+                let mbuf = cluster.received(skip, bytes);
+                let last = mbuf.first;
+                Self::Chain(Chain { mbuf, last })
+            }
+            Buffer::Ring(empty) => Self::Ring(empty.filled(skip, bytes)),
+        }
     }
 
-    /// Puts what another buffer has behind it.
+    /// Puts what another buffer has behind it. False if it can't be: a frame in a ring is in
+    /// one buffer.
     #[inline]
-    pub(crate) fn append(&mut self, buffer: Buffer, skip: u32, bytes: u32) {
-        let more = buffer.received(skip, bytes).into_raw();
+    pub(crate) fn append(&mut self, buffer: Buffer, skip: u32, bytes: u32) -> bool {
+        let (Self::Chain(chain), Buffer::Cluster(cluster)) = (self, buffer) else {
+            return false;
+        };
+        let more = cluster.received(skip, bytes).into_raw();
         // SAFETY: the last mbuf of a chain of our own, and one that is given away.
-        unsafe { c::weft_shim_mbuf_append(self.mbuf.raw(), self.last.as_ptr(), more.as_ptr()) };
-        self.last = more;
+        unsafe { c::weft_shim_mbuf_append(chain.mbuf.raw(), chain.last.as_ptr(), more.as_ptr()) };
+        chain.last = more;
+        true
     }
 
-    /// The packet as the system's.
-    pub(crate) fn into_mbuf(self) -> Mbuf {
-        self.mbuf
+    /// The packet as the system's; `None` of a ring's, which has its buffer again.
+    #[inline]
+    pub(crate) fn into_mbuf(self) -> Option<Mbuf> {
+        match self {
+            Self::Chain(chain) => Some(chain.mbuf),
+            Self::Ring(_) => None,
+        }
     }
 }

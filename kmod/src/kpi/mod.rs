@@ -37,6 +37,8 @@ pub(crate) mod mbuf_dma;
 mod mbuf_packet;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod netmap;
+pub(crate) mod netmap_dma;
 pub(crate) mod nic;
 mod panic;
 pub(crate) mod pci;

@@ -13,7 +13,8 @@ use super::dma::{self, Block, Maps, Tag};
 use super::errno::Errno;
 use super::kernel::Clock;
 use super::log;
-use super::mbuf_dma::{Buffer, Frame, Packet};
+use super::mbuf_dma::{Buffer, Cluster, Frame, Packet};
+use super::netmap_dma::Feed;
 use super::pci::{Bar, Bars};
 use super::shared::Shared;
 
@@ -26,6 +27,8 @@ const KEPT_MAPS: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Kernel {
     of: Shared<Parts>,
+    /// Of a receive queue's: where buffers come from while its ring is on.
+    feed: Option<Shared<Feed>>,
 }
 
 struct Parts {
@@ -58,7 +61,21 @@ impl Kernel {
             clock: Clock::new(),
         };
         let of = Shared::made(|| Ok(parts))?;
-        Ok(Self { of })
+        Ok(Self { of, feed: None })
+    }
+
+    /// The same for a receive queue, whose ring of netmap's has that feed.
+    pub(crate) fn with_feed(&self, feed: &Shared<Feed>) -> Self {
+        Self {
+            of: self.of.clone(),
+            feed: Some(feed.clone()),
+        }
+    }
+
+    /// The feed of a ring that is on.
+    #[inline]
+    fn feed(&self) -> Option<&Shared<Feed>> {
+        self.feed.as_ref().filter(|feed| feed.is_on())
     }
 
     /// Maps for packets that a queue with such limits sends.
@@ -124,8 +141,17 @@ impl nic::Platform for Kernel {
     }
 
     #[inline]
+    fn has_buffers(&self, bytes: u32) -> bool {
+        self.feed().is_none_or(|feed| feed.has(bytes))
+    }
+
+    #[inline]
     fn buffer(&self, bytes: u32) -> Option<Buffer> {
-        Buffer::new(&self.of.buffers, bytes)
+        let maps = &self.of.buffers;
+        match self.feed() {
+            None => Cluster::new(maps, bytes).map(Buffer::Cluster),
+            Some(feed) => Feed::take(feed, maps, bytes).map(Buffer::Ring),
+        }
     }
 
     #[inline]
@@ -145,8 +171,7 @@ impl nic::Platform for Kernel {
 
     #[inline]
     fn append(&self, packet: &mut Packet, buffer: Buffer, skip: u32, bytes: u32) -> bool {
-        packet.append(buffer, skip, bytes);
-        true
+        packet.append(buffer, skip, bytes)
     }
 
     #[inline]

@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
+use core::sync::atomic::AtomicBool;
 
 use weft_engine::link::{self, Capabilities};
 use weft_engine::nic::{self, Extras, Offer, Receiver, Rss, Setup, VectorKind};
@@ -27,6 +28,8 @@ use crate::kpi::lock::Mtx;
 use crate::kpi::locked::Locked;
 use crate::kpi::log;
 use crate::kpi::memory::{self, StateMemory, collected, try_box};
+use crate::kpi::netmap::{Offered, Shape};
+use crate::kpi::netmap_dma::Feed;
 use crate::kpi::nic::Kernel;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
@@ -46,6 +49,7 @@ const MEGA: u64 = 1_000_000;
 
 /// A card that is attached. Fields are dropped in order: the interface has gone before.
 pub(super) struct Card<D: Driven> {
+    rings: Option<Offered<Face<D>>>,
     interface: Option<InSystem<Face<D>>>,
     care: Option<Listener<Care<D>>>,
     interrupts: Vec<Interrupt<Core<D>>>,
@@ -134,6 +138,7 @@ impl<D: Driven> Card<D> {
         };
         let face = try_box(face).map_err(|_| Errno::ENOMEM)?;
         let mut card = try_box(Self {
+            rings: None,
             interface: None,
             care: Some(care),
             interrupts,
@@ -141,7 +146,9 @@ impl<D: Driven> Card<D> {
             device,
         })
         .map_err(|_| Errno::ENOMEM)?;
-        card.interface = Some(bare.put_in(sleepable, face, offer.mac));
+        let interface = bare.put_in(sleepable, face, offer.mac);
+        card.rings = Offered::new(sleepable, &interface, &shape(&setup));
+        card.interface = Some(interface);
         log::info(format_args!(
             "{}: {} transmit and {} receive queues, {} vectors of {}",
             card.device.name(),
@@ -151,6 +158,16 @@ impl<D: Driven> Card<D> {
             vectors.kind().name(),
         ));
         Ok(card)
+    }
+}
+
+/// The rings that netmap(4) finds.
+fn shape(setup: &Setup) -> Shape {
+    Shape {
+        tx_rings: setup.tx_queues,
+        rx_rings: setup.rx_queues,
+        tx_slots: setup.tx_slots,
+        rx_slots: setup.rx_slots,
     }
 }
 
@@ -213,39 +230,65 @@ impl<D: Driven> Making<'_, D> {
         mut port: Box<nic::Port<Kernel, D>>,
         link: link::Offer,
     ) -> Result<Shared<Core<D>>, Errno> {
-        let (setup, offer) = (self.setup, self.offer);
+        let setup = self.setup;
         let workers = crate::pair::workers(sleepable)?;
-        let lanes: Vec<Shared<Lane<D>>> = collected(setup.tx_queues.into(), |_| {
-            let own = self.bare.port();
-            Lane::new(sleepable, self.kernel, &offer.limits, setup.tx_slots, own)
-        })?;
+        let lanes = self.lanes(sleepable)?;
         let queues = self.queues(&workers, &lanes)?;
-        let receivers = self.receivers()?;
-        let jobs = collected(setup.vectors.count.into(), |vector| {
-            self.bare.job(&workers, lanes.len() + vector)
-        })?;
+        let feeds = self.feeds()?;
+        let receivers = self.receivers(&feeds)?;
+        let jobs = self.jobs(&workers)?;
+        let is_quiet = quiet(setup.vectors.count)?;
         let chime = Chime::new()?;
-        let largest_mtu = offer.most_mtu;
-        Shared::made(|| {
-            Ok(Core {
+        let largest_mtu = self.offer.most_mtu;
+        Shared::made_in(|place| {
+            Some(place.write(Core {
                 own: self.bare.port(),
                 lanes,
                 queues,
                 receivers,
+                feeds,
                 interrupts: port.nic().interrupts(setup.vectors.kind),
                 vectors: setup.vectors,
                 jobs,
+                is_quiet,
                 control: Slept::new(Control::new(port, *setup, link)),
                 chime,
                 largest_mtu,
-            })
+            }))
         })
     }
 
     #[inline(never)]
-    fn receivers(&self) -> Result<Vec<Locked<Box<CardReceiver<D>>>>, Errno> {
+    fn lanes(&self, sleepable: &mut Sleepable) -> Result<Vec<Shared<Lane<D>>>, Errno> {
+        collected(self.setup.tx_queues.into(), |_| {
+            let (limits, slots) = (&self.offer.limits, self.setup.tx_slots);
+            Lane::new(sleepable, self.kernel, limits, slots, self.bare.port())
+        })
+    }
+
+    #[inline(never)]
+    fn feeds(&self) -> Result<Vec<Shared<Feed>>, Errno> {
         collected(self.setup.rx_queues.into(), |_| {
-            let kernel = self.kernel.clone();
+            Feed::new(self.setup.rx_slots)
+        })
+    }
+
+    #[inline(never)]
+    fn jobs(&self, workers: &Shared<Workers>) -> Result<Vec<Job>, Errno> {
+        collected(self.setup.vectors.count.into(), |vector| {
+            let before = usize::from(self.setup.tx_queues);
+            self.bare.job(workers, before + vector)
+        })
+    }
+
+    #[inline(never)]
+    fn receivers(
+        &self,
+        feeds: &[Shared<Feed>],
+    ) -> Result<Vec<Locked<Box<CardReceiver<D>>>>, Errno> {
+        collected(feeds.len(), |number| {
+            let feed = feeds.get(number).ok_or(Errno::EINVAL)?;
+            let kernel = self.kernel.with_feed(feed);
             let receiver = memory::boxed_in(|place| Some(place.write(Receiver::new(kernel))))?;
             Locked::new(c"weft rx", receiver)
         })
@@ -274,6 +317,12 @@ impl<D: Driven> Making<'_, D> {
             )
         })
     }
+}
+
+/// That no vector is quiet.
+#[inline(never)]
+fn quiet(vectors: u16) -> Result<Vec<AtomicBool>, Errno> {
+    collected(vectors.into(), |_| Ok(AtomicBool::new(false)))
 }
 
 /// A queue in front of a lane.
@@ -326,11 +375,13 @@ impl<D: Driven> AnyCard for Card<D> {
     }
 
     fn go(mut self: Box<Self>, sleepable: &mut Sleepable) {
+        // Programs may keep rings open, but the card no buffer of theirs.
+        self.core.suspend(sleepable);
+        self.rings = None;
         let interface = self.interface.take();
         let parts = interface.and_then(|interface| interface.take_out(sleepable));
         // Nobody sends any more, and no request comes.
         self.care = None;
-        self.core.suspend(sleepable);
         self.interrupts.clear();
         self.core.close(sleepable);
         drop(parts);

@@ -62,6 +62,13 @@ impl<D: Driven> Control<D> {
     }
 }
 
+impl<D: Driven> Control<D> {
+    /// Whether the card is to stand still until it is [resumed](Core::resume).
+    pub(super) fn is_suspended(&self) -> bool {
+        self.is_suspended
+    }
+}
+
 /// What the flags and groups say.
 struct Wanted {
     promiscuous: bool,
@@ -104,7 +111,7 @@ impl<D: Driven> Core<D> {
     }
 
     /// Starts the card with what is set, or starts it again.
-    fn start(&self, control: &mut Control<D>) -> Result<(), Errno> {
+    pub(super) fn start(&self, control: &mut Control<D>) -> Result<(), Errno> {
         let wanted = self.wanted(control);
         self.own.set_running(false);
         let started = {
@@ -167,6 +174,7 @@ impl<D: Driven> Core<D> {
         self.control.with(sleepable, |_, control| {
             let is_going = control.port.state() != State::Stopped;
             match (self.own.flags().up, is_going) {
+                (true, false) if control.is_suspended => Ok(()),
                 (true, false) => self.start(control),
                 (false, true) => {
                     self.stop(control);

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicBool;
 
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{self, Interrupts, Nic, Receiver, Transmitter, Vectors};
@@ -24,6 +25,7 @@ use crate::kpi::lock::Mtx;
 use crate::kpi::locked::Locked;
 use crate::kpi::mbuf::{Mbuf, Row};
 use crate::kpi::memory::StateMemory;
+use crate::kpi::netmap_dma::Feed;
 use crate::kpi::nic::Kernel;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
@@ -57,10 +59,14 @@ pub(super) struct Core<D: Driven> {
     pub(super) lanes: Vec<Shared<Lane<D>>>,
     pub(super) queues: Shared<Set<D>>,
     pub(super) receivers: Vec<Locked<Box<CardReceiver<D>>>>,
+    /// By receive queue: the buffers of its ring of netmap's, if that is on.
+    pub(super) feeds: Vec<Shared<Feed>>,
     pub(super) interrupts: D::Interrupts,
     pub(super) vectors: Vectors,
     /// By vector: what goes on where an interrupt's thread has stopped.
     pub(super) jobs: Vec<Job>,
+    /// By vector: it stays masked until a program looks into its rings.
+    pub(super) is_quiet: Vec<AtomicBool>,
     pub(super) control: Slept<Control<D>>,
     pub(super) chime: Shared<Chime>,
     pub(super) largest_mtu: u32,
@@ -93,7 +99,7 @@ impl<D: Driven> Core<D> {
         for _ in 0..ROUNDS {
             if !self.serve_once(vector) {
                 // One that is a transmit queue's own comes when that is full, and arms it.
-                if !self.vectors.is_own_tx(vector) {
+                if !self.vectors.is_own_tx(vector) && !self.has_rings_only(vector) {
                     self.interrupts.unmask(vector);
                 }
                 return;
@@ -107,9 +113,14 @@ impl<D: Driven> Core<D> {
     /// Whether there is more; if not, the vector's queues are armed.
     fn serve_once(&self, vector: u16) -> bool {
         let mut is_more = false;
+        self.quieten(vector);
         for (number, receiver) in (0..).zip(&self.receivers) {
-            if self.vectors.rx(number) == vector {
-                is_more |= self.receive(receiver);
+            if self.vectors.rx(number) != vector {
+                continue;
+            }
+            match self.has_ring(number) {
+                true => self.own.notify(number, true),
+                false => is_more |= self.receive(receiver),
             }
         }
         // What was sent by a queue whose number a receive queue has is freed with that one's turns.
@@ -118,10 +129,13 @@ impl<D: Driven> Core<D> {
             if is_served && lane.reap() {
                 self.go_on(number);
             }
+            if is_served && lane.has_ring() {
+                self.own.notify(number, false);
+            }
         }
         if !is_more {
             for (number, receiver) in (0..).zip(&self.receivers) {
-                if self.vectors.rx(number) == vector {
+                if self.vectors.rx(number) == vector && !self.has_ring(number) {
                     is_more |= receiver.with(|receiver| receiver.arm());
                 }
             }
@@ -142,9 +156,10 @@ impl<D: Driven> Core<D> {
         let mut row = Row::new();
         let polled = receiver.with(|receiver| {
             let polled = receiver.poll(BUDGET, |packet, meta| {
-                let mut frame = packet.into_mbuf();
-                frame.received(&self.own, meta);
-                row.push(frame);
+                if let Some(mut frame) = packet.into_mbuf() {
+                    frame.received(&self.own, meta);
+                    row.push(frame);
+                }
             });
             if !polled.is_more {
                 receiver.turn_is_over(polled.frames);

@@ -9,7 +9,8 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use weft_engine::nic::{Limits, Nic, SegmentSums, Transmitter, Why};
+use weft_engine::link;
+use weft_engine::nic::{Limits, Nic, Offload, SegmentSums, Transmitter, Why};
 use weft_engine::queue::{Batch, Platform, Reason, Sink, TxQueue, Verdict};
 
 use super::Driven;
@@ -22,9 +23,14 @@ use crate::kpi::locked::Locked;
 use crate::kpi::mbuf::Mbuf;
 use crate::kpi::mbuf_dma::Frame;
 use crate::kpi::memory::{self, StateMemory};
+use crate::kpi::netmap::{SendRing, Wanted};
+use crate::kpi::netmap_dma::{Marks, Outgoing};
 use crate::kpi::nic::Kernel;
 use crate::kpi::shared::Shared;
 use crate::kpi::worker::Job;
+
+/// Bytes of Ethernet's header, the least that a frame has.
+const SHORTEST: u32 = 14;
 
 /// The card's queue.
 pub(super) type CardQueue<D> = Transmitter<Kernel, <D as Nic<Kernel>>::Tx>;
@@ -39,6 +45,8 @@ pub(super) struct Lane<D: Driven> {
     sums: SegmentSums,
     /// The engine's queue was told that this is full.
     is_waited_for: AtomicBool,
+    /// What of its ring of netmap's is done, if that is on.
+    marks: Shared<Marks>,
     own: Port,
 }
 
@@ -57,12 +65,14 @@ impl<D: Driven> Lane<D> {
     ) -> Result<Shared<Self>, Errno> {
         let maps = kernel.maps(sleepable, limits, slots.into())?;
         let queue = memory::boxed_in(|place| Some(place.write(Transmitter::new(limits))))?;
+        let marks = Marks::new(slots)?;
         Shared::made(|| {
             Ok(Self {
                 queue: Locked::new(c"weft tx", queue)?,
                 maps,
                 sums: limits.sums,
                 is_waited_for: AtomicBool::new(false),
+                marks,
                 own,
             })
         })
@@ -117,6 +127,76 @@ impl<D: Driven> Lane<D> {
                 }
             }
             Err(refused) => self.lose(refused.frame, refused.why),
+        }
+    }
+
+    /// Whether its ring is on.
+    #[inline]
+    pub(super) fn has_ring(&self) -> bool {
+        self.marks.is_on()
+    }
+
+    /// Its ring comes or goes. The card is stopped.
+    pub(super) fn turn_ring(&self, on: bool) {
+        self.marks.turn(on);
+    }
+
+    /// Sends what is in its ring, as far as the card has room, and gives slots back.
+    ///
+    /// # Errors
+    /// `ENXIO` if the ring is off.
+    pub(super) fn send_ring(&self, ring: &mut SendRing<'_>) -> Result<(), Errno> {
+        let memory = ring.memory().filter(|_| self.has_ring());
+        let memory = memory.ok_or(Errno::ENXIO)?;
+        let mtu = self.own.mtu();
+        let (mut frames, mut bytes) = (0_u32, 0_u32);
+        self.queue.with(|queue| {
+            while let Some(wanted) = ring.wanted(&memory) {
+                let Some(sent) = self.send_slot(queue, &wanted, mtu) else {
+                    break;
+                };
+                ring.advance();
+                frames = frames.wrapping_add(u32::from(sent > 0));
+                bytes = bytes.wrapping_add(sent);
+            }
+            queue.kick();
+            self.reclaim(queue, ring);
+            while ring.is_full() && ring.wants_interrupts() && queue.arm() {
+                self.reclaim(queue, ring);
+            }
+        });
+        if frames > 0 {
+            self.own.count(Counter::Sent, frames);
+            self.own.count(Counter::SentBytes, bytes);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn reclaim(&self, queue: &mut CardQueue<D>, ring: &mut SendRing<'_>) {
+        queue.reap(u32::MAX);
+        ring.reclaim(|slot| self.marks.is_done(slot));
+    }
+
+    /// Hands what is in a slot to the card: how many bytes that were, 0 if it was dropped.
+    /// `None` if the card has no room now, or does not go.
+    #[inline]
+    fn send_slot(&self, queue: &mut CardQueue<D>, wanted: &Wanted, mtu: u32) -> Option<u32> {
+        let is_frame = wanted.bytes >= SHORTEST && !link::is_too_long(wanted.bytes, mtu);
+        let Some(place) = wanted.place.filter(|_| is_frame) else {
+            self.own.count(Counter::SendErrors, 1);
+            return Some(0);
+        };
+        let slot = Outgoing::new(place, wanted.bytes, wanted.slot, &self.marks);
+        match queue.send(Frame::of_ring(slot, &self.maps), &Offload::default()) {
+            Ok(()) => Some(wanted.bytes),
+            Err(refused) => match refused.why {
+                Why::Stopped | Why::Full | Why::NoMemory => None,
+                Why::Unfit => {
+                    self.lose(refused.frame, refused.why);
+                    Some(0)
+                }
+            },
         }
     }
 

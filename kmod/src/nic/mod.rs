@@ -8,6 +8,7 @@
 //! | [`core`] | what interrupts, senders and the administrator share; receiving |
 //! | [`lane`] | a transmit queue of the engine's that drains into one of the card's |
 //! | [`control`] | what the administrator wants, and what becomes of it: up, down, MTU, filters, link, resets |
+//! | [`rings`] | netmap(4): queues whose frames a program has |
 //! | [`nodes`] | `dev.<driver>.<n>` |
 //!
 //! # Threads and locks
@@ -24,6 +25,7 @@ mod control;
 mod core;
 mod lane;
 mod nodes;
+mod rings;
 
 use ::core::ffi::CStr;
 use alloc::boxed::Box;

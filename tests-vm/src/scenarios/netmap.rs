@@ -15,7 +15,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "netmap",
     group: "netmap",
     about: "netmap(4) on wvmx, wem, wvtnet and wpair: frames both ways, counted and looked at",
-    limit: Duration::from_secs(300),
+    limit: Duration::from_secs(400),
     nics: &[
         Nic { device: "vmxnet3" },
         Nic { device: "e1000e" },
@@ -36,6 +36,9 @@ const SIZE: usize = 1000;
 /// Frames that the host sends before it looks whether they have come: fewer than any card has
 /// room for.
 const BURST: u64 = 64;
+/// Programs that come and go.
+const TURNS: u32 = 5;
+const TURNS_FULL: u32 = 100;
 /// The port that frames are sent to, and where they are counted.
 const DISCARD: u16 = 9;
 const PORT: u16 = 5010;
@@ -43,6 +46,8 @@ const PORT: u16 = 5010;
 /// By what an interface is driven (`dev.netmap.admode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
+    /// By the module: programs' buffers are the card's.
+    Native = 1,
     /// By the kernel, through what the stack sends and receives by.
     Emulated = 2,
 }
@@ -54,20 +59,154 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         "sysctl set dev.netmap.buf_num 8192".into(),
         "sysctl set net.inet6.ip6.dad_count 0".into(),
     ])?;
-    for (number, driver) in DRIVERS.into_iter().enumerate() {
-        let place = format!("pci0:0:{}:0", FIRST_SLOT + number);
-        let set = format!("devctl set {place} {driver}");
-        context.guest.call_within(&set, LIMIT)?;
-        let (wire, name) = (Wire::new(number, Card::Ours), format!("{driver}0"));
-        wire.connect(context, &name)?;
-        wire.echoes(context, &name)?;
-        card(context, &wire, &name, Mode::Emulated)?;
+    for number in 0..DRIVERS.len() {
+        let (wire, name) = take(context, number)?;
+        for mode in [Mode::Emulated, Mode::Native] {
+            card(context, &wire, &name, mode)?;
+        }
+        turns(context, &wire, &name)?;
+        moved(context, &wire, &name)?;
         wire.disconnect(context, &name)?;
-        let detach = format!("devctl detach {place}");
-        context.guest.call_within(&detach, LIMIT)?;
+        detached(context, number, &name)?;
     }
+    bridged(context)?;
     pair(context, Mode::Emulated)?;
     context.unload_weft()
+}
+
+fn place(number: usize) -> String {
+    format!("pci0:0:{}:0", FIRST_SLOT + number)
+}
+
+/// Gives a card the module's driver, and a host at the other end of its cable.
+fn take(context: &mut Context<'_>, number: usize) -> Result<(Wire, String)> {
+    let (driver, place) = (DRIVERS[number], place(number));
+    // A card that had the driver before has it again.
+    let attach = format!("devctl attach {place}");
+    if context.guest.call(&attach).is_err() {
+        let set = format!("devctl set {place} {driver}");
+        context.guest.call_within(&set, LIMIT)?;
+    }
+    let (wire, name) = (Wire::new(number, Card::Ours), format!("{driver}0"));
+    wire.connect(context, &name)?;
+    wire.echoes(context, &name)?;
+    Ok((wire, name))
+}
+
+fn give_back(context: &mut Context<'_>, number: usize) -> Result<()> {
+    let detach = format!("devctl detach {}", place(number));
+    context.guest.call_within(&detach, LIMIT).map(drop)
+}
+
+/// Programs come and go while frames come and the stack sends; then all is as it was.
+fn turns(context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
+    let turns = if context.full { TURNS_FULL } else { TURNS };
+    let (station, guest) = (wire.station(), wire.guest());
+    let (port, mac) = (wire.port(context)?, card_mac(wire.number()));
+    let flood = format!("flood {} {DISCARD} 500 2 0 0", wire.host());
+    context.guest.start("flood", &flood)?;
+    for _ in 0..turns {
+        let command = format!("netmap recv {name} {PORT} {FRAMES} {PATIENCE_MS}");
+        listen(context, "recv", &command)?;
+        for number in 0..2 * BURST {
+            let frame = station.numbered(mac, guest, PORT, number, SIZE);
+            let sent = port.send(&frame);
+            sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
+        }
+        has_come(context, 1)?;
+        // It goes with frames in its rings and on their way.
+        context.guest.stop("recv")?;
+    }
+    context.guest.stop("flood")?;
+    wire.echoes(context, name)?;
+    let what = format!("{name}: {turns} programs came and went while frames did");
+    context.report.pass(&what);
+    Ok(())
+}
+
+/// The interface goes to a jail while a program has its rings, and comes back as the jail
+/// goes.
+fn moved(context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
+    let (jail, count) = (JAILS[0], BURST);
+    create_jail(context, jail)?;
+    let command = format!("netmap recv {name} {PORT} {count} {PATIENCE_MS}");
+    listen(context, "recv", &command)?;
+    let move_in = format!("if vnet {name} {jail}");
+    context.guest.call_within(&move_in, LIMIT)?;
+    context.guest.call(&format!("in {jail} if up {name}"))?;
+    let (station, guest) = (wire.station(), wire.guest());
+    let (port, mac) = (wire.port(context)?, card_mac(wire.number()));
+    // The card may take a moment to go again, and frames before are nobody's.
+    let start = Instant::now();
+    for number in (0..count).cycle() {
+        let frame = station.numbered(mac, guest, PORT, number, SIZE);
+        let sent = port.send(&frame);
+        sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
+        let counted = context.guest.counters("recv")?;
+        if counted.get(1) >= Some(&count) || start.elapsed() > LIMIT {
+            break;
+        }
+    }
+    let counted = context.guest.finish("recv", LIMIT)?;
+    context.report.check(
+        counted.get(1) == Some(&count) && counted.get(3) == Some(&0),
+        &format!("{name}: a program goes on with rings of a card that went to a jail"),
+        format!("{counted:?} of {count}"),
+    );
+    remove_jail(context, jail)?;
+    wire.connect(context, name)?;
+    wire.echoes(context, name)
+}
+
+/// The card goes while a program has its rings.
+fn detached(context: &mut Context<'_>, number: usize, name: &str) -> Result<()> {
+    context.guest.call(&format!("if up {name}"))?;
+    let command = format!("netmap recv {name} {PORT} {FRAMES} {PATIENCE_MS}");
+    listen(context, "recv", &command)?;
+    give_back(context, number)?;
+    let ended = context.guest.finish("recv", LIMIT);
+    context.report.check(
+        matches!(&ended, Err(Error::Failed { why, .. }) if why.contains("EIO")),
+        &format!("{name}: a program is told that its card has gone"),
+        format!("{ended:?}"),
+    );
+    Ok(())
+}
+
+/// What one card receives another one sends, from the same buffer.
+fn bridged(context: &mut Context<'_>) -> Result<()> {
+    choose(context, Mode::Native)?;
+    let (near, one) = take(context, 0)?;
+    let (far, other) = take(context, 1)?;
+    let count = frames(context);
+    let command = format!("netmap bridge {one} {other} {count}");
+    listen(context, "bridge", &command)?;
+    let (from, to) = (near.port(context)?, far.port(context)?);
+    to.clear();
+    let station = near.station();
+    for number in 0..count {
+        // To all, for the second card has another address.
+        let frame = station.numbered([0xff; 6], far.host(), PORT, number, SIZE);
+        let sent = from.send(&frame);
+        sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
+        if number % BURST == BURST - 1 {
+            to.wait(LIMIT, |seen| seen.udp > number);
+        }
+    }
+    let passed = context.guest.finish("bridge", 2 * LIMIT)?;
+    to.wait(LIMIT, |seen| seen.udp >= count);
+    let seen = to.figures();
+    context.report.equal(
+        &(seen.udp, seen.udp_bytes, seen.wrong),
+        &(count, count * SIZE as u64, 0),
+        &format!("{one} to {other}: each frame goes through, uncopied; {passed:?}"),
+    );
+    for (number, wire, name) in [(0, &near, &one), (1, &far, &other)] {
+        wire.echoes(context, name)?;
+        wire.disconnect(context, name)?;
+        give_back(context, number)?;
+    }
+    Ok(())
 }
 
 fn frames(context: &Context<'_>) -> u64 {
