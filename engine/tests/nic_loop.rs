@@ -482,6 +482,43 @@ fn a_length_that_no_buffer_has_costs_a_reset() {
 }
 
 #[test]
+fn a_link_is_told_again_after_a_stop() {
+    let mut machine = Machine::new();
+    for _ in 0..2 {
+        machine.start().unwrap();
+        let told = machine.port.event(&FILTER, &machine.sides).link;
+        assert!(matches!(told, Some(Link::Up { .. })));
+        assert_eq!(machine.port.event(&FILTER, &machine.sides).link, None);
+        machine.port.stop(&machine.sides);
+        assert_eq!(machine.port.link(), Link::Down);
+    }
+    machine.end();
+}
+
+#[test]
+fn buffers_that_are_withheld_are_no_want_of_memory() {
+    let mut machine = Machine::new();
+    machine.start().unwrap();
+    machine.host.withhold_buffers(true);
+    for _ in 1..SLOTS {
+        machine.send(&[1; 60], 60).unwrap();
+        assert_eq!(machine.received(), [vec![1; 60]]);
+    }
+    let figures = machine.sides.rx.borrow().figures();
+    assert_eq!(
+        (machine.sides.rx.borrow().given(), figures.no_buffer),
+        (0, 0)
+    );
+    machine.host.withhold_buffers(false);
+    // At once, for nothing has failed.
+    let given = machine.sides.rx.borrow_mut().refill();
+    assert_eq!(given, u32::from(SLOTS) - 1);
+    machine.send(&[2; 60], 60).unwrap();
+    assert_eq!(machine.received(), [vec![2; 60]]);
+    machine.end();
+}
+
+#[test]
 fn each_allocation_of_a_start_may_fail() {
     for successes in 0.. {
         let mut machine = Machine::new();

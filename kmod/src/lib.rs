@@ -28,6 +28,7 @@ mod nic;
 mod packet;
 mod pair;
 mod pair_nodes;
+mod pair_rings;
 mod pfil6;
 #[cfg(feature = "test")]
 mod queue;

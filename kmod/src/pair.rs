@@ -61,11 +61,13 @@ use crate::kpi::kernel::{self, Clock};
 use crate::kpi::lock::Mtx;
 use crate::kpi::mbuf::{Mbuf, Row};
 use crate::kpi::memory::{self, StateMemory, try_box};
+use crate::kpi::netmap::{Offered, Shape};
 use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::worker::{Job, Workers};
 use crate::pair_nodes::{self, Loss, Losses, Node, Shown};
+use crate::pair_rings::EndRings;
 use crate::sojourn::{Drainer, Sojourn};
 use crate::tenants::Tenants;
 
@@ -114,7 +116,7 @@ pub(crate) fn workers(sleepable: &mut Sleepable) -> Result<Shared<Workers>, Errn
 
 /// The hash by which a queue is selected, with the key that network cards are shipped
 /// with.
-static TOEPLITZ: Toeplitz = Toeplitz::new(&MICROSOFT_KEY);
+pub(crate) static TOEPLITZ: Toeplitz = Toeplitz::new(&MICROSOFT_KEY);
 
 /// Microsoft's key, of the RSS specification's verification suite.
 const MICROSOFT_KEY: [u8; 40] = [
@@ -147,6 +149,11 @@ pub(crate) struct Receiver {
     lost: Shared<Losses>,
     sojourn: Shared<Sojourn>,
     drainer: Drainer,
+    /// The rings that programs have of the end that receives, of which it fills the one of this
+    /// number, and of the end that sends.
+    rings: [Shared<EndRings>; 2],
+    number: usize,
+    from: Port,
 }
 
 impl Sink<Mbuf> for Receiver {
@@ -154,6 +161,12 @@ impl Sink<Mbuf> for Receiver {
         let mut row = Row::new();
         let watched = self.drainer.watched(&self.sojourn);
         self.drainer.count(&self.sojourn, burst.len() as u64);
+        let [rings, others] = &self.rings;
+        others.waken(&self.from);
+        if rings.receives(self.number) {
+            self.fill_ring(burst);
+            return Verdict::GoOn;
+        }
         while let Some(frame) = burst.pop() {
             if watched == frame.address() {
                 self.drainer.drained(&self.sojourn);
@@ -182,6 +195,18 @@ impl Sink<Mbuf> for Receiver {
 }
 
 impl Receiver {
+    /// Puts frames into the ring that a program has; those for which there is no room, and long
+    /// segments, are lost.
+    #[inline(never)]
+    fn fill_ring(&mut self, burst: &mut Batch<Mbuf>) {
+        let [rings, _] = &self.rings;
+        let taken = rings.take(self.number, burst, &self.port);
+        self.port.count(Counter::Received, taken);
+        while let Some(frame) = burst.pop() {
+            self.dropped(frame, Reason::Packets);
+        }
+    }
+
     /// Puts a long segment into the row, in one piece if the receiving stack keeps it.
     #[inline(never)]
     fn receive_long(&self, frame: Mbuf, row: &mut Row) {
@@ -202,9 +227,14 @@ pub(crate) type Queues = QueueSet<Mbuf, Receiver, Kernel, StateMemory, NetEpochs
 
 /// An end, and the queues to the other one.
 pub(crate) struct End {
-    own: Port,
-    peer: Port,
-    queues: Shared<Queues>,
+    pub(crate) own: Port,
+    pub(crate) peer: Port,
+    pub(crate) queues: Shared<Queues>,
+    /// What programs have of it, and of the other end.
+    pub(crate) rings: Shared<EndRings>,
+    pub(crate) peer_rings: Shared<EndRings>,
+    /// Until the end is taken out of the system.
+    offered: Slept<Option<Offered<Self>>>,
     lost: Shared<Losses>,
     /// Whether frames may be received on the sender's thread.
     direct: Shared<AtomicBool>,
@@ -249,6 +279,8 @@ impl Interface for End {
     }
 
     fn retire(&self, sleepable: &mut Sleepable) {
+        self.rings.close(sleepable);
+        drop(self.offered.with(sleepable, |_, offered| offered.take()));
         drop(self.node.with(sleepable, |_, node| node.take()));
     }
 
@@ -268,6 +300,14 @@ impl Interface for End {
 impl HasPeer for End {
     fn peer(&self) -> &Port {
         &self.peer
+    }
+
+    fn shape(&self) -> Shape {
+        self.rings.shape()
+    }
+
+    fn keep(&self, sleepable: &mut Sleepable, offered: Option<Offered<Self>>) {
+        self.offered.with(sleepable, |_, place| *place = offered);
     }
 }
 
@@ -294,6 +334,7 @@ impl End {
         workers: &Shared<Workers>,
         own: &Unattached<Self>,
         peer: &Unattached<Self>,
+        rings: [&Shared<EndRings>; 2],
         name: &CStr,
     ) -> Result<Box<Self>, Errno> {
         let count = pair_nodes::queues() as usize;
@@ -305,6 +346,9 @@ impl End {
                 lost: lost.clone(),
                 sojourn: sojourn.clone(),
                 drainer: Drainer::of(number),
+                rings: [rings[1].clone(), rings[0].clone()],
+                number,
+                from: own.port(),
             };
             queue(place, own.job(workers, number).ok()?, sink)
         })?;
@@ -325,6 +369,9 @@ impl End {
             own: own.port(),
             peer: peer.port(),
             queues,
+            rings: rings[0].clone(),
+            peer_rings: rings[1].clone(),
+            offered: Slept::new(None),
             lost,
             direct,
             sojourn,
@@ -407,8 +454,10 @@ fn make(sleepable: &mut Sleepable, unit: u32, names: [&CStr; 2]) -> Result<[Made
     };
     let workers = workers(sleepable)?;
     let [a, b] = names.map(|name| Unattached::new(sleepable, &plan, name));
-    let end_a = End::new(sleepable, &workers, &a, &b, names[0])?;
-    let end_b = End::new(sleepable, &workers, &b, &a, names[1])?;
+    let count = pair_nodes::queues() as usize;
+    let (ours, theirs) = (EndRings::new(count)?, EndRings::new(count)?);
+    let end_a = End::new(sleepable, &workers, &a, &b, [&ours, &theirs], names[0])?;
+    let end_b = End::new(sleepable, &workers, &b, &a, [&theirs, &ours], names[1])?;
     Ok([(a, end_a), (b, end_b)])
 }
 

@@ -15,7 +15,8 @@ use weft_bindings::kernel as c;
 
 use super::context::Sleepable;
 use super::errno::{Errno, returned};
-use super::ifnet::{Interface, Port, Unattached, detach, is_bare};
+use super::ifnet::{Port, Unattached, detach, is_bare, stay};
+use super::netmap::{Offered, Rings, Shape};
 use super::text::Text;
 
 /// An end that was made and is to be attached.
@@ -24,7 +25,7 @@ pub(crate) type Made<E> = (Unattached<E>, Box<E>);
 /// What pairs are made of.
 pub(crate) trait Pairs {
     /// An end.
-    type End: Interface + HasPeer;
+    type End: HasPeer;
 
     /// Makes both ends of a pair, of these names, in the current network stack. Nothing
     /// is in the system yet.
@@ -45,9 +46,17 @@ pub(crate) trait Pairs {
 }
 
 /// An interface that has a peer.
-pub(crate) trait HasPeer {
+pub(crate) trait HasPeer: Rings {
     /// The peer's.
     fn peer(&self) -> &Port;
+
+    /// Its rings, as programs can have them.
+    fn shape(&self) -> Shape;
+
+    /// Keeps that they can be had, until it [retires](super::ifnet::Interface::retire).
+    fn keep(&self, sleepable: &mut Sleepable, offered: Option<Offered<Self>>)
+    where
+        Self: Sized;
 }
 
 /// The cloner's name.
@@ -162,6 +171,16 @@ unsafe fn create<P: Pairs>(
     // SAFETY: attached above; the kernel puts the first one on the list itself.
     unsafe { c::if_clone_addif(cloner, b.as_ptr()) };
     P::begin([&port_a, &port_b]);
+    for (ifp, port) in [(a, &port_a), (b, &port_b)] {
+        // SAFETY: attached above, as such an end.
+        let _ = unsafe {
+            stay::<P::End>(ifp.as_ptr(), |end, sleepable| {
+                let offered = Offered::of(port.another(), &end.shape());
+                end.keep(sleepable, offered);
+                Ok(())
+            })
+        };
+    }
     let [first, _] = names;
     Ok((a, first))
 }

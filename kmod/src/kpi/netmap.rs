@@ -22,10 +22,11 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use weft_bindings::kernel as c;
 
-use super::context::Sleepable;
+use super::context::{NetEpoch, Sleepable};
 use super::errno::{Errno, returned};
 use super::ifnet::{InSystem, Interface, Port, stay, visit};
 use super::log;
+use super::mbuf::Mbuf;
 use super::memory::try_box;
 
 /// Whether the kernel has netmap(4), in the form that the module knows.
@@ -69,21 +70,27 @@ pub(crate) trait Rings: Interface {
     /// this returns, before `arrives` is called.
     fn departs(&self, sleepable: &mut Sleepable);
 
-    /// It is in a network stack again; whether there is still a program with rings.
-    fn arrives(&self, sleepable: &mut Sleepable, has_rings: bool);
+    /// It is in a network stack again, with the rings that are [on](Turn::is_in_use) still.
+    fn arrives(&self, sleepable: &mut Sleepable, rings: &Turn);
 
     /// Sends what is in a ring. Does not sleep.
     ///
     /// # Errors
     /// Why there is no use in trying again.
-    fn send(&self, number: u16, ring: &mut SendRing<'_>) -> Result<(), Errno>;
+    fn send(&self, number: u16, ring: &mut SendRing<'_>, epoch: &NetEpoch<'_>)
+    -> Result<(), Errno>;
 
     /// Takes the buffers that a program is done with, and puts what has been received into a
     /// ring. Does not sleep.
     ///
     /// # Errors
     /// Why there is no use in trying again.
-    fn receive(&self, number: u16, ring: &mut ReceiveRing<'_>) -> Result<(), Errno>;
+    fn receive(
+        &self,
+        number: u16,
+        ring: &mut ReceiveRing<'_>,
+        epoch: &NetEpoch<'_>,
+    ) -> Result<(), Errno>;
 }
 
 /// A buffer of a ring's.
@@ -149,6 +156,34 @@ impl Memory {
 }
 
 impl Place {
+    /// Copies so many bytes from another one, as far as there are: how many.
+    #[inline]
+    fn copy(&self, from: &Self, bytes: u32) -> u32 {
+        let bytes = bytes.min(self.bytes).min(from.bytes);
+        // SAFETY: within both buffers.
+        unsafe {
+            from.address
+                .as_ptr()
+                .copy_to(self.address.as_ptr(), bytes as usize)
+        };
+        bytes
+    }
+
+    /// A packet with its first bytes, as far as there are, if there is memory.
+    pub(crate) fn packet(&self, bytes: u32) -> Option<Mbuf> {
+        let bytes = bytes.min(self.bytes);
+        // SAFETY: a new packet of one mbuf with room for so many bytes.
+        unsafe {
+            let packet = NonNull::new(c::weft_shim_mbuf_with_cluster(bytes))?;
+            let into = c::weft_shim_mbuf_front(packet.as_ptr()).cast::<u8>();
+            self.address
+                .as_ptr()
+                .copy_to_nonoverlapping(into, bytes as usize);
+            c::weft_shim_mbuf_take(packet.as_ptr(), 0, bytes);
+            Some(Mbuf::from_raw(packet))
+        }
+    }
+
     /// Reads its first bytes, as far as there are.
     pub(super) fn read(&self, into: &mut [u8]) {
         let count = into.len().min(self.bytes as usize);
@@ -213,13 +248,83 @@ impl MemoryCell {
     }
 }
 
+/// The slots of a ring, which a program may write at any time.
+#[derive(Clone, Copy)]
+struct Slots {
+    first: NonNull<c::weft_netmap_slot>,
+    count: u32,
+}
+
+impl Slots {
+    /// # Safety
+    /// The ring is there for as long as this is used.
+    unsafe fn of(ring: &c::weft_netmap_kring) -> Option<Self> {
+        let ring_of = NonNull::new(ring.ring)?;
+        // SAFETY: a ring has its slots behind its head.
+        let first = unsafe { ring_of.add(c::WEFT_NETMAP_FIRST as usize) };
+        Some(Self {
+            first: first.cast(),
+            count: ring.nslots,
+        })
+    }
+
+    #[inline]
+    fn next(&self, slot: u32) -> u32 {
+        let next = slot.wrapping_add(1);
+        if next >= self.count { 0 } else { next }
+    }
+
+    #[inline]
+    fn before(&self, slot: u32) -> u32 {
+        slot.checked_sub(1).unwrap_or(self.count.wrapping_sub(1))
+    }
+
+    /// How many slots there are from one to another.
+    #[inline]
+    fn distance(&self, from: u32, to: u32) -> u32 {
+        match to.checked_sub(from) {
+            Some(distance) => distance,
+            None => to.wrapping_add(self.count).wrapping_sub(from),
+        }
+    }
+
+    #[inline]
+    fn place(&self, number: u32) -> NonNull<c::weft_netmap_slot> {
+        let number = number.min(self.count.saturating_sub(1));
+        // SAFETY: within the ring, which has one slot at least.
+        unsafe { self.first.add(number as usize) }
+    }
+
+    #[inline]
+    fn read(&self, number: u32) -> c::weft_netmap_slot {
+        // SAFETY: memory of the ring's, of integers.
+        unsafe { self.place(number).read_volatile() }
+    }
+
+    #[inline]
+    fn write(&self, number: u32, slot: c::weft_netmap_slot) {
+        // SAFETY: as above.
+        unsafe { self.place(number).write_volatile(slot) }
+    }
+}
+
 /// A ring, while its thread is in it.
 struct Ring<'r> {
     ring: NonNull<c::weft_netmap_kring>,
+    slots: Slots,
     of: PhantomData<&'r mut ()>,
 }
 
 impl Ring<'_> {
+    /// # Safety
+    /// A ring that is on, and the caller's for as long as this is used.
+    unsafe fn of(ring: NonNull<c::weft_netmap_kring>) -> Option<Self> {
+        // SAFETY: as promised.
+        let slots = unsafe { Slots::of(ring.as_ref()) }?;
+        let of = PhantomData;
+        Some(Self { ring, slots, of })
+    }
+
     #[inline]
     fn kernel(&self) -> &c::weft_netmap_kring {
         // SAFETY: the ring is there, and this thread's.
@@ -230,53 +335,6 @@ impl Ring<'_> {
     fn kernel_mut(&mut self) -> &mut c::weft_netmap_kring {
         // SAFETY: as above.
         unsafe { self.ring.as_mut() }
-    }
-
-    #[inline]
-    fn next(&self, slot: u32) -> u32 {
-        let next = slot.wrapping_add(1);
-        if next >= self.kernel().nslots {
-            0
-        } else {
-            next
-        }
-    }
-
-    /// How many slots there are from one to another.
-    #[inline]
-    fn distance(&self, from: u32, to: u32) -> u32 {
-        match to.checked_sub(from) {
-            Some(distance) => distance,
-            None => to.wrapping_add(self.kernel().nslots).wrapping_sub(from),
-        }
-    }
-
-    /// A slot, which a program may write at any time.
-    #[inline]
-    fn slot(&self, number: u32) -> *mut c::weft_netmap_slot {
-        let most = self.kernel().nslots.saturating_sub(1);
-        let number = number.min(most) as usize;
-        let first = c::WEFT_NETMAP_FIRST as usize;
-        // SAFETY: within the ring, which has that many slots behind its head.
-        unsafe {
-            self.kernel()
-                .ring
-                .add(first)
-                .cast::<c::weft_netmap_slot>()
-                .add(number)
-        }
-    }
-
-    #[inline]
-    fn read(&self, number: u32) -> c::weft_netmap_slot {
-        // SAFETY: memory of the ring's, of integers.
-        unsafe { self.slot(number).read_volatile() }
-    }
-
-    #[inline]
-    fn write(&mut self, number: u32, slot: c::weft_netmap_slot) {
-        // SAFETY: as above.
-        unsafe { self.slot(number).write_volatile(slot) }
     }
 
     fn memory(&self) -> Option<Memory> {
@@ -301,8 +359,9 @@ impl Ring<'_> {
 /// A frame that a program wants sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    /// In which slot it is.
+    /// In which slot it is, and in which buffer.
     pub(crate) slot: u32,
+    buffer: u32,
     /// Where it is; `None` if there is no such buffer.
     pub(crate) place: Option<Place>,
     /// Bytes that it says it has.
@@ -321,9 +380,10 @@ impl SendRing<'_> {
         if slot == ring.head {
             return None;
         }
-        let what = self.0.read(slot);
+        let what = self.0.slots.read(slot);
         Some(Wanted {
             slot,
+            buffer: what.buffer,
             place: memory.place(what.buffer),
             bytes: what.len.into(),
         })
@@ -337,18 +397,33 @@ impl SendRing<'_> {
     /// The next frame is on its way, or dropped.
     #[inline]
     pub(crate) fn advance(&mut self) {
+        self.pass(None);
+    }
+
+    /// The next frame is somebody else's with its buffer, for which there is another one.
+    #[inline]
+    pub(crate) fn advance_with(&mut self, buffer: u32) {
+        self.pass(Some(buffer));
+    }
+
+    #[inline]
+    fn pass(&mut self, buffer: Option<u32>) {
         let slot = self.0.kernel().current;
-        let mut what = self.0.read(slot);
+        let mut what = self.0.slots.read(slot);
         what.flags = 0;
-        self.0.write(slot, what);
-        self.0.kernel_mut().current = self.0.next(slot);
+        if let Some(buffer) = buffer {
+            what.buffer = buffer;
+            what.flags = c::WEFT_NETMAP_CHANGED as u16;
+        }
+        self.0.slots.write(slot, what);
+        self.0.kernel_mut().current = self.0.slots.next(slot);
     }
 
     /// Gives the program slots back, from the oldest on, as long as they are done.
     #[inline]
     pub(crate) fn reclaim(&mut self, is_done: impl Fn(u32) -> bool) {
         loop {
-            let next = self.0.next(self.0.kernel().hw_tail);
+            let next = self.0.slots.next(self.0.kernel().hw_tail);
             if next == self.0.kernel().current || !is_done(next) {
                 return;
             }
@@ -384,14 +459,14 @@ impl ReceiveRing<'_> {
         let head = self.0.kernel().head;
         while self.0.kernel().current != head {
             let slot = self.0.kernel().current;
-            let mut what = self.0.read(slot);
+            let mut what = self.0.slots.read(slot);
             if memory.place(what.buffer).is_none() {
                 return Err(self.0.reset());
             }
             give(what.buffer);
             what.flags = 0;
-            self.0.write(slot, what);
-            self.0.kernel_mut().current = self.0.next(slot);
+            self.0.slots.write(slot, what);
+            self.0.kernel_mut().current = self.0.slots.next(slot);
         }
         Ok(())
     }
@@ -400,7 +475,7 @@ impl ReceiveRing<'_> {
     #[inline]
     pub(crate) fn room(&self) -> u32 {
         let ring = self.0.kernel();
-        let used = self.0.distance(ring.current, ring.hw_tail);
+        let used = self.0.slots.distance(ring.current, ring.hw_tail);
         ring.nslots.saturating_sub(used).saturating_sub(1)
     }
 
@@ -409,7 +484,7 @@ impl ReceiveRing<'_> {
     #[inline]
     pub(crate) fn put(&mut self, buffer: u32, bytes: u32) {
         let slot = self.0.kernel().hw_tail;
-        let mut what = self.0.read(slot);
+        let mut what = self.0.slots.read(slot);
         what.flags = 0;
         if what.buffer != buffer {
             self.exchange(slot, buffer, what.buffer);
@@ -417,28 +492,112 @@ impl ReceiveRing<'_> {
             what.flags = c::WEFT_NETMAP_CHANGED as u16;
         }
         what.len = bytes.min(u16::MAX.into()) as u16;
-        self.0.write(slot, what);
-        self.0.kernel_mut().hw_tail = self.0.next(slot);
+        self.0.slots.write(slot, what);
+        self.0.kernel_mut().hw_tail = self.0.slots.next(slot);
     }
 
     /// Puts a buffer in the place of another one, if that is in a slot of the kernel's.
     #[cold]
     fn exchange(&mut self, from: u32, sought: u32, instead: u32) {
-        let mut slot = self.0.next(from);
+        let mut slot = self.0.slots.next(from);
         for _ in 0..self.0.kernel().nslots {
-            let mut what = self.0.read(slot);
+            let mut what = self.0.slots.read(slot);
             if what.buffer == sought {
                 what.buffer = instead;
-                self.0.write(slot, what);
+                self.0.slots.write(slot, what);
                 return;
             }
-            slot = self.0.next(slot);
+            slot = self.0.slots.next(slot);
         }
     }
 
     /// Whether who waits for the ring relies on interrupts.
     pub(crate) fn wants_interrupts(&self) -> bool {
         self.0.wants_interrupts()
+    }
+}
+
+/// The kernel's end of a ring to receive, into which others put frames, by one thread at a time.
+pub(crate) struct Inbox {
+    slots: Slots,
+    memory: Memory,
+    /// The next slot to be filled, and the one that stays empty.
+    next: u32,
+    end: u32,
+}
+
+// SAFETY: the memory of a ring that is on, which is bound to no thread.
+unsafe impl Send for Inbox {}
+
+impl Inbox {
+    /// Whether there is no room.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.next == self.end
+    }
+
+    /// Gives the ring a frame: by its buffer, if that is of the same memory, for which the ring's
+    /// empty one is returned; else by a copy. There is [room](Inbox::is_full).
+    #[inline]
+    pub(crate) fn give(&mut self, from: &Memory, wanted: &Wanted, place: &Place) -> Option<u32> {
+        let mut what = self.slots.read(self.next);
+        let is_same = from.buffers == self.memory.buffers;
+        let instead = is_same.then_some(what.buffer);
+        if is_same {
+            what.buffer = wanted.buffer;
+            what.flags = c::WEFT_NETMAP_CHANGED as u16;
+            what.len = wanted.bytes as u16;
+        } else {
+            let into = self.memory.place(what.buffer);
+            what.flags = 0;
+            what.len = into.map_or(0, |into| into.copy(place, wanted.bytes)) as u16;
+        }
+        self.put(what);
+        instead
+    }
+
+    /// Gives the ring a copy of a packet. False if that is longer than a buffer. There is
+    /// [room](Inbox::is_full).
+    #[inline]
+    pub(crate) fn give_copy(&mut self, packet: &Mbuf) -> bool {
+        let mut what = self.slots.read(self.next);
+        let bytes = packet.packet_len();
+        let into = self.memory.place(what.buffer);
+        let Some(into) = into.filter(|into| into.bytes >= bytes) else {
+            return false;
+        };
+        // SAFETY: so many bytes are in the packet, and for so many there is room.
+        unsafe {
+            c::m_copydata(
+                packet.raw(),
+                0,
+                bytes as c_int,
+                into.address.as_ptr().cast(),
+            )
+        };
+        what.flags = 0;
+        what.len = bytes as u16;
+        self.put(what);
+        true
+    }
+
+    #[inline]
+    fn put(&mut self, slot: c::weft_netmap_slot) {
+        self.slots.write(self.next, slot);
+        self.next = self.slots.next(self.next);
+    }
+
+    /// Shows the program what has come, and takes the buffers that it is done with: whether
+    /// there were any.
+    ///
+    /// # Errors
+    /// `EINVAL` if one of them is none; the program is told to begin anew.
+    pub(crate) fn settle(&mut self, ring: &mut ReceiveRing<'_>) -> Result<bool, Errno> {
+        let mut were_any = false;
+        ring.released(|_| were_any = true)?;
+        self.end = self.slots.before(ring.0.kernel().current);
+        ring.0.kernel_mut().hw_tail = self.next;
+        Ok(were_any)
     }
 }
 
@@ -461,6 +620,13 @@ impl Turn {
         unsafe { c::weft_shim_netmap_commit(self.adapter.as_ptr(), is_coming) };
     }
 
+    /// Whether any ring is on.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let wanted = c::WEFT_NETMAP_NATIVE | c::WEFT_NETMAP_ON;
+        // SAFETY: the adapter is there.
+        unsafe { self.adapter.as_ref().flags & wanted == wanted }
+    }
+
     /// Whether a ring to send is on.
     pub(crate) fn sends(&self, number: u16) -> bool {
         // SAFETY: the adapter's table of rings.
@@ -474,12 +640,8 @@ impl Turn {
         .is_some_and(|ring| ring.mode == c::WEFT_NETMAP_RING_ON)
     }
 
-    /// If a ring to receive is on: the memory of its buffers, and the buffers that are not the
-    /// program's, in the order of their slots.
-    pub(crate) fn receives(
-        &self,
-        number: u16,
-    ) -> Option<(Memory, impl Iterator<Item = u32> + use<'_>)> {
+    /// A ring to receive that is on, and its memory.
+    fn ring_to_receive(&self, number: u16) -> Option<(&c::weft_netmap_kring, Slots, Memory)> {
         // SAFETY: the adapter's table of rings.
         let ring = unsafe {
             ring_of(
@@ -491,21 +653,36 @@ impl Turn {
         if ring.mode != c::WEFT_NETMAP_RING_ON {
             return None;
         }
-        // SAFETY: a ring that is on has its memory.
-        let memory = unsafe { Memory::of(self.adapter) }?;
-        let ring = Ring {
-            ring: NonNull::from(ring),
-            of: PhantomData,
-        };
-        let used = ring.distance(ring.kernel().current, ring.kernel().hw_tail);
-        let count = ring.kernel().nslots.saturating_sub(used);
-        let mut slot = ring.kernel().hw_tail;
-        let buffers = (0..count).map(move |_| {
-            let buffer = ring.read(slot).buffer;
-            slot = ring.next(slot);
+        // SAFETY: a ring that is on has its slots and its memory.
+        unsafe { Some((ring, Slots::of(ring)?, Memory::of(self.adapter)?)) }
+    }
+
+    /// If a ring to receive is on: the memory of its buffers, and the buffers that are not the
+    /// program's, in the order of their slots.
+    pub(crate) fn receives(
+        &self,
+        number: u16,
+    ) -> Option<(Memory, impl Iterator<Item = u32> + use<>)> {
+        let (ring, slots, memory) = self.ring_to_receive(number)?;
+        let used = slots.distance(ring.current, ring.hw_tail);
+        let mut slot = ring.hw_tail;
+        let buffers = (0..slots.count.saturating_sub(used)).map(move |_| {
+            let buffer = slots.read(slot).buffer;
+            slot = slots.next(slot);
             buffer
         });
         Some((memory, buffers))
+    }
+
+    /// The kernel's end of a ring to receive, if that is on.
+    pub(crate) fn inbox(&self, number: u16) -> Option<Inbox> {
+        let (ring, slots, memory) = self.ring_to_receive(number)?;
+        Some(Inbox {
+            slots,
+            memory,
+            next: ring.hw_tail,
+            end: slots.before(ring.current),
+        })
     }
 
     /// Whether the rings are of the form that the module knows.
@@ -577,11 +754,18 @@ impl<I: Rings> Offered<I> {
         interface: &InSystem<I>,
         shape: &Shape,
     ) -> Option<Self> {
+        // SAFETY: in the system, as an `I`.
+        unsafe { Self::of(interface.port(), shape) }
+    }
+
+    /// # Safety
+    /// The interface is in the system, as an `I`.
+    pub(super) unsafe fn of(port: Port, shape: &Shape) -> Option<Self> {
         if !IS_THERE.load(Ordering::Relaxed) {
             return None;
         }
         let mut offered = Self {
-            port: interface.port(),
+            port,
             tags: [ptr::null_mut(); 2],
             of: PhantomData,
         };
@@ -697,18 +881,18 @@ unsafe extern "C" fn turn<I: Rings>(adapter: *mut c::weft_netmap_adapter, on: c_
 /// A ring that is on, of an interface that is an `I`, and this thread's.
 unsafe fn with_ring<I: Rings>(
     ring: *mut c::weft_netmap_kring,
-    inside: impl FnOnce(&I, u16, Ring<'_>) -> Result<(), Errno>,
+    inside: impl FnOnce(&I, u16, Ring<'_>, &NetEpoch<'_>) -> Result<(), Errno>,
 ) -> c_int {
     let Some(ring) = NonNull::new(ring) else {
         return Errno::ENXIO.number();
     };
     // SAFETY: as promised.
     let (ifp, number) = unsafe { ((*ring.as_ref().adapter).ifp, ring.as_ref().number) };
-    let of = PhantomData;
     // SAFETY: as promised.
     let result = unsafe {
-        visit::<I, _>(ifp, |interface, _| {
-            inside(interface, number as u16, Ring { ring, of })
+        visit::<I, _>(ifp, |interface, epoch| {
+            let ring = Ring::of(ring).ok_or(Errno::ENXIO)?;
+            inside(interface, number as u16, ring, epoch)
         })
     };
     returned(result.unwrap_or(Err(Errno::ENXIO)))
@@ -717,8 +901,8 @@ unsafe fn with_ring<I: Rings>(
 unsafe extern "C" fn send<I: Rings>(ring: *mut c::weft_netmap_kring, _flags: c_int) -> c_int {
     // SAFETY: as netmap calls.
     unsafe {
-        with_ring::<I>(ring, |one, number, ring| {
-            one.send(number, &mut SendRing(ring))
+        with_ring::<I>(ring, |one, number, ring, epoch| {
+            one.send(number, &mut SendRing(ring), epoch)
         })
     }
 }
@@ -726,54 +910,54 @@ unsafe extern "C" fn send<I: Rings>(ring: *mut c::weft_netmap_kring, _flags: c_i
 unsafe extern "C" fn receive<I: Rings>(ring: *mut c::weft_netmap_kring, _flags: c_int) -> c_int {
     // SAFETY: as netmap calls.
     unsafe {
-        with_ring::<I>(ring, |one, number, ring| {
-            one.receive(number, &mut ReceiveRing(ring))
+        with_ring::<I>(ring, |one, number, ring, epoch| {
+            one.receive(number, &mut ReceiveRing(ring), epoch)
         })
     }
 }
 
-/// The adapter of an interface, if programs have rings of it.
+/// The rings of an interface, at an event of the kernel's that is about it.
 ///
 /// # Safety
 /// The interface has an adapter, or nothing.
-unsafe fn adapter_in_use(ifp: *mut c::ifnet) -> Option<NonNull<c::weft_netmap_adapter>> {
-    // SAFETY: as promised.
-    unsafe {
-        let adapter = NonNull::new(c::if_getnetmapadapter(ifp).cast::<c::weft_netmap_adapter>())?;
-        let wanted = c::WEFT_NETMAP_NATIVE | c::WEFT_NETMAP_ON;
-        (adapter.as_ref().flags & wanted == wanted).then_some(adapter)
+unsafe fn at_event(ours: *mut c_void, ifp: *mut c::ifnet, is_coming: bool) -> Option<Turn> {
+    if !ptr::eq(ours.cast(), ifp) {
+        return None;
     }
+    // SAFETY: as promised.
+    let adapter = unsafe { c::if_getnetmapadapter(ifp) };
+    let adapter = NonNull::new(adapter.cast::<c::weft_netmap_adapter>())?;
+    Some(Turn { adapter, is_coming })
 }
 
 unsafe extern "C" fn departs<I: Rings>(ours: *mut c_void, ifp: *mut c::ifnet) {
-    if !ptr::eq(ours.cast(), ifp) {
-        return;
-    }
     // SAFETY: events of the kernel's come in threads that may sleep.
-    let _ = unsafe {
-        if let Some(adapter) = adapter_in_use(ifp) {
-            c::weft_shim_netmap_intercept(adapter.as_ptr(), false);
+    unsafe {
+        let Some(rings) = at_event(ours, ifp, false) else {
+            return;
+        };
+        if rings.is_in_use() {
+            c::weft_shim_netmap_intercept(rings.adapter.as_ptr(), false);
         }
-        stay::<I>(ifp, |interface, sleepable| {
+        let _ = stay::<I>(ifp, |interface, sleepable| {
             interface.departs(sleepable);
             Ok(())
-        })
-    };
+        });
+    }
 }
 
 unsafe extern "C" fn arrives<I: Rings>(ours: *mut c_void, ifp: *mut c::ifnet) {
-    if !ptr::eq(ours.cast(), ifp) {
-        return;
-    }
     // SAFETY: as above.
-    let _ = unsafe {
-        let adapter = adapter_in_use(ifp);
-        if let Some(adapter) = adapter {
-            c::weft_shim_netmap_intercept(adapter.as_ptr(), true);
+    unsafe {
+        let Some(rings) = at_event(ours, ifp, true) else {
+            return;
+        };
+        if rings.is_in_use() {
+            c::weft_shim_netmap_intercept(rings.adapter.as_ptr(), true);
         }
-        stay::<I>(ifp, |interface, sleepable| {
-            interface.arrives(sleepable, adapter.is_some());
+        let _ = stay::<I>(ifp, |interface, sleepable| {
+            interface.arrives(sleepable, &rings);
             Ok(())
-        })
-    };
+        });
+    }
 }

@@ -251,6 +251,7 @@ impl<D: Driven> Making<'_, D> {
                 vectors: setup.vectors,
                 jobs,
                 is_quiet,
+                is_away: AtomicBool::new(false),
                 control: Slept::new(Control::new(port, *setup, link)),
                 chime,
                 largest_mtu,

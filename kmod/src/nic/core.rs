@@ -67,6 +67,8 @@ pub(super) struct Core<D: Driven> {
     pub(super) jobs: Vec<Job>,
     /// By vector: it stays masked until a program looks into its rings.
     pub(super) is_quiet: Vec<AtomicBool>,
+    /// It stands still until the interface is in a network stack again.
+    pub(super) is_away: AtomicBool,
     pub(super) control: Slept<Control<D>>,
     pub(super) chime: Shared<Chime>,
     pub(super) largest_mtu: u32,

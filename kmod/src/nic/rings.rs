@@ -14,7 +14,7 @@ use weft_engine::nic::State;
 use super::Driven;
 use super::control::Control;
 use super::core::{Core, Face};
-use crate::kpi::context::Sleepable;
+use crate::kpi::context::{NetEpoch, Sleepable};
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::Counter;
 use crate::kpi::mbuf_dma::Packet;
@@ -29,21 +29,27 @@ impl<D: Driven> Rings for Face<D> {
 
     fn departs(&self, sleepable: &mut Sleepable) {
         if self.core.has_rings() {
+            self.core.is_away.store(true, Ordering::Relaxed);
             self.core.suspend(sleepable);
         }
     }
 
-    fn arrives(&self, sleepable: &mut Sleepable, has_rings: bool) {
-        if !self.core.has_rings() {
+    fn arrives(&self, sleepable: &mut Sleepable, rings: &Turn) {
+        if !self.core.is_away.swap(false, Ordering::Relaxed) {
             return;
         }
-        if !has_rings {
+        if !rings.is_in_use() {
             self.core.turn_all_off();
         }
         self.core.resume(sleepable);
     }
 
-    fn send(&self, number: u16, ring: &mut SendRing<'_>) -> Result<(), Errno> {
+    fn send(
+        &self,
+        number: u16,
+        ring: &mut SendRing<'_>,
+        _epoch: &NetEpoch<'_>,
+    ) -> Result<(), Errno> {
         let core = &*self.core;
         let lane = core.lanes.get(usize::from(number)).ok_or(Errno::ENXIO)?;
         lane.send_ring(ring)?;
@@ -51,7 +57,12 @@ impl<D: Driven> Rings for Face<D> {
         Ok(())
     }
 
-    fn receive(&self, number: u16, ring: &mut ReceiveRing<'_>) -> Result<(), Errno> {
+    fn receive(
+        &self,
+        number: u16,
+        ring: &mut ReceiveRing<'_>,
+        _epoch: &NetEpoch<'_>,
+    ) -> Result<(), Errno> {
         self.core.receive_ring(number, ring)
     }
 }

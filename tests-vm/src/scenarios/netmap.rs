@@ -39,6 +39,9 @@ const BURST: u64 = 64;
 /// Programs that come and go.
 const TURNS: u32 = 5;
 const TURNS_FULL: u32 = 100;
+/// Frames between a pair's end and a stack: as many as the receiver has room for, whenever it
+/// comes to look.
+const TO_STACK: u64 = 300;
 /// The port that frames are sent to, and where they are counted.
 const DISCARD: u16 = 9;
 const PORT: u16 = 5010;
@@ -70,7 +73,9 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         detached(context, number, &name)?;
     }
     bridged(context)?;
-    pair(context, Mode::Emulated)?;
+    for mode in [Mode::Emulated, Mode::Native] {
+        pair(context, mode)?;
+    }
     context.unload_weft()
 }
 
@@ -154,6 +159,11 @@ fn moved(context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
         format!("{counted:?} of {count}"),
     );
     remove_jail(context, jail)?;
+    // The jail's network stack goes when its last reference does.
+    let start = Instant::now();
+    while context.guest.call(&format!("if stat {name}")).is_err() && start.elapsed() < LIMIT {
+        std::thread::sleep(Duration::from_millis(100));
+    }
     wire.connect(context, name)?;
     wire.echoes(context, name)
 }
@@ -166,7 +176,7 @@ fn detached(context: &mut Context<'_>, number: usize, name: &str) -> Result<()> 
     give_back(context, number)?;
     let ended = context.guest.finish("recv", LIMIT);
     context.report.check(
-        matches!(&ended, Err(Error::Failed { why, .. }) if why.contains("EIO")),
+        is_cut_off(&ended),
         &format!("{name}: a program is told that its card has gone"),
         format!("{ended:?}"),
     );
@@ -311,25 +321,77 @@ fn pair(context: &mut Context<'_>, mode: Mode) -> Result<()> {
         format!("in {jail} if addr {far} 10.7.0.2/24"),
         "ping 10.7.0.2 1 15000".into(),
     ])?;
-    let (count, who) = (frames(context), format!("{near}, {mode:?}"));
-    let receive = format!("in {jail} udp recv {PORT} {count} {PATIENCE_MS}");
-    listen(context, "udp", &receive)?;
+    let who = format!("{near}, {mode:?}");
     let send = format!(
-        "netmap send {near} {}{} 10.7.0.1 10.7.0.2 {PORT} {SIZE} {count}",
+        "netmap send {near} {}{} 10.7.0.1 10.7.0.2 {PORT} {SIZE}",
         mac[1], mac[0]
     );
-    context.guest.call_within(&send, 3 * LIMIT)?;
-    let counted = context.guest.finish("udp", 2 * LIMIT)?;
-    whole(context, &counted, count, &format!("{who} to the jail"));
-    let receive = format!("netmap recv {near} {PORT} {count} {PATIENCE_MS}");
-    listen(context, "recv", &receive)?;
-    let send = format!("in {jail} udp send 10.7.0.1 {PORT} {count} 2000 1 {SIZE}");
-    context.guest.call_within(&send, 3 * LIMIT)?;
-    let counted = context.guest.finish("recv", 2 * LIMIT)?;
-    whole(context, &counted, count, &format!("{who} from the jail"));
+    let receive = format!("in {jail} udp recv {PORT} {TO_STACK} {PATIENCE_MS}");
+    across(
+        context,
+        &receive,
+        &format!("{send} {TO_STACK}"),
+        TO_STACK,
+        &format!("{who} to a stack"),
+    )?;
+    let receive = format!("netmap recv {near} {PORT} {TO_STACK} {PATIENCE_MS}");
+    let stack = format!("in {jail} udp send 10.7.0.1 {PORT} {TO_STACK} 2000 1 {SIZE}");
+    across(
+        context,
+        &receive,
+        &stack,
+        TO_STACK,
+        &format!("{who} from a stack"),
+    )?;
+    if mode == Mode::Native {
+        let count = frames(context);
+        let receive = format!("in {jail} netmap recv {far} {PORT} {count} {PATIENCE_MS}");
+        across(
+            context,
+            &receive,
+            &format!("{send} {count}"),
+            count,
+            &format!("{who} to {far}"),
+        )?;
+    }
     context.guest.call_within("ping 10.7.0.2 5 15000", LIMIT)?;
-    destroy(context, &near)?;
+    dying(context, &near, &far)?;
     remove_jail(context, jail)
+}
+
+/// What one command sends, another one receives.
+fn across(
+    context: &mut Context<'_>,
+    receive: &str,
+    send: &str,
+    count: u64,
+    who: &str,
+) -> Result<()> {
+    listen(context, "recv", receive)?;
+    context.guest.call_within(send, 3 * LIMIT)?;
+    let counted = context.guest.finish("recv", 2 * LIMIT)?;
+    whole(context, &counted, count, who);
+    Ok(())
+}
+
+/// A pair goes while programs have the rings of both ends.
+fn dying(context: &mut Context<'_>, near: &str, far: &str) -> Result<()> {
+    let jail = JAILS[0];
+    let receive = format!("netmap recv {near} {PORT} {FRAMES} {PATIENCE_MS}");
+    listen(context, "near", &receive)?;
+    let receive = format!("in {jail} netmap recv {far} {PORT} {FRAMES} {PATIENCE_MS}");
+    listen(context, "far", &receive)?;
+    destroy(context, near)?;
+    let ends = ["near", "far"].map(|job| context.guest.finish(job, LIMIT));
+    let are_told = ends.iter().all(is_cut_off);
+    let what = format!("{near}: programs are told that it has gone");
+    context.report.check(are_told, &what, format!("{ends:?}"));
+    Ok(())
+}
+
+/// Whether a program was told that its interface has gone.
+fn is_cut_off(ended: &Result<Vec<u64>>) -> bool {
+    matches!(ended, Err(Error::Failed { why, .. }) if why.contains("EIO"))
 }
 
 fn hex(bytes: &[u8]) -> String {

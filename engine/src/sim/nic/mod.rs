@@ -72,6 +72,8 @@ struct World<M> {
     /// `failures` lasts.
     successes: u64,
     failures: u64,
+    /// There is no buffer, for a reason that is not want of memory.
+    are_buffers_withheld: bool,
 }
 
 impl<M> World<M> {
@@ -129,6 +131,7 @@ impl<M: Model> Host<M> {
             now: 1,
             successes: 0,
             failures: 0,
+            are_buffers_withheld: false,
         };
         Self {
             world: Arc::new(Mutex::new(world)),
@@ -184,6 +187,11 @@ impl<M: Model> Host<M> {
     pub fn fail_allocations(&self, successes: u64, failures: u64) {
         let world = &mut *self.lock();
         (world.successes, world.failures) = (successes, failures);
+    }
+
+    /// Says that there are no buffers to be asked for, or that there are again.
+    pub fn withhold_buffers(&self, withheld: bool) {
+        self.lock().are_buffers_withheld = withheld;
     }
 
     /// Lets time pass.
@@ -472,6 +480,10 @@ impl<M: Model> Platform for Host<M> {
             address: address.ok_or(Error::NoMemory)?,
             bytes,
         })
+    }
+
+    fn has_buffers(&self, _bytes: u32) -> bool {
+        !self.lock().are_buffers_withheld
     }
 
     fn buffer(&self, bytes: u32) -> Option<Self::Buffer> {
