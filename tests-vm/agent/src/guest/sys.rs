@@ -599,10 +599,8 @@ impl Pages {
 
     /// Where a `T` at this offset is; `None` if it is outside or not aligned.
     fn place<T: Plain>(&self, at: usize) -> Option<*mut T> {
-        let is_inside = at.checked_add(size_of::<T>())? <= self.length;
-        let is_aligned = at.is_multiple_of(align_of::<T>());
-        // SAFETY: inside the mapping.
-        (is_inside && is_aligned).then(|| unsafe { self.at.add(at) }.cast())
+        let place = self.span(at, size_of::<T>())?;
+        at.is_multiple_of(align_of::<T>()).then(|| place.cast())
     }
 
     /// What is at this offset, which others may change at any time; zeroes outside.
@@ -612,35 +610,28 @@ impl Pages {
             .map_or_else(zeroed, |place: *mut T| unsafe { place.read_volatile() })
     }
 
+    /// Where so many bytes from this offset on are; `None` if they are not all inside.
+    fn span(&self, at: usize, count: usize) -> Option<*mut u8> {
+        let is_inside = at.checked_add(count)? <= self.length;
+        // SAFETY: inside the mapping.
+        is_inside.then(|| unsafe { self.at.add(at) })
+    }
+
     /// Reads bytes from this offset on, which nobody writes meanwhile; none if they are not
     /// all inside.
     pub(super) fn read(&self, at: usize, bytes: &mut [u8]) {
-        if at
-            .checked_add(bytes.len())
-            .is_some_and(|end| end <= self.length)
-        {
+        if let Some(from) = self.span(at, bytes.len()) {
             // SAFETY: mapped readable, and the slice is other memory.
-            unsafe {
-                self.at
-                    .add(at)
-                    .copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len())
-            };
+            unsafe { from.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
         }
     }
 
     /// Writes bytes from this offset on, which nobody reads meanwhile; none if they are not
     /// all inside.
     pub(super) fn write(&self, at: usize, bytes: &[u8]) {
-        if at
-            .checked_add(bytes.len())
-            .is_some_and(|end| end <= self.length)
-        {
+        if let Some(to) = self.span(at, bytes.len()) {
             // SAFETY: mapped writable, and the slice is other memory.
-            unsafe {
-                self.at
-                    .add(at)
-                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
-            };
+            unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         }
     }
 
