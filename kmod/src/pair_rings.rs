@@ -11,9 +11,10 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use weft_engine::link;
-use weft_engine::queue::{Batch, Choice};
+use weft_engine::queue::{Batch, Choice, Sections as _};
 
 use crate::kpi::context::{NetEpoch, Sleepable};
+use crate::kpi::epoch::NetEpochs;
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::{Counter, Port};
 use crate::kpi::locked::Locked;
@@ -80,6 +81,7 @@ impl EndRings {
         });
     }
 
+    /// When this returns, whoever has found a ring on that is off is out of it.
     fn set(&self, turn: Option<&Turn>) {
         for (number, inbox) in (0..).zip(&self.inboxes) {
             let new = turn.and_then(|turn| turn.inbox(number));
@@ -93,6 +95,7 @@ impl EndRings {
             let is_on = turn.is_some_and(|turn| turn.sends(number));
             sends.store(is_on, Ordering::Release);
         }
+        NetEpochs.wait();
     }
 
     /// Whether a ring receives what goes through the queue of that number.

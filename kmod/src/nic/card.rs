@@ -378,6 +378,7 @@ impl<D: Driven> AnyCard for Card<D> {
     fn go(mut self: Box<Self>, sleepable: &mut Sleepable) {
         // Programs may keep rings open, but the card no buffer of theirs.
         self.core.suspend(sleepable);
+        self.core.end_rings(sleepable);
         self.rings = None;
         let interface = self.interface.take();
         let parts = interface.and_then(|interface| interface.take_out(sleepable));

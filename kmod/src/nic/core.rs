@@ -121,7 +121,7 @@ impl<D: Driven> Core<D> {
                 continue;
             }
             match self.has_ring(number) {
-                true => self.own.notify(number, true),
+                true => self.tell_program(number, true),
                 false => is_more |= self.receive(receiver),
             }
         }
@@ -132,7 +132,7 @@ impl<D: Driven> Core<D> {
                 self.go_on(number);
             }
             if is_served && lane.has_ring() {
-                self.own.notify(number, false);
+                self.tell_program(number, false);
             }
         }
         if !is_more {

@@ -10,11 +10,13 @@
 use core::sync::atomic::Ordering;
 
 use weft_engine::nic::State;
+use weft_engine::queue::Sections as _;
 
 use super::Driven;
 use super::control::Control;
 use super::core::{Core, Face};
 use crate::kpi::context::{NetEpoch, Sleepable};
+use crate::kpi::epoch::NetEpochs;
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::Counter;
 use crate::kpi::mbuf_dma::Packet;
@@ -29,8 +31,9 @@ impl<D: Driven> Rings for Face<D> {
 
     fn departs(&self, sleepable: &mut Sleepable) {
         if self.core.has_rings() {
-            self.core.is_away.store(true, Ordering::Relaxed);
+            self.core.is_away.store(true, Ordering::SeqCst);
             self.core.suspend(sleepable);
+            NetEpochs.wait();
         }
     }
 
@@ -86,6 +89,20 @@ impl<D: Driven> Core<D> {
             .filter(|&number| self.vectors.rx(number) == vector)
             .peekable();
         numbers.peek().is_some() && numbers.all(|number| self.has_ring(number))
+    }
+
+    /// Tells who waits for a ring, which goes only after the end of the epoch.
+    #[inline]
+    pub(super) fn tell_program(&self, number: u16, has_received: bool) {
+        if !self.is_away.load(Ordering::Relaxed) {
+            self.own.notify(number, has_received);
+        }
+    }
+
+    /// No program has rings any more, for the interface goes. The card is suspended.
+    pub(super) fn end_rings(&self, _sleepable: &mut Sleepable) {
+        self.turn_all_off();
+        NetEpochs.wait();
     }
 
     /// A vector that is masked and serves rings only stays so until a program looks.
@@ -164,6 +181,8 @@ impl<D: Driven> Core<D> {
         control.port.stop(self);
         turn.commit(turn.is_coming());
         self.set_rings(turn);
+        // Whoever has found a ring on is out of it before it goes.
+        NetEpochs.wait();
         if !is_going {
             return Ok(());
         }
