@@ -191,8 +191,12 @@ pub fn show(artifacts: &Artifacts) -> Result<Counts> {
     let mut kernels = kernel::find(given.as_deref(), kernel::cache_folder().as_deref())?;
     kernels.reverse();
     kernels.truncate(1);
+    let one_after_the_other = VmArgs {
+        at_once: Some(1),
+        ..VmArgs::default()
+    };
     run_all(
-        &VmArgs::default(),
+        &one_after_the_other,
         artifacts,
         scenarios::TOUR.to_vec(),
         &kernels,
