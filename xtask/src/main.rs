@@ -3,6 +3,7 @@
 //! commands.
 
 mod agent;
+mod audit;
 mod bench;
 mod build;
 mod check_ko;
@@ -52,6 +53,8 @@ enum Task {
     BenchQueue(bench::BenchArgs),
     /// Race checksums, the parser and segmentation, natively (see docs/benchmarks.md)
     BenchWire(bench::BenchArgs),
+    /// Write docs/interface-audit.md from the kernel's headers and the project's judgements
+    Audit(audit::AuditArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Run the engine's tests with threads under ThreadSanitizer
@@ -94,6 +97,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Docs => docs(&root)?,
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
+        Task::Audit(arguments) => audit::run(&build::Build::prepare(&root)?, &arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),
         Task::BenchWire(arguments) => return race(&root, "weft-bench-wire", &arguments),
