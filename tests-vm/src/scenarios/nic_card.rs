@@ -25,20 +25,13 @@ const INTEL: Driver = Driver {
     name: "wem",
     foreign: "em",
     back: Back::Full,
-    has_inet6_streams: true,
 };
 
 pub(super) const EM: Scenario = Scenario {
     name: "nic-em",
     group: "nic-em",
     nics: &[Nic { device: "e1000" }, Nic { device: "e1000" }],
-    run: |context| {
-        Driver {
-            has_inet6_streams: false,
-            ..INTEL
-        }
-        .run(context)
-    },
+    run: |context| INTEL.run(context),
     ..ORDINARY
 };
 
@@ -59,7 +52,6 @@ pub(super) const VMX: Scenario = Scenario {
             name: "wvmx",
             foreign: "vmx",
             back: Back::Never,
-            has_inet6_streams: true,
         }
         .run(context)
     },
@@ -79,7 +71,6 @@ pub(super) const VTNET: Scenario = Scenario {
             name: "wvtnet",
             foreign: "vtnet",
             back: Back::Always,
-            has_inet6_streams: true,
         }
         .run(context)
     },
@@ -103,8 +94,6 @@ struct Driver {
     foreign: &'static str,
     /// Whether FreeBSD's takes the card again.
     back: Back,
-    /// Whether streams are tried over IPv6: they do not connect over QEMU's e1000.
-    has_inet6_streams: bool,
 }
 
 /// When a card gets FreeBSD's driver again.
@@ -344,9 +333,7 @@ impl Driver {
             ("in far ", "", "10.8.0.1"),
             ("in far ", "", "fd00:8::1"),
         ] {
-            if self.has_inet6_streams || !to.contains(':') {
-                self.stream(context, from, at, to)?;
-            }
+            self.stream(context, from, at, to)?;
         }
         self.tagged(context, &near, &far)?;
         for (number, port) in ports.iter().enumerate() {
