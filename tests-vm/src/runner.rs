@@ -252,7 +252,7 @@ impl Plan<'_> {
         let failed = report.counts().failed - before;
         let result = if failed == 0 { "ok" } else { "FAILED" };
         report.say(&format!(
-            "{:<16} {result:<6} {:.1} s",
+            "{:<22} {result:<6} {:.1} s",
             scenario.name,
             start.elapsed().as_secs_f32()
         ));
@@ -272,7 +272,7 @@ impl Plan<'_> {
         let guest = order.start()?;
         if let Ok(guest) = &guest {
             report.say(&format!(
-                "{boot:<16}        {:.1} s",
+                "{boot:<22}        {:.1} s",
                 guest.age().as_secs_f32()
             ));
         }

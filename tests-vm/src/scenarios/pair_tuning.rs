@@ -220,7 +220,7 @@ fn bursts(context: &mut Context<'_>, until: Option<&str>) -> Result<u64> {
 
 /// Holds the queues of the end that sent against the counters of both interfaces.
 fn agree(context: &mut Context<'_>, what: &str) -> Result<()> {
-    let mut found = vec![];
+    let mut found = accounts(context)?;
     undisturbed(true, || {
         found = accounts(context)?;
         Ok(found.iter().all(|(_, one, other)| one == other))
@@ -234,7 +234,9 @@ fn agree(context: &mut Context<'_>, what: &str) -> Result<()> {
 }
 
 /// What is counted in two places, and how much it is there.
-fn accounts(context: &mut Context<'_>) -> Result<Vec<(&'static str, [u64; 2], [u64; 2])>> {
+type Account = (&'static str, [u64; 2], [u64; 2]);
+
+fn accounts(context: &mut Context<'_>) -> Result<[Account; 3]> {
     let passed = sum(context, "wpair0a", "packets")?;
     let late = sum(context, "wpair0a", "drops.sojourn")?;
     let mut refused = 0;
@@ -248,7 +250,7 @@ fn accounts(context: &mut Context<'_>) -> Result<Vec<(&'static str, [u64; 2], [u
         get(context, "wpair0a.lost.full")?,
         get(context, "wpair0a.lost.late")?,
     ];
-    Ok(vec![
+    Ok([
         (
             "sent are passed on and late; dropped at the output are refused",
             [left[4], left[7]],
