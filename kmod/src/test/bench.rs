@@ -266,8 +266,8 @@ impl Rounds for Bench {
     const NODE: &'static str = "net.weft.test.bench";
 
     const SETTINGS: &'static [Setting] = &[
-        (&BATCHED, c"batch", c"Packets in a round", [1, BATCH as u64]),
-        (&SIZE, c"size", c"Bytes of each packet", [1, 9_000]),
+        (&BATCHED, c"batch", c"Packets in a round", (1, BATCH as u64)),
+        (&SIZE, c"size", c"Bytes of each packet", (1, 9_000)),
     ];
 
     type Work = Work;
@@ -383,7 +383,7 @@ impl Indexed for Hold {
         count: u64,
     ) -> Result<(), Errno> {
         let (name, _) = HOLDS.get(index as usize).ok_or(Errno::EINVAL)?;
-        Bench::allow(name, count, [0, MOST_HELD])?;
+        Bench::allow(name, count, (0, MOST_HELD))?;
         let size = SIZE.load(Ordering::Relaxed);
         if count == 0 {
             stop(sleepable);

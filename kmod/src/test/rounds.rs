@@ -9,13 +9,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::errno::Errno;
 use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
-use crate::queue_nodes;
+use crate::stats;
 
 /// The most rounds, so that a measurement takes seconds at most.
 const MOST: u64 = 1_000_000;
 
 /// A setting: where it is kept, its name, what it is, the least and the most that it may be.
-pub(super) type Setting = (&'static AtomicU64, &'static CStr, &'static CStr, [u64; 2]);
+pub(super) type Setting = (&'static AtomicU64, &'static CStr, &'static CStr, (u64, u64));
 
 /// A node with settings and measurements.
 pub(super) trait Rounds: Sized {
@@ -51,9 +51,9 @@ pub(super) trait Rounds: Sized {
     ///
     /// # Errors
     /// `EINVAL` for such a number.
-    fn allow(name: &CStr, value: u64, [least, most]: [u64; 2]) -> Result<(), Errno> {
+    fn allow(name: &CStr, value: u64, allowed: (u64, u64)) -> Result<(), Errno> {
         let name = name.to_str().unwrap_or_default();
-        queue_nodes::allow(format_args!("{}.{name}", Self::NODE), value, least, most)
+        stats::allow(format_args!("{}.{name}", Self::NODE), value, allowed)
     }
 }
 
@@ -97,7 +97,7 @@ impl<R: Rounds> Indexed for Measured<R> {
             .get(index as usize)
             .zip(R::RESULTS.get(index as usize));
         let (&(work, name, _), place) = found.ok_or(Errno::EINVAL)?;
-        R::allow(name, rounds, [1, MOST])?;
+        R::allow(name, rounds, (1, MOST))?;
         let result = R::measure(sleepable, work, rounds);
         place.store(result.unwrap_or(0), Ordering::Relaxed);
         result.map(drop).ok_or(Errno::ENOMEM)

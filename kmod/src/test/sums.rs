@@ -25,13 +25,13 @@ impl Rounds for Sums {
     const NODE: &'static str = "net.weft.test.sums";
 
     const SETTINGS: &'static [Setting] = &[
-        (&SIZE, c"size", c"Bytes of the packet, 1 to 9216", [1, 9216]),
-        (&PIECES, c"pieces", c"Mbufs that it is in, 1 to 64", [1, 64]),
+        (&SIZE, c"size", c"Bytes of the packet, 1 to 9216", (1, 9216)),
+        (&PIECES, c"pieces", c"Mbufs that it is in, 1 to 64", (1, 64)),
         (
             &OFFSET,
             c"offset",
             c"Bytes from a cache line's start to the packet's, 0 to 63",
-            [0, 63],
+            (0, 63),
         ),
     ];
 
