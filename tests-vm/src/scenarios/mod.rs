@@ -34,6 +34,7 @@ mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
+mod statistics;
 mod system_tests;
 
 use std::time::{Duration, Instant};
@@ -123,7 +124,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 35] = [
+pub const ALL: [Scenario; 36] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -141,6 +142,7 @@ pub const ALL: [Scenario; 35] = [
     pair::SCENARIO,
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
+    statistics::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     pair_verbs::SCENARIO,
