@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::nic::{Card, Wire};
+use super::nic::Wire;
 use super::pair::{JAILS, LIMIT, PATIENCE_MS, create_jail, destroy, listen, other, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
@@ -92,7 +92,7 @@ fn take(context: &mut Context<'_>, number: usize) -> Result<(Wire, String)> {
         let set = format!("devctl set {place} {driver}");
         context.guest.call_within(&set, LIMIT)?;
     }
-    let (wire, name) = (Wire::new(number, Card::Ours), format!("{driver}0"));
+    let (wire, name) = (Wire::new(number), format!("{driver}0"));
     wire.connect(context, &name)?;
     wire.echoes(context, &name)?;
     Ok((wire, name))
