@@ -264,6 +264,11 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         &self.offer
     }
 
+    /// Frames of a pair come back to it: as many of each at most as receive queues.
+    fn queues(&self, (tx, rx): (u16, u16)) -> (u16, u16) {
+        (tx.min(rx), rx)
+    }
+
     fn interrupts(&self, kind: VectorKind) -> WvtnetInterrupts<P> {
         WvtnetInterrupts {
             status: self.device.interrupt_status(),
@@ -273,14 +278,6 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
 
     #[inline(never)]
     fn begin(&mut self, setup: &Setup) -> Result<(), Error> {
-        if setup.tx_queues > setup.rx_queues {
-            // Frames of a pair come back to it.
-            let queues = setup.tx_queues.into();
-            return Err(Error::Invalid(
-                "transmit queues, more than receive queues",
-                queues,
-            ));
-        }
         self.greet(self.wanted(setup))?;
         self.device
             .route_events(vector(setup, setup.vectors.event()))?;

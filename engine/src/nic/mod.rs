@@ -62,7 +62,7 @@ pub use port::{Health, Port, Queues, State};
 pub use ring::{
     Completions, Device, Driver, Lane, Put, Ring, Slot, before_handover, full, on_taking,
 };
-pub use rss::{DEFAULT_KEY, Hashes, Rss, TABLE};
+pub use rss::{DEFAULT_KEY, Hashes, KeyText, Rss, TABLE, TableText, parse_key, parse_table};
 pub use rx::{Polled, Receiver, RxFigures};
 pub use slots::Slots;
 pub use tx::{Refused, Transmitter, TxFigures, Why};

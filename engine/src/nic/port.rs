@@ -150,8 +150,10 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         filter: &Filter<'_>,
         queues: &impl Queues<P, D>,
     ) -> Result<(), Error> {
+        self.check(setup).inspect_err(|_| {
+            self.stop(queues);
+        })?;
         self.stop(queues);
-        self.check(setup)?;
         self.go(setup, filter, queues)?;
         self.setup = Some(*setup);
         Ok(())
@@ -250,7 +252,11 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         }
     }
 
-    fn check(&self, setup: &Setup) -> Result<(), Error> {
+    /// Whether the device can be so.
+    ///
+    /// # Errors
+    /// What can't be.
+    pub fn check(&self, setup: &Setup) -> Result<(), Error> {
         let offer = self.nic.offer();
         let within = |what, value: u64, least: u64, most: u64| {
             let fits = (least..=most).contains(&value);
@@ -267,6 +273,19 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
             setup.rx_queues.into(),
             1,
             offer.rx_queues.into(),
+        )?;
+        let (tx, rx) = self.nic.queues((setup.tx_queues, setup.rx_queues));
+        within(
+            "transmit queues",
+            setup.tx_queues.into(),
+            tx.into(),
+            tx.into(),
+        )?;
+        within(
+            "receive queues",
+            setup.rx_queues.into(),
+            rx.into(),
+            rx.into(),
         )?;
         within("MTU", setup.mtu.into(), 72, offer.most_mtu.into())?;
         let slots = [
