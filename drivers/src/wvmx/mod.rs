@@ -72,6 +72,7 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
     const NAME: &'static str = "wvmx";
     const IDS: &'static [Id] = &[Id::new(0x15ad, 0x07b0, "VMware VMXNET3")];
     const LABELS: &'static [Label] = LABELS;
+    const QUEUES: Option<&'static str> = Some("powers of two");
 
     type Tx = tx::Queue<P>;
     type Rx = rx::Queue<P>;
@@ -117,7 +118,6 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
         &self.offer
     }
 
-    /// Powers of two.
     fn queues(&self, (tx, rx): (u16, u16)) -> (u16, u16) {
         let power = |count: u16| 1 << count.max(1).ilog2();
         (power(tx), power(rx))
@@ -362,7 +362,7 @@ const MOST_QUEUES: u16 = 8;
 
 const OFFER: Offer = Offer {
     mac: [0; 6],
-    capabilities: Capabilities::all(),
+    capabilities: Capabilities::all().difference(Capabilities::HARDWARE),
     extras: Extras::all().difference(Extras::MODERATE),
     usual_extras: Extras::RSS
         .union(Extras::HASH)

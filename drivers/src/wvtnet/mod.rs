@@ -226,6 +226,8 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         },
     ];
 
+    const QUEUES: Option<&'static str> = Some("no more transmit than receive queues");
+
     type Tx = WvtnetTx<P>;
     type Rx = WvtnetRx<P>;
     type Interrupts = WvtnetInterrupts<P>;
@@ -264,7 +266,7 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         &self.offer
     }
 
-    /// Frames of a pair come back to it: as many of each at most as receive queues.
+    /// Frames of a pair come back to it.
     fn queues(&self, (tx, rx): (u16, u16)) -> (u16, u16) {
         (tx.min(rx), rx)
     }

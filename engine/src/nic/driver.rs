@@ -355,6 +355,9 @@ pub trait Nic<P: Platform>: Send + Sized {
     const IDS: &'static [Id];
     /// What its devices count.
     const LABELS: &'static [Label] = &[];
+    /// Which numbers of queues [`queues`](Nic::queues) gives, for people, if not all that are
+    /// offered.
+    const QUEUES: Option<&'static str> = None;
 
     /// Its transmit queues.
     type Tx: TxRing;

@@ -16,6 +16,7 @@
 
 use super::driver::{Error, Events, Filter, Link, Nic, Offer, Setup};
 use super::platform::{Level, Platform};
+use super::rss::Rss;
 use super::rx::Receiver;
 use super::tx::Transmitter;
 use core::mem::MaybeUninit;
@@ -169,6 +170,19 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         self.state = State::Stopped;
         self.setup = None;
         lost
+    }
+
+    /// Spreads flows otherwise, also after a reset. False if that takes a stop and a start, or
+    /// the device does not go.
+    pub fn spread(&mut self, rss: &Rss) -> bool {
+        let Some(setup) = &mut self.setup else {
+            return false;
+        };
+        let is_done = self.state == State::Running && self.nic.spread(rss);
+        if is_done {
+            setup.rss = *rss;
+        }
+        is_done
     }
 
     /// Looks after the device: to be called once a second. `filter` is what a reset sets again.
