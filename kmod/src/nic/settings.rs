@@ -99,7 +99,7 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         name: c"interrupt_gap_min_us",
-        about: "Microseconds between receive interrupts at least, 0 for none: while few frames come it is this. Equal to interrupt_gap_max_us: fixed",
+        about: "Microseconds between receive interrupts at least, 0 for none: while few frames come it is this; fixed if interrupt_gap_max_us is the same",
         of: Extras::MODERATE,
         allowed: |_, _| Range::new(0, LONGEST_GAP, 1, 0),
         kind: Kind::Least,
@@ -152,9 +152,15 @@ impl<D: Driven> Settings<'_, D> {
     /// What a setting may be.
     fn values(&self, sleepable: &mut Sleepable, setting: &Setting) -> Values {
         let made = [self.core.lanes.len(), self.core.receivers.len()];
-        let range = self.core.control.with(sleepable, |_, control| {
+        let mut range = self.core.control.with(sleepable, |_, control| {
             (setting.allowed)(control.port.offer(), made.map(|count| count as u16))
         });
+        let (least, most) = self.gaps();
+        match setting.kind {
+            Kind::Least => range.most = (most / MICROSECOND) as u16,
+            Kind::Most => range.least = (least / MICROSECOND) as u16,
+            Kind::Setup { .. } => {}
+        }
         let is_count = [c"tx_queues", c"rx_queues"].contains(&setting.name);
         Values(range, D::QUEUES.filter(|_| is_count))
     }
@@ -209,7 +215,10 @@ impl<D: Driven> Settings<'_, D> {
                 let set = self.core.set(sleepable, &mut |setup| write(setup, new));
                 set.map_err(failed)
             }
-            (Some(new), kind) => self.moderate(kind, u32::from(new) * MICROSECOND),
+            (Some(new), kind) => {
+                self.moderate(kind, u32::from(new) * MICROSECOND);
+                Ok(())
+            }
         };
         done.map_err(|error| {
             let said = format_args!("{value}");
@@ -217,19 +226,15 @@ impl<D: Driven> Settings<'_, D> {
         })
     }
 
-    /// Changes a limit of the time between interrupts. `Err` if the least were above the longest.
-    fn moderate(&self, kind: &Kind, new: u32) -> Result<(), Option<Errno>> {
+    /// Changes a limit of the time between interrupts.
+    fn moderate(&self, kind: &Kind, new: u32) {
         let (least, most) = match (kind, self.gaps()) {
             (Kind::Least, (_, most)) => (new, most),
             (_, (least, _)) => (least, new),
         };
-        if least > most {
-            return Err(None);
-        }
         for receiver in &self.core.receivers {
             receiver.with(|queue| queue.moderate(least, most));
         }
-        Ok(())
     }
 
     /// The text of a setting that is one.
