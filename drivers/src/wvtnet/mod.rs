@@ -226,7 +226,8 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         },
     ];
 
-    const QUEUES: Option<&'static str> = Some("no more transmit than receive queues");
+    const QUEUES: Option<&'static str> = Some("both kinds at once");
+    const HAS_PAIRS: bool = true;
 
     type Tx = WvtnetTx<P>;
     type Rx = WvtnetRx<P>;
@@ -266,9 +267,9 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         &self.offer
     }
 
-    /// Frames of a pair come back to it.
+    /// The device takes both queues of a pair for ready.
     fn queues(&self, (tx, rx): (u16, u16)) -> (u16, u16) {
-        (tx.min(rx), rx)
+        (tx.min(rx), tx.min(rx))
     }
 
     fn interrupts(&self, kind: VectorKind) -> WvtnetInterrupts<P> {

@@ -34,12 +34,9 @@ impl fmt::Display for Place {
 impl Place {
     /// Reads a place. `None` if it is anything else.
     pub fn parse(word: &str) -> Option<Self> {
-        // `parse` takes a sign as well.
-        let number = |word: &str| match word.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => word.parse().ok(),
-            false => None,
-        };
-        let mut numbers = word.strip_prefix("pci")?.split(':').map(number);
+        // By bytes, for the search for characters has a check that is not proved.
+        let numbers = word.strip_prefix("pci")?.as_bytes();
+        let mut numbers = numbers.split(|&byte| byte == b':').map(number);
         let [first, bus, slot] = [numbers.next()??, numbers.next()??, numbers.next()??];
         let place = match numbers.next() {
             None => Self {
@@ -57,6 +54,16 @@ impl Place {
         };
         numbers.next().is_none().then_some(place)
     }
+}
+
+/// A number in decimal digits, and nothing else.
+fn number(digits: &[u8]) -> Option<u32> {
+    let mut value = None;
+    for &digit in digits {
+        let digit = char::from(digit).to_digit(10)?;
+        value = Some(value.unwrap_or(0_u32).checked_mul(10)?.checked_add(digit)?);
+    }
+    value
 }
 
 /// Whether a driver is to take the device there, which it knows.

@@ -358,6 +358,8 @@ pub trait Nic<P: Platform>: Send + Sized {
     /// Which numbers of queues [`queues`](Nic::queues) gives, for people, if not all that are
     /// offered.
     const QUEUES: Option<&'static str> = None;
+    /// A transmit and a receive queue are one thing, so that there are as many of each.
+    const HAS_PAIRS: bool = false;
 
     /// Its transmit queues.
     type Tx: TxRing;

@@ -237,8 +237,7 @@ impl<D: Driven> Making<'_, D> {
         })?;
         let chime = Chime::new()?;
         let largest_mtu = offer.most_mtu;
-        let vlans = try_box(Tagged::none()).map_err(|_| Errno::ENOMEM)?;
-        let told = try_box(VlanSet::none()).map_err(|_| Errno::ENOMEM)?;
+        let (vlans, told) = vlans()?;
         Shared::made(|| {
             Ok(Core {
                 own: self.bare.port(),
@@ -288,6 +287,15 @@ impl<D: Driven> Making<'_, D> {
             )
         })
     }
+}
+
+/// No VLANs; in a stack frame of its own.
+#[inline(never)]
+fn vlans() -> Result<(Box<Tagged>, Box<VlanSet>), Errno> {
+    Ok((
+        memory::boxed_in(|place| Some(place.write(Tagged::none())))?,
+        memory::boxed_in(|place| Some(place.write(VlanSet::none())))?,
+    ))
 }
 
 /// A queue in front of a lane.

@@ -212,8 +212,13 @@ impl<D: Driven> Settings<'_, D> {
         let done = match (new, &setting.kind) {
             (None, _) => Err(None),
             (Some(new), Kind::Setup { write, .. }) => {
-                let set = self.core.set(sleepable, &mut |setup| write(setup, new));
-                set.map_err(failed)
+                let change = &mut |setup: &mut Setup| {
+                    write(setup, new);
+                    if D::HAS_PAIRS && values.1.is_some() {
+                        (setup.tx_queues, setup.rx_queues) = (new, new);
+                    }
+                };
+                self.core.set(sleepable, change).map_err(failed)
             }
             (Some(new), kind) => {
                 self.moderate(kind, u32::from(new) * MICROSECOND);
