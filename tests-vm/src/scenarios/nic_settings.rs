@@ -36,12 +36,14 @@ struct Tuned {
     turns: &'static [(&'static str, [&'static str; 2])],
     /// Settings with values that are refused, and what the log says is allowed.
     refused: &'static [(&'static str, &'static str, &'static str)],
+    has_lro: bool,
 }
 
 const CARDS: [Tuned; 3] = [
     Tuned {
         number: 0,
         driver: "wem",
+        has_lro: false,
         turns: &[
             ("rx_queues", ["1", "2"]),
             ("tx_queues", ["1", "2"]),
@@ -72,6 +74,7 @@ const CARDS: [Tuned; 3] = [
     Tuned {
         number: 1,
         driver: "wvmx",
+        has_lro: true,
         turns: &[
             ("rx_queues", ["1", "2"]),
             ("tx_queues", ["1", "2"]),
@@ -94,6 +97,7 @@ const CARDS: [Tuned; 3] = [
     Tuned {
         number: 2,
         driver: "wvtnet",
+        has_lro: false,
         turns: &[
             ("rx_descriptors", ["64", "256"]),
             ("tx_descriptors", ["64", "256"]),
@@ -110,7 +114,7 @@ const CARDS: [Tuned; 3] = [
 ];
 
 /// Changes of each setting under traffic, everyday and with `--full`.
-const ROUNDS: [usize; 2] = [2, 50];
+const ROUNDS: [usize; 2] = [1, 20];
 /// Bytes of a datagram.
 const SIZE: usize = 1000;
 /// How long one thing may take.
@@ -174,6 +178,7 @@ fn claimed(context: &mut Context<'_>) -> Result<()> {
     let queues = context.guest.number("sysctl get dev.wem.0.rx_queues")?;
     let report = &mut context.report;
     report.equal(&queues, &1, "a card is set as the loader says");
+    context.guest.set_sysctl("dev.wem.0.rx_queues", 2)?;
     expect_message(
         context,
         "dev.wem.0.tx_descriptors=77: refused, allowed are multiples of 8 from 64 to 4096",
@@ -282,8 +287,9 @@ impl Tuned {
                     }
                     self.goes_on(context, wire, setting)?;
                 }
-                for [off, on] in CHANGES {
-                    let change = if turn == 0 { off } else { on };
+                let lro = self.has_lro.then_some(&LRO);
+                for [off, on] in CHANGES.iter().chain(lro) {
+                    let change = if turn == 0 { *off } else { *on };
                     let change = change.replace("NAME", &name);
                     context.guest.call_within(&format!("if {change}"), LIMIT)?;
                     self.goes_on(context, wire, &change)?;
@@ -473,14 +479,8 @@ impl Tuned {
         let tagged = (card_mac(self.number), Some(9));
         let what = "without a filter frames of any VLAN come in";
         self.expect_in(context, wire, tagged, true, what)?;
-        let on = context
-            .guest
-            .line(&format!("if capability {name} vlanhwfilter"))?;
-        if !on.contains("vlanhwfilter") {
-            let note = format!("{name}: the card has no filter of VLANs");
-            context.report.note(&note);
-            return Ok(());
-        }
+        let on = format!("if capability {name} vlanhwfilter");
+        context.guest.call(&on)?;
         let what = "with a filter those of others stay out";
         self.expect_in(context, wire, tagged, false, what)?;
         let vlan = context.guest.line("if create vlan")?;
@@ -532,15 +532,16 @@ impl Tuned {
 }
 
 /// Changes of the interface, and their opposites.
-const CHANGES: [[&str; 2]; 4] = [
+const CHANGES: [[&str; 2]; 3] = [
     ["mtu NAME 4000", "mtu NAME 1500"],
     [
         "capability NAME -txcsum -tso4",
         "capability NAME txcsum tso4",
     ],
     ["capability NAME -rxcsum", "capability NAME rxcsum"],
-    ["capability NAME lro", "capability NAME -lro"],
 ];
+/// That of cards that put segments together.
+const LRO: [&str; 2] = ["capability NAME lro", "capability NAME -lro"];
 /// The port that answers.
 const ECHO: u16 = 7;
 
