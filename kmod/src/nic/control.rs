@@ -37,8 +37,8 @@ pub(super) struct Control<D: Driven> {
     /// What it is to be when it goes.
     pub(super) setup: Setup,
     pub(super) offer: link::Offer,
-    /// The groups whose frames it takes.
-    groups: Vec<Mac>,
+    /// What it was last told to receive.
+    told: Option<Wanted>,
     /// The VLANs whose frames it takes, if it looks.
     vlans: Box<VlanSet>,
     clock: Clock,
@@ -62,7 +62,7 @@ impl<D: Driven> Control<D> {
             port,
             setup,
             offer,
-            groups: Vec::new(),
+            told: None,
             vlans,
             clock: Clock::new(),
             last_tick: 0,
@@ -90,18 +90,22 @@ pub(super) fn turn_on(setup: &mut Setup, on: Capabilities) {
     extras.set(Extras::VLAN_FILTER, filters);
 }
 
-/// What the flags and groups say.
+/// What is to be received, as the flags, groups and VLANs say.
+#[derive(PartialEq, Eq)]
 struct Wanted {
     promiscuous: bool,
     all_groups: bool,
+    groups: Vec<Mac>,
+    /// Which VLANs there are, by [`Tagged::changes`](super::core::Tagged::changes).
+    vlans: u32,
 }
 
 impl Wanted {
-    fn filter<'a>(&self, groups: &'a [Mac], vlans: &'a VlanSet) -> Filter<'a> {
+    fn filter<'a>(&'a self, vlans: &'a VlanSet) -> Filter<'a> {
         Filter {
             promiscuous: self.promiscuous,
             all_multicast: self.all_groups,
-            multicast: groups,
+            multicast: &self.groups,
             vlans,
         }
     }
@@ -123,22 +127,22 @@ impl<D: Driven> Core<D> {
     fn wanted(&self, control: &mut Control<D>) -> Wanted {
         let flags = self.own.flags();
         let groups = self.own.groups();
-        let all_groups = flags.all_groups || groups.is_err();
-        control.groups = groups.unwrap_or_default();
+        // Before they are read.
+        let vlans = self.vlans.changes();
         self.vlans.write(&mut control.vlans);
         Wanted {
             promiscuous: flags.promiscuous,
-            all_groups,
+            all_groups: flags.all_groups || groups.is_err(),
+            groups: groups.unwrap_or_default(),
+            vlans,
         }
     }
 
     /// Starts the card with what is set, or starts it again.
     fn start(&self, control: &mut Control<D>) -> Result<(), Errno> {
         let wanted = self.wanted(control);
-        let started = {
-            let filter = wanted.filter(&control.groups, &control.vlans);
-            control.port.start(&control.setup, &filter, self)
-        };
+        let filter = wanted.filter(&control.vlans);
+        let started = control.port.start(&control.setup, &filter, self);
         control.has_failed = started.is_err();
         if let Err(error) = started {
             let name = self.own.name();
@@ -149,8 +153,8 @@ impl<D: Driven> Core<D> {
             return Err(errno(error));
         }
         self.own.set_running(true);
-        let filter = wanted.filter(&control.groups, &control.vlans);
         let health = control.port.event(&filter, self);
+        control.told = Some(wanted);
         self.tell(&health);
         self.serve_all();
         Ok(())
@@ -202,7 +206,7 @@ impl<D: Driven> Core<D> {
                     Ok(())
                 }
                 (true, true) => {
-                    self.follow_filter(control);
+                    self.follow(control, self.wanted(control));
                     Ok(())
                 }
                 (false, false) => Ok(()),
@@ -210,10 +214,12 @@ impl<D: Driven> Core<D> {
         })
     }
 
-    fn follow_filter(&self, control: &mut Control<D>) {
-        let wanted = self.wanted(control);
-        let filter = wanted.filter(&control.groups, &control.vlans);
-        control.port.nic().filter(&filter);
+    /// Has a card that goes receive what is wanted, if that is not what it was told.
+    fn follow(&self, control: &mut Control<D>, wanted: Wanted) {
+        if control.told.as_ref() != Some(&wanted) {
+            control.port.nic().filter(&wanted.filter(&control.vlans));
+            control.told = Some(wanted);
+        }
     }
 
     /// Has frames of another length.
@@ -372,16 +378,15 @@ impl<D: Driven> Core<D> {
             let wanted = self.wanted(control);
             let now = control.clock.now();
             let is_due = now.wrapping_sub(control.last_tick) >= TICK_NS;
-            let filter = wanted.filter(&control.groups, &control.vlans);
+            let filter = wanted.filter(&control.vlans);
             let health = match is_due {
                 true => control.port.tick(&filter, self),
                 false => control.port.event(&filter, self),
             };
             if is_due {
                 control.last_tick = now;
-            } else {
-                control.port.nic().filter(&filter);
             }
+            self.follow(control, wanted);
             self.own.set_running(control.port.state() == State::Running);
             self.tell(&health);
             if is_due {

@@ -70,17 +70,30 @@ pub(super) struct Core<D: Driven> {
 }
 
 /// The VLANs on the interface.
-pub(super) struct Tagged([AtomicU32; 128]);
+pub(super) struct Tagged {
+    /// A bit each.
+    vlans: [AtomicU32; 128],
+    /// How often they have changed.
+    changes: AtomicU32,
+}
 
 impl Tagged {
     /// None.
     pub(super) const fn none() -> Self {
-        Self([const { AtomicU32::new(0) }; 128])
+        Self {
+            vlans: [const { AtomicU32::new(0) }; 128],
+            changes: AtomicU32::new(0),
+        }
+    }
+
+    /// A number that is another one when others are there, and that is read before them.
+    pub(super) fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Writes which there are; 0 is always, the one of frames that have a priority only.
     pub(super) fn write(&self, to: &mut VlanSet) {
-        for (to, from) in to.0.iter_mut().zip(&self.0) {
+        for (to, from) in to.0.iter_mut().zip(&self.vlans) {
             *to = from.load(Ordering::Relaxed);
         }
         to.set(0, true);
@@ -89,13 +102,14 @@ impl Tagged {
 
 impl<D: Driven> Vlans for Core<D> {
     fn vlan(&self, number: u16, is_there: bool) {
-        if let Some(word) = self.vlans.0.get(usize::from(number >> 5)) {
+        if let Some(word) = self.vlans.vlans.get(usize::from(number >> 5)) {
             let bit = 1 << (number & 31);
             match is_there {
                 true => word.fetch_or(bit, Ordering::Relaxed),
                 false => word.fetch_and(!bit, Ordering::Relaxed),
             };
         }
+        self.vlans.changes.fetch_add(1, Ordering::Release);
         self.chime.ring();
     }
 }
