@@ -206,7 +206,8 @@ impl<D: Driven> Core<D> {
                     Ok(())
                 }
                 (true, true) => {
-                    self.follow(control, self.wanted(control));
+                    let wanted = self.wanted(control);
+                    self.follow(control, wanted);
                     Ok(())
                 }
                 (false, false) => Ok(()),
