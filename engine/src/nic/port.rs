@@ -169,6 +169,7 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         };
         self.state = State::Stopped;
         self.setup = None;
+        self.link = Link::Down;
         lost
     }
 

@@ -153,6 +153,8 @@ impl<D: Driven> Core<D> {
             return Err(errno(error));
         }
         self.own.set_running(true);
+        // A link that comes back before the next tick was not down to anybody.
+        control.last_tick = control.clock.now();
         let health = control.port.event(&filter, self);
         control.told = Some(wanted);
         self.tell(&health);
@@ -391,6 +393,9 @@ impl<D: Driven> Core<D> {
             self.own.set_running(control.port.state() == State::Running);
             self.tell(&health);
             if is_due {
+                if control.port.link() == Link::Down {
+                    self.own.set_link(false);
+                }
                 self.count_bad(control);
                 // A card's queue may be full, and the interrupt that says otherwise lost.
                 self.go_on_all();
