@@ -17,7 +17,6 @@ mod memory;
 mod nic;
 mod nic_card;
 mod nic_host;
-mod nic_settings;
 mod numbering;
 mod packets;
 mod pair;
@@ -125,7 +124,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 37] = [
+pub const ALL: [Scenario; 36] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -155,7 +154,6 @@ pub const ALL: [Scenario; 37] = [
     nic_card::VMX,
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
-    nic_settings::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_packet::SCENARIO,
