@@ -28,6 +28,7 @@ mod pair_verbs;
 mod queues;
 mod race;
 mod race_ipv6;
+mod race_nic;
 mod race_packet;
 mod race_pair;
 mod race_wire;
@@ -123,7 +124,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 35] = [
+pub const ALL: [Scenario; 38] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -154,6 +155,9 @@ pub const ALL: [Scenario; 35] = [
     nic_card::VTNET_LEGACY,
     race::SCENARIO,
     race_ipv6::SCENARIO,
+    race_nic::VMX,
+    race_nic::EM,
+    race_nic::VTNET,
     race_packet::SCENARIO,
     race_wire::SCENARIO,
     race_pair::SCENARIO,
