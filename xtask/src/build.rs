@@ -154,7 +154,7 @@ fn compile_c(build: &Build, flags: &[String], source: &Path, dir: &Path) -> Resu
 
 /// The kernel's own flags for amd64 (`sys/conf/kern.mk`, `kmod.mk`), without
 /// those that only silence warnings.
-fn cflags(build: &Build) -> Vec<String> {
+pub(crate) fn cflags(build: &Build) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-std=gnu17",
         "-mcmodel=kernel",

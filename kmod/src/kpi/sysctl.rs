@@ -8,6 +8,7 @@ use core::ptr;
 
 use bitflags::bitflags;
 use weft_bindings::kernel as c;
+use weft_engine::stats::Writer;
 
 use super::context::{Sleepable, Vnet, with_current_vnet};
 use super::errno::{Errno, returned};
@@ -29,8 +30,22 @@ bitflags! {
         const VNET = c::CTLFLAG_VNET;
         /// loader(8) may set it before the module is loaded, by the same name.
         const TUNABLE = c::CTLFLAG_TUN;
+        /// The kernel does not set it by itself to what loader(8) has set.
+        const UNFETCHED = c::CTLFLAG_NOFETCH;
         /// It counts; it tunes nothing.
         const STATS = c::CTLFLAG_STATS;
+    }
+}
+
+impl Access {
+    /// That of a setting.
+    pub(crate) fn of(writer: Writer) -> Self {
+        match writer {
+            Writer::Host => Self::READ | Self::WRITE,
+            Writer::HostOrLoader => Self::READ | Self::WRITE | Self::TUNABLE,
+            Writer::Loader => Self::READ | Self::TUNABLE,
+            Writer::Jail => Self::READ | Self::WRITE | Self::VNET,
+        }
     }
 }
 
@@ -69,8 +84,10 @@ pub(crate) trait Number {
 
 /// One of many numbers that are alike but for what they are about.
 pub(crate) trait Indexed {
-    /// As [`Number::OF_HOST`].
-    const OF_HOST: bool = false;
+    /// Whether the OID of that index is nothing that a jail is to know.
+    fn is_of_host(_index: u32) -> bool {
+        false
+    }
 
     /// The value of the OID that was added with that index.
     fn read(index: u32, sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64;
@@ -90,7 +107,7 @@ pub(crate) trait Indexed {
 }
 
 /// The longest line of text, its NUL included.
-pub(crate) const LINE: usize = 160;
+pub(crate) const LINE: usize = 256;
 
 /// A line of text that is made when it is read.
 pub(crate) trait Line {
@@ -126,6 +143,12 @@ impl Sysctls {
         Parent(unsafe { c::weft_shim_sysctl_net() })
     }
 
+    /// `hw`, likewise.
+    pub(crate) fn hw() -> Parent {
+        // SAFETY: as above.
+        Parent(unsafe { c::weft_shim_sysctl_hw() })
+    }
+
     /// Adds a node.
     ///
     /// # Errors
@@ -135,6 +158,19 @@ impl Sysctls {
         parent: Parent,
         name: &'static CStr,
         description: &'static CStr,
+    ) -> Result<Parent, Errno> {
+        self.node_of(parent, &Oid::plain(name, description))
+    }
+
+    /// Adds a node whose name and description are made for it.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn node_said(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        description: &CStr,
     ) -> Result<Parent, Errno> {
         self.node_of(parent, &Oid::plain(name, description))
     }
@@ -178,7 +214,31 @@ impl Sysctls {
         name: &'static CStr,
         description: &'static CStr,
     ) -> Result<(), Errno> {
-        let kind = c::CTLTYPE_STRING | c::CTLFLAG_RD | c::CTLFLAG_MPSAFE;
+        self.add_line::<L>(parent, name, Access::READ, description)
+    }
+
+    /// Adds a line that loader(8) sets by the same name, which its owner asks for itself.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn loader_line<L: Line>(
+        &mut self,
+        parent: Parent,
+        name: &'static CStr,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let access = Access::READ | Access::TUNABLE | Access::UNFETCHED;
+        self.add_line::<L>(parent, name, access, description)
+    }
+
+    fn add_line<L: Line>(
+        &mut self,
+        parent: Parent,
+        name: &'static CStr,
+        access: Access,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let kind = c::CTLTYPE_STRING | c::CTLFLAG_MPSAFE | access.bits();
         let handler: c::weft_sysctl_handler = Some(handle_line::<L>);
         self.add(parent, &Oid::plain(name, description), kind, handler, c"A")?;
         Ok(())
@@ -239,6 +299,25 @@ impl Sysctls {
             ..Oid::plain(name, description)
         };
         self.add_indexed::<N>(parent, &oid, Access::READ | Access::WRITE)
+    }
+
+    /// As [`setting_of`](Sysctls::setting_of), written by whoever `writer` says.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn setting_by<N: Indexed>(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        writer: Writer,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add_indexed::<N>(parent, &oid, Access::of(writer))
     }
 
     /// As [`setting_of`](Sysctls::setting_of), one for each network stack, which root of its
@@ -335,16 +414,26 @@ pub(crate) trait Subject: Send + Sync + 'static {
     /// # Errors
     /// `EINVAL` for a value out of range, which has been logged with the range.
     fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno>;
+
+    /// Writes the text of the OID that was added with that index as a text.
+    fn read_text(&self, _index: u32, _sleepable: &mut Sleepable, _to: &mut Text<TEXT>) {}
+
+    /// Takes a new text. Never called but for an OID that was added as a text.
+    ///
+    /// # Errors
+    /// As for [`write`](Subject::write).
+    fn write_text(
+        &self,
+        _index: u32,
+        _sleepable: &mut Sleepable,
+        _text: &str,
+    ) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
 }
 
-/// Who may write a setting.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Writer {
-    /// Root of the host.
-    Host,
-    /// Root of whichever jail has the network stack to which the subject is shown, too.
-    Jail,
-}
+/// The longest text that is read or written, its NUL included.
+pub(crate) const TEXT: usize = 512;
 
 /// The OIDs of one subject. Dropping it removes them, waits for handlers that run, and
 /// then is no owner of the subject any more.
@@ -376,28 +465,10 @@ impl<T: Subject> Branch<T> {
         name: &CStr,
         label: Option<&'static CStr>,
         index: u32,
-        description: &'static CStr,
-    ) -> Result<(), Errno> {
-        let oid = Oid {
-            label,
-            index,
-            ..Oid::plain(name, description)
-        };
-        self.add(parent, &oid, Access::READ | Access::STATS)
-    }
-
-    /// Adds a figure whose description is made for it.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn figure_said(
-        &mut self,
-        parent: Parent,
-        name: &CStr,
-        index: u32,
         description: &CStr,
     ) -> Result<(), Errno> {
         let oid = Oid {
+            label,
             index,
             ..Oid::plain(name, description)
         };
@@ -420,21 +491,66 @@ impl<T: Subject> Branch<T> {
             index,
             ..Oid::plain(name, description)
         };
-        let access = match writer {
-            Writer::Host => Access::READ | Access::WRITE,
-            Writer::Jail => Access::READ | Access::WRITE | Access::VNET,
+        self.add(parent, &oid, Access::of(writer))
+    }
+
+    /// Adds a setting of the host's whose description is made for it, and which loader(8) may
+    /// set before by the same name.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn setting_said(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
         };
-        self.add(parent, &oid, access)
+        self.add(parent, &oid, Access::READ | Access::WRITE | Access::TUNABLE)
+    }
+
+    /// Adds a setting that is a text, likewise.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn text_said(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        let access = Access::READ | Access::WRITE | Access::TUNABLE;
+        let kind = c::CTLTYPE_STRING | c::CTLFLAG_MPSAFE | access.bits();
+        self.add_as(parent, &oid, kind, Some(handle_text::<T>), c"A")
     }
 
     fn add(&mut self, parent: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
         let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
-        let handler: c::weft_sysctl_handler = Some(handle_subject::<T>);
+        self.add_as(parent, oid, kind, Some(handle_subject::<T>), c"QU")
+    }
+
+    fn add_as(
+        &mut self,
+        parent: Parent,
+        oid: &Oid<'_>,
+        kind: u32,
+        handler: c::weft_sysctl_handler,
+        format: &'static CStr,
+    ) -> Result<(), Errno> {
         let subject = self.subject.address().as_ptr().cast();
         // SAFETY: the subject is a `T`, and this value, an owner, drops the tree first.
         let added = unsafe {
             self.tree
-                .add_about(subject, parent, oid, kind, handler, c"QU")
+                .add_about(subject, parent, oid, kind, handler, format)
         };
         added.map(drop)
     }
@@ -539,7 +655,7 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
     // SAFETY: as in `handle_line`.
     let mut sleepable = unsafe { Sleepable::assume() };
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
-        if N::OF_HOST && jail::current(sleepable).is_some() {
+        if N::is_of_host(index as u32) && jail::current(sleepable).is_some() {
             return Err(Errno::ENOENT);
         }
         let value = N::read(index as u32, sleepable, vnet);
@@ -552,12 +668,13 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
     returned(outcome.unwrap_or(Err(Errno::EINVAL)))
 }
 
-/// The handler of a number of some subject's.
-unsafe extern "C" fn handle_subject<T: Subject>(
+/// Calls with the subject of an OID, if who asks may know of it.
+///
+/// # Safety
+/// A handler's OID, which a [`Branch`] of such subjects has added.
+unsafe fn with_subject<T: Subject>(
     oid: *mut c::sysctl_oid,
-    _argument1: *mut c_void,
-    index: i64,
-    request: *mut c::sysctl_req,
+    what: impl FnOnce(&T, &mut Sleepable) -> Result<(), Errno>,
 ) -> c_int {
     // SAFETY: as in `handle_line`; a `Branch` added the OID with its subject.
     let (mut sleepable, subject) = unsafe {
@@ -568,12 +685,53 @@ unsafe extern "C" fn handle_subject<T: Subject>(
         if !subject.is_shown(sleepable, vnet) {
             return Err(Errno::ENOENT);
         }
+        what(subject, sleepable)
+    });
+    returned(outcome.unwrap_or(Err(Errno::EINVAL)))
+}
+
+/// The handler of a number of some subject's.
+unsafe extern "C" fn handle_subject<T: Subject>(
+    oid: *mut c::sysctl_oid,
+    _argument1: *mut c_void,
+    index: i64,
+    request: *mut c::sysctl_req,
+) -> c_int {
+    let what = |subject: &T, sleepable: &mut Sleepable| {
         let value = subject.read(index as u32, sleepable);
         // SAFETY: the kernel's own arguments.
         match unsafe { exchange(oid, request, value) }? {
             Some(new) => subject.write(index as u32, sleepable, new),
             None => Ok(()),
         }
-    });
-    returned(outcome.unwrap_or(Err(Errno::EINVAL)))
+    };
+    // SAFETY: a handler of a `Branch`'s.
+    unsafe { with_subject(oid, what) }
+}
+
+/// The handler of a text of some subject's.
+unsafe extern "C" fn handle_text<T: Subject>(
+    oid: *mut c::sysctl_oid,
+    _argument1: *mut c_void,
+    index: i64,
+    request: *mut c::sysctl_req,
+) -> c_int {
+    let what = |subject: &T, sleepable: &mut Sleepable| {
+        let mut text = try_box(Text::<TEXT>::new()).map_err(|_| Errno::ENOMEM)?;
+        subject.read_text(index as u32, sleepable, &mut text);
+        // SAFETY: the kernel's own arguments; it writes so many bytes at most, the last of
+        // which is NUL, which is all that the text's storage asks for.
+        let is_write = unsafe {
+            let storage = text.storage().cast();
+            Errno::check(c::sysctl_handle_string(oid, storage, TEXT as i64, request))?;
+            c::weft_shim_sysctl_is_write(request)
+        };
+        if !is_write {
+            return Ok(());
+        }
+        let written = text.as_c_str().to_str().map_err(|_| Errno::EINVAL)?;
+        subject.write_text(index as u32, sleepable, written)
+    };
+    // SAFETY: a handler of a `Branch`'s.
+    unsafe { with_subject(oid, what) }
 }

@@ -35,6 +35,7 @@ mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
+mod statistics;
 mod system_tests;
 
 use std::time::{Duration, Instant};
@@ -124,7 +125,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 38] = [
+pub const ALL: [Scenario; 39] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -142,6 +143,7 @@ pub const ALL: [Scenario; 38] = [
     pair::SCENARIO,
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
+    statistics::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     pair_verbs::SCENARIO,
