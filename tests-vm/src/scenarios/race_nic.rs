@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::contest::{Contest, INSTRUCTIONS, Values, What};
-use super::nic::{Card, Wire};
+use super::nic::Wire;
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 use crate::lan::{FIRST_SLOT, Nic, card_mac};
@@ -84,21 +84,19 @@ struct Side {
     driver: &'static str,
     name: String,
     number: usize,
-    card: Card,
 }
 
 impl Side {
-    fn new(driver: &'static str, number: usize, card: Card) -> Self {
+    fn new(driver: &'static str, number: usize) -> Self {
         Self {
             driver,
             name: format!("{driver}0"),
             number,
-            card,
         }
     }
 
     fn wire(&self) -> Wire {
-        Wire::new(self.number, self.card)
+        Wire::new(self.number)
     }
 
     fn host(&self, is_ipv6: bool) -> IpAddr {
@@ -165,10 +163,7 @@ fn run(context: &mut Context<'_>, ours: &'static str, theirs: &'static str) -> R
     let kernel = context.guest.sysctl("net.weft.kernel")?;
     let is_checked = kernel.contains("INVARIANTS");
     let rounds = if is_checked { ROUNDS_CHECKED } else { ROUNDS };
-    let sides = [
-        Side::new(ours, 1, Card::Ours),
-        Side::new(theirs, 0, Card::Foreign),
-    ];
+    let sides = [Side::new(ours, 1), Side::new(theirs, 0)];
     let set = format!("devctl set {} {ours}", place(1));
     context.guest.call_within(&set, LIMIT)?;
     let mut race = Race {
