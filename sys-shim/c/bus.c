@@ -22,28 +22,28 @@ probe(device_t dev)
 	 * Takes part only where the administrator has named this driver: by
 	 * devctl(8) set driver, which fixes the device's class.
 	 */
-	return (weft_nic_probe(dev) ? BUS_PROBE_NOWILDCARD : ENXIO);
+	return (weft_card_probe(dev) ? BUS_PROBE_NOWILDCARD : ENXIO);
 }
 
 static int
 attach(device_t dev)
 {
 
-	return (weft_nic_attach(dev));
+	return (weft_card_attach(dev));
 }
 
 static int
 detach(device_t dev)
 {
 
-	return (weft_nic_detach(dev));
+	return (weft_card_detach(dev));
 }
 
 static int
 shutdown(device_t dev)
 {
 
-	weft_nic_power(dev, WEFT_POWER_SHUTDOWN);
+	weft_card_power(dev, WEFT_POWER_SHUTDOWN);
 	return (0);
 }
 
@@ -51,7 +51,7 @@ static int
 suspend(device_t dev)
 {
 
-	weft_nic_power(dev, WEFT_POWER_SUSPEND);
+	weft_card_power(dev, WEFT_POWER_SUSPEND);
 	return (0);
 }
 
@@ -59,7 +59,7 @@ static int
 resume(device_t dev)
 {
 
-	weft_nic_power(dev, WEFT_POWER_RESUME);
+	weft_card_power(dev, WEFT_POWER_RESUME);
 	return (0);
 }
 

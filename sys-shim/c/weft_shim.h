@@ -56,6 +56,7 @@
 #include <netinet6/ip6_var.h>
 
 #include "weft.h"
+#include "weft_nic.h"
 
 /* Rust: the module's event handler. */
 int	weft_module_event(module_t, int, void *);
@@ -368,10 +369,10 @@ enum weft_power {
 	WEFT_POWER_RESUME,
 };
 struct resource;
-bool	weft_nic_probe(device_t);
-int	weft_nic_attach(device_t);
-int	weft_nic_detach(device_t);
-void	weft_nic_power(device_t, enum weft_power);
+bool	weft_card_probe(device_t);
+int	weft_card_attach(device_t);
+int	weft_card_detach(device_t);
+void	weft_card_power(device_t, enum weft_power);
 int	weft_shim_driver(enum weft_driver, bool);
 enum weft_driver weft_shim_device_driver(device_t);
 void	*weft_shim_device_softc(device_t);

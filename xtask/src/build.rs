@@ -136,7 +136,15 @@ pub(crate) fn variant(build: &Build, variant: Variant) -> Result<PathBuf> {
 }
 
 /// Compiles one C file for the kernel.
-fn compile_c(build: &Build, flags: &[String], source: &Path, dir: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// What the compiler said.
+pub(crate) fn compile_c(
+    build: &Build,
+    flags: &[String],
+    source: &Path,
+    dir: &Path,
+) -> Result<PathBuf> {
     let name = source.file_name().context("a source without a name")?;
     let object = dir.join(name).with_extension("o");
     quiet(
@@ -154,7 +162,7 @@ fn compile_c(build: &Build, flags: &[String], source: &Path, dir: &Path) -> Resu
 
 /// The kernel's own flags for amd64 (`sys/conf/kern.mk`, `kmod.mk`), without
 /// those that only silence warnings.
-fn cflags(build: &Build) -> Vec<String> {
+pub(crate) fn cflags(build: &Build) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-std=gnu17",
         "-mcmodel=kernel",

@@ -259,12 +259,12 @@ impl Driver {
     }
 
     fn received(&self, context: &mut Context<'_>, name: &str) -> Result<u64> {
-        Ok(stat(context, name)?[0])
+        Ok(stat(context, "", name)?[0])
     }
 
     /// The interface's counters and the queues' figures say the same.
     fn figures(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
-        let counted = stat(context, name)?;
+        let counted = stat(context, "", name)?;
         let (mut received, mut sent) = (0, 0);
         let tree = context
             .guest
@@ -448,8 +448,10 @@ impl Driver {
     }
 }
 
-fn stat(context: &mut Context<'_>, name: &str) -> Result<Vec<u64>> {
-    let line = context.guest.line(&format!("if stat {name}"))?;
+/// What an interface has counted, of that place, such as `in jail `: in, bytes, errors, drops,
+/// out, bytes, errors, drops.
+pub(super) fn stat(context: &mut Context<'_>, place: &str, name: &str) -> Result<Vec<u64>> {
+    let line = context.guest.line(&format!("{place}if stat {name}"))?;
     let numbers: Vec<u64> = line.split(' ').filter_map(|n| n.parse().ok()).collect();
     match numbers.len() {
         8 => Ok(numbers),
