@@ -18,4 +18,5 @@ pub mod packet;
 pub mod queue;
 #[cfg(feature = "std")]
 pub mod sim;
+pub mod stats;
 pub mod wire;

@@ -33,6 +33,7 @@ mod pfil6;
 mod queue;
 mod queue_nodes;
 mod sojourn;
+mod stats;
 mod sysctl;
 mod tenants;
 #[cfg(feature = "test")]

@@ -49,6 +49,7 @@ use weft_engine::link::{Capabilities, Offer};
 use weft_engine::queue::{
     Batch, Choice, Platform, QueueSet, Reason, Service, Settings, Sink, TxQueue, Verdict,
 };
+use weft_engine::stats::Cause;
 use weft_engine::wire::toeplitz::Toeplitz;
 
 use crate::kpi::cloner::{self, HasPeer, Made, Pairs};
@@ -65,7 +66,7 @@ use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::worker::{Job, Workers};
-use crate::pair_nodes::{self, Loss, Losses, Node, Shown};
+use crate::pair_nodes::{self, Losses, Node, Shown};
 use crate::sojourn::{Drainer, Sojourn};
 use crate::tenants::Tenants;
 
@@ -165,7 +166,7 @@ impl Sink<Mbuf> for Receiver {
         }
         if !self.port.is_going() {
             self.port.count(Counter::ReceivedDropped, row.len());
-            self.lost.count(Loss::Down, row.len());
+            self.lost.count(Cause::Down, row.len());
             return Verdict::GoOn;
         }
         self.port.count(Counter::Received, row.len());
@@ -175,7 +176,7 @@ impl Sink<Mbuf> for Receiver {
 
     fn dropped(&mut self, frame: Mbuf, reason: Reason) {
         self.port.count(Counter::ReceivedDropped, 1);
-        self.lost.count(Loss::of(reason), 1);
+        self.lost.count(reason.into(), 1);
         self.sojourn.gone(frame.address());
         drop(frame);
     }
@@ -189,7 +190,7 @@ impl Receiver {
             Some(plan) if !self.port.keeps(&plan) => {
                 if frame.cut(&plan, row).is_err() {
                     self.port.count(Counter::ReceivedDropped, 1);
-                    self.lost.count(Loss::Uncut, 1);
+                    self.lost.count(Cause::Uncut, 1);
                 }
             }
             _ => row.push(frame),
@@ -223,7 +224,7 @@ impl Interface for End {
         // As on a wire, whoever sends does not learn that nobody listens.
         if !self.peer.is_going() {
             self.own.count(Counter::SendErrors, 1);
-            self.lost.count(Loss::Down, 1);
+            self.lost.count(Cause::Down, 1);
             return Ok(());
         }
         frame.ensure_hash(&TOEPLITZ);
@@ -283,7 +284,7 @@ impl End {
         submitted.map_err(|(_frame, reason)| {
             self.sojourn.gone(address);
             self.own.count(Counter::SendDropped, 1);
-            self.lost.count(Loss::of(reason), 1);
+            self.lost.count(reason.into(), 1);
             Errno::ENOBUFS
         })
     }
@@ -336,10 +337,7 @@ impl End {
     /// Empties the queues, to which nobody submits any more.
     fn close(&self, sleepable: &mut Sleepable) {
         for queue in self.queues.queues() {
-            while queue
-                .close(|_| self.lost.count(Loss::Destroyed, 1))
-                .is_err()
-            {
+            while queue.close(|_| self.lost.count(Cause::Closed, 1)).is_err() {
                 kernel::pause_ms(sleepable, 1);
             }
         }

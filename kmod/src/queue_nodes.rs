@@ -3,22 +3,21 @@
 //! the queues of all owners.
 //!
 //! An owner implements [`Owner`], has its `Subject` read and write by [`read`] and
-//! [`write`], and [adds](add) a node for each queue below one of its own. Numbers of
-//! queues and reasons of drops are labels, so that prometheus_sysctl_exporter(8) makes
-//! one metric of all queues.
-
-use core::ffi::CStr;
+//! [`write`], and [adds](add) a node for each queue below one of its own. What is in it is
+//! declared in [`QueueStat`]. Numbers of queues and reasons of drops are labels, so that
+//! prometheus_sysctl_exporter(8) makes one metric of all queues.
 
 use weft_engine::fib::{Lock, Memory};
 use weft_engine::queue::{
     CELL, Codel, Figures, Item, Level, Platform, Reason, Service, Settings, Sink, TxQueue,
 };
+use weft_engine::stats::{Declared, QueueStat};
 
 use crate::kpi::errno::Errno;
 use crate::kpi::lock::Mtx;
-use crate::kpi::log;
-use crate::kpi::sysctl::{Branch, Parent, Subject, Writer};
+use crate::kpi::sysctl::{Branch, Parent, Subject};
 use crate::kpi::text::Text;
+use crate::stats::{self, allow};
 
 /// A queue, whatever is in it and behind it.
 pub(crate) trait Watched {
@@ -93,50 +92,8 @@ impl Tuning {
     }
 }
 
-/// Refuses a value that is out of its range, and says so.
-///
-/// # Errors
-/// `EINVAL`.
-pub(crate) fn allow(
-    name: core::fmt::Arguments<'_>,
-    value: u64,
-    least: u64,
-    most: u64,
-) -> Result<(), Errno> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    log::warning(format_args!(
-        "{name}={value}: refused, allowed are {least} to {most}"
-    ));
-    Err(Errno::EINVAL)
-}
-
-/// A number below a queue's node.
-struct Entry {
-    name: &'static CStr,
-    about: &'static CStr,
-    kind: Kind,
-}
-
-enum Kind {
-    Figure(fn(&dyn Watched) -> u64),
-    /// Packets lost for a reason, below `drops`.
-    Drop(Reason),
-    Setting {
-        read: fn(&Settings) -> u64,
-        /// Puts a value in, which is in the range.
-        write: fn(&mut Settings, u64),
-        /// The least and the most, of a queue with room for so many packets.
-        range: fn(&Settings, u64) -> (u64, u64),
-        writer: Writer,
-    },
-}
-
 /// Nanoseconds of [`Ticks`](weft_engine::queue::Ticks).
 const TICK_NS: u64 = 1 << 10;
-/// Without a limit of bytes; the most that there is to be had, in cells of 64 bytes.
-const MOST_BYTES: u64 = 512 << 20;
 const SECOND_US: u64 = 1_000_000;
 
 fn microseconds(ticks: u32) -> u64 {
@@ -148,188 +105,127 @@ fn codel_ticks(microseconds: u64) -> u32 {
     (microseconds.wrapping_mul(1_000) / TICK_NS) as u32
 }
 
-const fn figure(name: &'static CStr, read: fn(&dyn Watched) -> u64, about: &'static CStr) -> Entry {
-    let kind = Kind::Figure(read);
-    Entry { name, about, kind }
+/// What a queue has counted, or how it is now.
+fn figure(queue: &dyn Watched, stat: QueueStat) -> u64 {
+    use QueueStat as Q;
+    let figures = queue.figures();
+    match stat {
+        Q::Packets => figures.packets,
+        Q::Bytes => figures.bytes,
+        Q::Through => figures.through,
+        Q::Submits => figures.submits,
+        Q::Drains => figures.drains,
+        Q::HandOvers => figures.hand_overs,
+        Q::Pauses => figures.pauses,
+        Q::Most => figures.most,
+        Q::Queued => queue.level().items,
+        Q::QueuedBytes => queue.level().cells.saturating_mul(u64::from(CELL)),
+        Q::IsHigh => u64::from(queue.is_high()),
+        Q::DropsPackets => figures.lost_for(Reason::Packets),
+        Q::DropsBytes => figures.lost_for(Reason::Bytes),
+        Q::DropsStopped => figures.lost_for(Reason::Stopped),
+        Q::DropsClosed => figures.lost_for(Reason::Closed),
+        Q::DropsSojourn => figures.lost_for(Reason::Sojourn),
+        Q::PacketsLimit
+        | Q::BytesLimit
+        | Q::High
+        | Q::Low
+        | Q::Service
+        | Q::TurnPackets
+        | Q::TurnUs
+        | Q::CodelTargetUs
+        | Q::CodelIntervalUs => setting(&queue.settings(), stat),
+    }
 }
 
-const fn drop_for(reason: Reason, name: &'static CStr, about: &'static CStr) -> Entry {
-    let kind = Kind::Drop(reason);
-    Entry { name, about, kind }
+/// For what 0 means without a limit.
+const fn unlimited(limit: u64) -> u64 {
+    match limit {
+        0 => u64::MAX,
+        u64::MAX => 0,
+        limit => limit,
+    }
 }
 
-/// What each queue's node has; the kernel lists them in this order.
-const ENTRIES: [Entry; 25] = [
-    figure(c"packets", |queue| queue.figures().packets, c"Packets that were passed on"),
-    figure(c"bytes", |queue| queue.figures().bytes, c"Bytes of these packets"),
-    figure(
-        c"through",
-        |queue| queue.figures().through,
-        c"Those of the packets that their sender passed on itself, without their being queued",
-    ),
-    figure(c"submits", |queue| queue.figures().submits, c"Calls that brought them: packets by submits is the size of a batch"),
-    figure(c"drains", |queue| queue.figures().drains, c"Times that a thread began to pass packets on; fewer than submits if threads leave work to each other"),
-    figure(c"hand_overs", |queue| queue.figures().hand_overs, c"Times that one went on where another had left work, at the end of its turn"),
-    figure(c"pauses", |queue| queue.figures().pauses, c"Times that what is behind the queue took no more"),
-    figure(c"most", |queue| queue.figures().most, c"The most packets that were seen in the queue at a time"),
-    figure(c"queued", |queue| queue.level().items, c"Packets in the queue now"),
-    figure(c"queued_bytes", |queue| queue.level().cells.saturating_mul(u64::from(CELL)), c"Bytes of these packets, each rounded up to 64"),
-    figure(c"is_high", |queue| u64::from(queue.is_high()), c"1: senders are asked to hold back; see high and low"),
-    drop_for(Reason::Packets, c"packets", c"Packets refused since packets_limit were queued"),
-    drop_for(Reason::Bytes, c"bytes", c"Packets refused since bytes_limit were queued"),
-    drop_for(Reason::Stopped, c"stopped", c"Packets refused while the queue was stopped"),
-    drop_for(Reason::Closed, c"closed", c"Packets refused since the queue was being closed"),
-    drop_for(Reason::Sojourn, c"sojourn", c"Packets dropped since they had been queued for too long; see codel_target_us"),
-    Entry {
-        name: c"packets_limit",
-        about: c"The most packets that may be queued; more are refused",
-        kind: Kind::Setting {
-            read: |settings| settings.packets,
-            write: |settings, value| settings.packets = value,
-            range: |_, capacity| (1, capacity),
-            writer: Writer::Jail,
+/// How a queue is set.
+fn setting(settings: &Settings, stat: QueueStat) -> u64 {
+    use QueueStat as Q;
+    let codel = |of: fn(Codel) -> u32| settings.codel.map_or(0, |codel| microseconds(of(codel)));
+    match stat {
+        Q::PacketsLimit => settings.packets,
+        Q::BytesLimit => unlimited(settings.bytes),
+        Q::High => unlimited(settings.high),
+        Q::Low => settings.low,
+        Q::Service => match settings.service {
+            Service::Submitters => 0,
+            Service::Shared => 1,
+            Service::Worker => 2,
         },
-    },
-    Entry {
-        name: c"bytes_limit",
-        about: c"The most bytes that may be queued, each packet rounded up to 64; 0: any. An empty queue takes any packet",
-        kind: Kind::Setting {
-            read: |settings| match settings.bytes {
-                u64::MAX => 0,
-                bytes => bytes,
-            },
-            write: |settings, value| {
-                settings.bytes = match value {
-                    0 => u64::MAX,
-                    bytes => bytes,
-                }
-            },
-            range: |_, _| (0, MOST_BYTES),
-            writer: Writer::Jail,
-        },
-    },
-    Entry {
-        name: c"high",
-        about: c"From so many queued packets on is_high is 1; 0: never. More than low",
-        kind: Kind::Setting {
-            read: |settings| match settings.high {
-                u64::MAX => 0,
-                high => high,
-            },
-            write: |settings, value| {
-                settings.high = match value {
-                    0 => u64::MAX,
-                    high => high,
-                }
-            },
-            range: |settings, capacity| match settings.low {
-                0 => (0, capacity),
-                low => (low.saturating_add(1), capacity),
-            },
-            writer: Writer::Jail,
-        },
-    },
-    Entry {
-        name: c"low",
-        about: c"With so many packets left is_high is 0 again. Less than high",
-        kind: Kind::Setting {
-            read: |settings| settings.low,
-            write: |settings, value| settings.low = value,
-            range: |settings, capacity| (0, settings.high.min(capacity).saturating_sub(1)),
-            writer: Writer::Jail,
-        },
-    },
-    Entry {
-        name: c"service",
-        about: c"Who passes packets on. 0: whoever sends, as long as nobody else does; 1: likewise for one turn, then the queue's thread; 2: the queue's thread only",
-        kind: Kind::Setting {
-            read: |settings| match settings.service {
-                Service::Submitters => 0,
-                Service::Shared => 1,
-                Service::Worker => 2,
-            },
-            write: |settings, value| {
-                settings.service = match value {
-                    0 => Service::Submitters,
-                    1 => Service::Shared,
-                    _ => Service::Worker,
-                }
-            },
-            range: |_, _| (0, 2),
-            writer: Writer::Host,
-        },
-    },
-    Entry {
-        name: c"turn_packets",
-        about: c"Packets that a thread passes on before it looks for another one to go on: more is less work, fewer is a shorter wait for the thread",
-        kind: Kind::Setting {
-            read: |settings| settings.turn_packets,
-            write: |settings, value| settings.turn_packets = value,
-            range: |_, _| (1, 1 << 20),
-            writer: Writer::Host,
-        },
-    },
-    Entry {
-        name: c"turn_us",
-        about: c"Microseconds after which it does so, too; 0: any",
-        kind: Kind::Setting {
-            read: |settings| settings.turn_time / 1_000,
-            write: |settings, value| settings.turn_time = value.wrapping_mul(1_000),
-            range: |_, _| (0, SECOND_US),
-            writer: Writer::Host,
-        },
-    },
-    Entry {
-        name: c"codel_target_us",
-        about: c"CoDel (RFC 8289): drop some packets while all wait for more than so many microseconds; 0: off. 5000 for the Internet's edge",
-        kind: Kind::Setting {
-            read: |settings| settings.codel.map_or(0, |codel| microseconds(codel.target)),
-            write: |settings, value| {
-                let interval = settings.codel.unwrap_or(Codel::INTERNET).interval;
-                settings.codel = (value > 0).then(|| Codel {
-                    target: codel_ticks(value).max(1),
-                    interval,
-                });
-            },
-            range: |_, _| (0, SECOND_US),
-            writer: Writer::Jail,
-        },
-    },
-    Entry {
-        name: c"codel_interval_us",
-        about: c"Microseconds for which they must have waited so long before the first is dropped, about the longest round trip; 100000 at first, 0 while codel_target_us is",
-        kind: Kind::Setting {
-            read: |settings| settings.codel.map_or(0, |codel| microseconds(codel.interval)),
-            write: |settings, value| {
-                if let Some(codel) = &mut settings.codel {
-                    codel.interval = codel_ticks(value).max(1);
-                }
-            },
-            range: |settings, _| match settings.codel {
-                Some(_) => (1, 4 * SECOND_US),
-                None => (0, 0),
-            },
-            writer: Writer::Jail,
-        },
-    },
-];
+        Q::TurnPackets => settings.turn_packets,
+        Q::TurnUs => settings.turn_time / 1_000,
+        Q::CodelTargetUs => codel(|codel| codel.target),
+        Q::CodelIntervalUs => codel(|codel| codel.interval),
+        _ => 0,
+    }
+}
 
-/// The index of a queue's number by its place.
-fn index(number: usize, place: usize) -> u32 {
-    (number << 8 | place) as u32
+/// Puts a value in, which is in the setting's range.
+fn put(settings: &mut Settings, stat: QueueStat, value: u64) {
+    use QueueStat as Q;
+    match stat {
+        Q::PacketsLimit => settings.packets = value,
+        Q::BytesLimit => settings.bytes = unlimited(value),
+        Q::High => settings.high = unlimited(value),
+        Q::Low => settings.low = value,
+        Q::Service => {
+            settings.service = match value {
+                0 => Service::Submitters,
+                1 => Service::Shared,
+                _ => Service::Worker,
+            }
+        }
+        Q::TurnPackets => settings.turn_packets = value,
+        Q::TurnUs => settings.turn_time = value.wrapping_mul(1_000),
+        Q::CodelTargetUs => {
+            let interval = settings.codel.unwrap_or(Codel::INTERNET).interval;
+            settings.codel = (value > 0).then(|| Codel {
+                target: codel_ticks(value).max(1),
+                interval,
+            });
+        }
+        Q::CodelIntervalUs => {
+            if let Some(codel) = &mut settings.codel {
+                codel.interval = codel_ticks(value).max(1);
+            }
+        }
+        _ => (),
+    }
+}
+
+/// The least and the most that a setting can be, of a queue with room for so many packets.
+fn range(settings: &Settings, capacity: u64, stat: QueueStat) -> (u64, u64) {
+    use QueueStat as Q;
+    match stat {
+        Q::PacketsLimit => (1, capacity),
+        Q::High => match settings.low {
+            0 => (0, capacity),
+            low => (low.saturating_add(1), capacity),
+        },
+        Q::Low => (0, settings.high.min(capacity).saturating_sub(1)),
+        Q::CodelIntervalUs if settings.codel.is_some() => (1, 4 * SECOND_US),
+        _ => stat.stat().range().unwrap_or((0, 0)),
+    }
+}
+
+/// The queue and the number of it that an index is about.
+fn find(owner: &dyn Owner, index: u32) -> Option<(&dyn Watched, QueueStat)> {
+    let queue = owner.queue((index >> 8) as usize);
+    queue.zip(QueueStat::at(index & 0xff))
 }
 
 /// A queue's number, by the index that [`add`] gave it.
 pub(crate) fn read(owner: &dyn Owner, index: u32) -> u64 {
-    let queue = owner.queue((index >> 8) as usize);
-    let Some((queue, entry)) = queue.zip(ENTRIES.get(index as usize & 0xff)) else {
-        return 0;
-    };
-    match &entry.kind {
-        Kind::Figure(read) => read(queue),
-        Kind::Drop(reason) => queue.figures().lost_for(*reason),
-        Kind::Setting { read, .. } => read(&queue.settings()),
-    }
+    find(owner, index).map_or(0, |(queue, stat)| figure(queue, stat))
 }
 
 /// Changes a queue's setting, by the index that [`add`] gave it.
@@ -337,26 +233,21 @@ pub(crate) fn read(owner: &dyn Owner, index: u32) -> u64 {
 /// # Errors
 /// `EINVAL` for a value out of range, which has been logged with the range.
 pub(crate) fn write(owner: &dyn Owner, index: u32, value: u64) -> Result<(), Errno> {
-    let number = (index >> 8) as usize;
-    let entry = ENTRIES.get(index as usize & 0xff);
-    let (queue, entry) = owner.queue(number).zip(entry).ok_or(Errno::EINVAL)?;
-    let Kind::Setting { write, range, .. } = &entry.kind else {
-        return Err(Errno::EINVAL);
-    };
+    let (queue, stat) = find(owner, index).ok_or(Errno::EINVAL)?;
     let tuning = owner.tuning();
     let (least, most) = tuning.lock.with(|| {
         let mut settings = queue.settings();
-        let (least, most) = range(&settings, queue.capacity());
+        let (least, most) = range(&settings, queue.capacity(), stat);
         if (least..=most).contains(&value) {
-            write(&mut settings, value);
+            put(&mut settings, stat, value);
             queue.set(&settings);
         }
         (least, most)
     });
-    let name = entry.name.to_str().unwrap_or_default();
+    let name = stat.stat().name.to_str().unwrap_or_default();
     let above = tuning.name.as_c_str().to_str().unwrap_or_default();
-    let name = format_args!("{above}.{number}.{name}");
-    allow(name, value, least, most)
+    let name = format_args!("{above}.{}.{name}", index >> 8);
+    allow(name, value, (least, most))
 }
 
 /// Who may take packets out of an owner's queues.
@@ -382,17 +273,7 @@ pub(crate) fn add<T: Subject>(
     let about = c"A transmit queue";
     let tree = branch.tree();
     let node = tree.node_labelled(parent, name.as_c_str(), c"queue", about)?;
-    let about = c"Packets that were not passed on, by the reason";
-    let drops = tree.node(node, c"drops", about)?;
-    // The kernel lists what came last first.
-    for (place, Entry { name, about, kind }) in ENTRIES.iter().enumerate().rev() {
-        let index = index(number, place);
-        match kind {
-            Kind::Figure(_) => branch.figure(node, name, None, index, about)?,
-            Kind::Drop(_) => branch.figure(drops, name, Some(c"reason"), index, about)?,
-            Kind::Setting { .. } if servants == Servants::Workers && *name == c"service" => (),
-            Kind::Setting { writer, .. } => branch.setting(node, name, index, *writer, about)?,
-        }
-    }
+    let has = |stat: QueueStat| servants == Servants::Any || stat != QueueStat::Service;
+    stats::add(branch, node, (number as u32) << 8, has)?;
     Ok(node)
 }

@@ -12,22 +12,21 @@
 //! it finds no room when its flow moves) leaves its address behind, and the next frame at
 //! that address counts for it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use weft_engine::stats::{BUCKETS, Declared, EndStat, Histogram, SOJOURN};
+
 use crate::kpi::errno::Errno;
 use crate::kpi::kernel::Clock;
-use crate::kpi::memory;
+use crate::kpi::late::Late;
+use crate::kpi::memory::{self, try_box};
 use crate::kpi::sysctl::{Branch, Parent, Subject};
-use crate::kpi::text::Text;
-
-/// Limits of the histogram: powers of two of nanoseconds, from about a microsecond to about
-/// a second.
-const LIMITS: usize = 21;
-const LEAST: u32 = 10;
+use crate::stats::{self, Part, initial};
 
 /// Frames of which one is watched, unless it is set.
-const EVERY: u64 = 256;
+const EVERY: u64 = initial(&EndStat::GROUP, EndStat::SojournEvery as usize);
 /// Frames after which an end that watches none looks whether it should.
 const LOOK: u64 = 4096;
 
@@ -38,20 +37,14 @@ const WANTED: usize = 1;
 /// Its sender notes the time. Anything else is a frame's address.
 const NOTING: usize = 2;
 
-/// Waits of one queue's frames, which whoever drains it counts.
-struct Waits {
-    /// By the first limit that is not passed; the last is of those that passed all.
-    counts: [AtomicU64; LIMITS + 1],
-    sum_ns: AtomicU64,
-}
-
 /// What an end's senders and those who drain its queues know of the frame that is watched.
 pub(crate) struct Sojourn {
     watched: AtomicUsize,
     since: AtomicU64,
     every: AtomicU64,
     clock: Clock,
-    waits: Vec<Waits>,
+    /// Of each queue, which whoever drains it counts; made with the first.
+    waits: Vec<Late<Histogram>>,
 }
 
 impl Sojourn {
@@ -60,12 +53,7 @@ impl Sojourn {
     /// # Errors
     /// `ENOMEM`. Does not sleep.
     pub(crate) fn new(queues: usize) -> Result<Self, Errno> {
-        let waits = memory::collected(queues, |_| {
-            Ok(Waits {
-                counts: [const { AtomicU64::new(0) }; LIMITS + 1],
-                sum_ns: AtomicU64::new(0),
-            })
-        })?;
+        let waits = memory::collected(queues, |_| Ok(Late::new()))?;
         Ok(Self {
             watched: AtomicUsize::new(WANTED),
             since: AtomicU64::new(0),
@@ -148,18 +136,10 @@ impl Drainer {
         let since = sojourn.since.load(Ordering::Relaxed);
         let waited = sojourn.clock.now().saturating_sub(since);
         sojourn.watched.store(IDLE, Ordering::Relaxed);
-        let add = |count: &AtomicU64, more: u64| {
-            let now = count.load(Ordering::Relaxed).wrapping_add(more);
-            count.store(now, Ordering::Relaxed);
-        };
-        let Some(waits) = sojourn.waits.get(self.queue) else {
-            return;
-        };
-        let limit = (u64::BITS - waited.saturating_sub(1).leading_zeros()).saturating_sub(LEAST);
-        if let Some(count) = waits.counts.get((limit as usize).min(LIMITS)) {
-            add(count, 1);
+        let place = sojourn.waits.get(self.queue);
+        if let Some(waits) = place.and_then(|place| place.get_or_make(histogram)) {
+            waits.count(waited);
         }
-        add(&waits.sum_ns, waited);
     }
 
     /// So many frames came out.
@@ -183,30 +163,27 @@ impl Drainer {
     }
 }
 
-/// What a queue's node has of it: by their place the histogram, the sum, the number.
-const SUM: usize = LIMITS + 1;
-const COUNT: usize = LIMITS + 2;
-
-/// An index: the queue, and which.
-fn index(base: u32, queue: usize, which: usize) -> u32 {
-    base | (queue << 8 | which) as u32
+/// An empty histogram. Does not sleep.
+fn histogram() -> Result<Box<Histogram>, Errno> {
+    let counts = memory::collected(BUCKETS, |_| Ok(AtomicU64::new(0)))?;
+    let histogram = Histogram::of(counts).ok_or(Errno::ENOMEM)?;
+    try_box(histogram).map_err(|_| Errno::ENOMEM)
 }
 
 impl Sojourn {
     /// A queue's number, by what [`add`] put beside its base.
     pub(crate) fn read(&self, index: u32) -> u64 {
-        let Some(waits) = self.waits.get((index as usize >> 8) & 0xff) else {
+        let place = self.waits.get(index as usize >> 8);
+        let Some(waits) = place.and_then(Late::get) else {
             return 0;
         };
-        // The numbers of a histogram add up, as those who read it expect.
-        let within = |limit: usize| {
-            let counts = waits.counts.iter().take(limit.wrapping_add(1));
-            counts.map(|count| count.load(Ordering::Relaxed)).sum()
-        };
-        match index as usize & 0xff {
-            SUM => waits.sum_ns.load(Ordering::Relaxed),
-            COUNT => within(LIMITS),
-            limit => within(limit),
+        match Part::of(index) {
+            Part::Sum => waits.sum(),
+            Part::Count => waits.total(),
+            Part::Within(limit) => {
+                let limit = SOJOURN.limits.get(limit);
+                waits.within(limit.copied().unwrap_or(u64::MAX))
+            }
         }
     }
 }
@@ -221,27 +198,6 @@ pub(crate) fn add<T: Subject>(
     base: u32,
     queue: usize,
 ) -> Result<(), Errno> {
-    let about = c"Nanoseconds that these frames waited together";
-    branch.figure(
-        node,
-        c"sojourn_ns_sum",
-        None,
-        index(base, queue, SUM),
-        about,
-    )?;
-    let about = c"Frames whose wait in the queue was measured; see sojourn_every";
-    let count = index(base, queue, COUNT);
-    branch.figure(node, c"sojourn_ns_count", None, count, about)?;
-    let about = c"How many of these frames waited for no more than so many nanoseconds";
-    let buckets = branch.tree().node(node, c"sojourn_ns_bucket", about)?;
-    let about = c"Frames that waited for no more than this many nanoseconds";
-    for limit in (0..=LIMITS).rev() {
-        let name = match limit {
-            LIMITS => Text::<16>::format(format_args!("+Inf")),
-            _ => Text::format(format_args!("{}", 1u64 << (limit + LEAST as usize))),
-        };
-        let index = index(base, queue, limit);
-        branch.figure(buckets, name.as_c_str(), Some(c"le"), index, about)?;
-    }
-    Ok(())
+    let base = base | (queue << 8) as u32;
+    stats::add_histogram(branch, node, base, &SOJOURN)
 }

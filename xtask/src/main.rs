@@ -3,6 +3,7 @@
 //! commands.
 
 mod agent;
+mod audit;
 mod bench;
 mod build;
 mod check_ko;
@@ -19,6 +20,7 @@ mod vm;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -36,6 +38,8 @@ enum Task {
     Build,
     /// Lint the kernel module and the guest agent
     Clippy,
+    /// Write the pages of the documentation that are made of what the engine declares
+    Docs,
     /// Check a module against the rules of the kernel linker
     CheckKo(check_ko::Arguments),
     /// See the module at work: here on FreeBSD, else in a virtual machine, else simulated
@@ -50,6 +54,8 @@ enum Task {
     BenchQueue(bench::BenchArgs),
     /// Race checksums, the parser and segmentation, natively (see docs/benchmarks.md)
     BenchWire(bench::BenchArgs),
+    /// Write docs/interface-audit.md from the kernel's headers and the project's judgements
+    Audit(audit::AuditArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Run the engine's tests with threads under ThreadSanitizer
@@ -90,8 +96,10 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
             build::clippy(&build)?;
             agent::clippy(&build)?;
         }
+        Task::Docs => docs(&root)?,
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
+        Task::Audit(arguments) => audit::run(&build::Build::prepare(&root)?, &arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),
         Task::BenchWire(arguments) => return race(&root, "weft-bench-wire", &arguments),
@@ -111,6 +119,14 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::CheckKo(arguments) => return check_ko::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn docs(root: &Path) -> anyhow::Result<()> {
+    for page in weft_engine::stats::page::all() {
+        let path = root.join(page.path);
+        std::fs::write(&path, page.text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn race(root: &Path, program: &str, arguments: &bench::BenchArgs) -> anyhow::Result<ExitCode> {

@@ -99,6 +99,10 @@ fn with_module(build: &Build) -> Result<Tally> {
     let mut tally = Tally::default();
     tally.check("clippy, kernel module", build::clippy(build));
     tally.check("clippy, guest agent", crate::agent::clippy(build));
+    tally.check(
+        "interface audit agrees with the headers",
+        crate::audit::check(build),
+    );
     let artifacts = crate::vm::artifacts(build);
     let built = artifacts
         .as_ref()

@@ -26,6 +26,7 @@ pub(crate) mod interrupt;
 pub(crate) mod ip6;
 pub(crate) mod jail;
 pub(crate) mod kernel;
+pub(crate) mod late;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod locked;

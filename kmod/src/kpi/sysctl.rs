@@ -8,6 +8,7 @@ use core::ptr;
 
 use bitflags::bitflags;
 use weft_bindings::kernel as c;
+use weft_engine::stats::Writer;
 
 use super::context::{Sleepable, Vnet, with_current_vnet};
 use super::errno::{Errno, returned};
@@ -31,6 +32,18 @@ bitflags! {
         const TUNABLE = c::CTLFLAG_TUN;
         /// It counts; it tunes nothing.
         const STATS = c::CTLFLAG_STATS;
+    }
+}
+
+impl Access {
+    /// That of a setting.
+    pub(crate) fn of(writer: Writer) -> Self {
+        match writer {
+            Writer::Host => Self::READ | Self::WRITE,
+            Writer::HostOrLoader => Self::READ | Self::WRITE | Self::TUNABLE,
+            Writer::Loader => Self::READ | Self::TUNABLE,
+            Writer::Jail => Self::READ | Self::WRITE | Self::VNET,
+        }
     }
 }
 
@@ -69,8 +82,10 @@ pub(crate) trait Number {
 
 /// One of many numbers that are alike but for what they are about.
 pub(crate) trait Indexed {
-    /// As [`Number::OF_HOST`].
-    const OF_HOST: bool = false;
+    /// Whether the OID of that index is nothing that a jail is to know.
+    fn is_of_host(_index: u32) -> bool {
+        false
+    }
 
     /// The value of the OID that was added with that index.
     fn read(index: u32, sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64;
@@ -135,6 +150,19 @@ impl Sysctls {
         parent: Parent,
         name: &'static CStr,
         description: &'static CStr,
+    ) -> Result<Parent, Errno> {
+        self.node_of(parent, &Oid::plain(name, description))
+    }
+
+    /// Adds a node whose name and description are made for it.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn node_said(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        description: &CStr,
     ) -> Result<Parent, Errno> {
         self.node_of(parent, &Oid::plain(name, description))
     }
@@ -241,6 +269,25 @@ impl Sysctls {
         self.add_indexed::<N>(parent, &oid, Access::READ | Access::WRITE)
     }
 
+    /// As [`setting_of`](Sysctls::setting_of), written by whoever `writer` says.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn setting_by<N: Indexed>(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        writer: Writer,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add_indexed::<N>(parent, &oid, Access::of(writer))
+    }
+
     /// As [`setting_of`](Sysctls::setting_of), one for each network stack, which root of its
     /// jail may write.
     ///
@@ -337,15 +384,6 @@ pub(crate) trait Subject: Send + Sync + 'static {
     fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno>;
 }
 
-/// Who may write a setting.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Writer {
-    /// Root of the host.
-    Host,
-    /// Root of whichever jail has the network stack to which the subject is shown, too.
-    Jail,
-}
-
 /// The OIDs of one subject. Dropping it removes them, waits for handlers that run, and
 /// then is no owner of the subject any more.
 pub(crate) struct Branch<T: Subject> {
@@ -376,28 +414,10 @@ impl<T: Subject> Branch<T> {
         name: &CStr,
         label: Option<&'static CStr>,
         index: u32,
-        description: &'static CStr,
-    ) -> Result<(), Errno> {
-        let oid = Oid {
-            label,
-            index,
-            ..Oid::plain(name, description)
-        };
-        self.add(parent, &oid, Access::READ | Access::STATS)
-    }
-
-    /// Adds a figure whose description is made for it.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn figure_said(
-        &mut self,
-        parent: Parent,
-        name: &CStr,
-        index: u32,
         description: &CStr,
     ) -> Result<(), Errno> {
         let oid = Oid {
+            label,
             index,
             ..Oid::plain(name, description)
         };
@@ -420,11 +440,7 @@ impl<T: Subject> Branch<T> {
             index,
             ..Oid::plain(name, description)
         };
-        let access = match writer {
-            Writer::Host => Access::READ | Access::WRITE,
-            Writer::Jail => Access::READ | Access::WRITE | Access::VNET,
-        };
-        self.add(parent, &oid, access)
+        self.add(parent, &oid, Access::of(writer))
     }
 
     fn add(&mut self, parent: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
@@ -539,7 +555,7 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
     // SAFETY: as in `handle_line`.
     let mut sleepable = unsafe { Sleepable::assume() };
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
-        if N::OF_HOST && jail::current(sleepable).is_some() {
+        if N::is_of_host(index as u32) && jail::current(sleepable).is_some() {
             return Err(Errno::ENOENT);
         }
         let value = N::read(index as u32, sleepable, vnet);

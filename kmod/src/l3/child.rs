@@ -113,19 +113,16 @@ struct Receiver {
 
 impl Sink<Mbuf> for Receiver {
     fn take(&mut self, burst: &mut Batch<Mbuf>) -> Verdict {
+        let is_gone = self.trunk.as_ref().is_some_and(|trunk| trunk.is_gone());
         let mut row = Row::new();
         while let Some(frame) = burst.pop() {
             match frame.traits().is_segmented {
-                true => self.take_long(frame, &mut row),
+                true => self.take_long(frame, &mut row, is_gone),
                 false => row.push(frame),
             }
         }
-        let is_gone = self.trunk.as_ref().is_some_and(|trunk| trunk.is_gone());
         if is_gone || !self.port.is_going() {
-            self.counts.add(Figure::Lost, row.len());
-            if !is_gone {
-                self.port.count(Counter::ReceivedDropped, row.len());
-            }
+            self.lose(row.len(), is_gone);
             return Verdict::GoOn;
         }
         if self.trunk.is_none() {
@@ -138,13 +135,21 @@ impl Sink<Mbuf> for Receiver {
 }
 
 impl Receiver {
+    /// Counts frames that end here, also as the interface's drops, unless it is gone.
+    fn lose(&self, frames: u32, is_gone: bool) {
+        self.counts.add(Figure::Lost, frames);
+        if !is_gone {
+            self.port.count(Counter::ReceivedDropped, frames);
+        }
+    }
+
     /// Puts a long segment into the row, in one piece if the receiving stack keeps it.
     #[inline(never)]
-    fn take_long(&self, frame: Mbuf, row: &mut Row) {
+    fn take_long(&self, frame: Mbuf, row: &mut Row, is_gone: bool) {
         match frame.plan() {
             Some(plan) if !self.port.keeps(&plan) => {
                 if frame.cut(&plan, row).is_err() {
-                    self.counts.add(Figure::Lost, 1);
+                    self.lose(1, is_gone);
                 }
             }
             _ => row.push(frame),
@@ -258,6 +263,7 @@ impl Child {
         let handed = self.put(&self.inbox, &self.own, frame, from);
         if handed.is_err() {
             self.counts.add(Figure::Lost, 1);
+            self.own.count(Counter::ReceivedDropped, 1);
         }
         handed
     }

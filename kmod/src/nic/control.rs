@@ -34,8 +34,8 @@ pub(super) struct Control<D: Driven> {
     /// What it is to be when it goes.
     pub(super) setup: Setup,
     pub(super) offer: link::Offer,
-    /// The groups whose frames it takes.
-    groups: Vec<Mac>,
+    /// What it was last told to receive.
+    told: Option<Wanted>,
     clock: Clock,
     last_tick: u64,
     /// Broken frames that the interface has counted.
@@ -52,7 +52,7 @@ impl<D: Driven> Control<D> {
             port,
             setup,
             offer,
-            groups: Vec::new(),
+            told: None,
             clock: Clock::new(),
             last_tick: 0,
             bad: 0,
@@ -62,18 +62,20 @@ impl<D: Driven> Control<D> {
     }
 }
 
-/// What the flags and groups say.
+/// What is to be received, as the flags and groups say.
+#[derive(PartialEq, Eq)]
 struct Wanted {
     promiscuous: bool,
     all_groups: bool,
+    groups: Vec<Mac>,
 }
 
 impl Wanted {
-    fn filter<'a>(&self, groups: &'a [Mac]) -> Filter<'a> {
+    fn filter(&self) -> Filter<'_> {
         Filter {
             promiscuous: self.promiscuous,
             all_multicast: self.all_groups,
-            multicast: groups,
+            multicast: &self.groups,
             vlans: &NO_VLANS,
         }
     }
@@ -92,25 +94,22 @@ fn errno(error: Error) -> Errno {
 impl<D: Driven> Core<D> {
     /// What is to be received, by the interface's flags and groups. All groups, if there was no
     /// memory to read which.
-    fn wanted(&self, control: &mut Control<D>) -> Wanted {
+    fn wanted(&self) -> Wanted {
         let flags = self.own.flags();
         let groups = self.own.groups();
-        let all_groups = flags.all_groups || groups.is_err();
-        control.groups = groups.unwrap_or_default();
         Wanted {
             promiscuous: flags.promiscuous,
-            all_groups,
+            all_groups: flags.all_groups || groups.is_err(),
+            groups: groups.unwrap_or_default(),
         }
     }
 
     /// Starts the card with what is set, or starts it again.
     fn start(&self, control: &mut Control<D>) -> Result<(), Errno> {
-        let wanted = self.wanted(control);
+        let wanted = self.wanted();
+        let filter = wanted.filter();
         self.own.set_running(false);
-        let started = {
-            let filter = wanted.filter(&control.groups);
-            control.port.start(&control.setup, &filter, self)
-        };
+        let started = control.port.start(&control.setup, &filter, self);
         control.has_failed = started.is_err();
         if let Err(error) = started {
             let name = self.own.name();
@@ -120,8 +119,8 @@ impl<D: Driven> Core<D> {
             return Err(errno(error));
         }
         self.own.set_running(true);
-        let filter = wanted.filter(&control.groups);
         let health = control.port.event(&filter, self);
+        control.told = Some(wanted);
         self.tell(&health);
         self.serve_all();
         Ok(())
@@ -173,7 +172,7 @@ impl<D: Driven> Core<D> {
                     Ok(())
                 }
                 (true, true) => {
-                    self.follow_filter(control);
+                    self.follow(control, self.wanted());
                     Ok(())
                 }
                 (false, false) => Ok(()),
@@ -181,10 +180,12 @@ impl<D: Driven> Core<D> {
         })
     }
 
-    fn follow_filter(&self, control: &mut Control<D>) {
-        let wanted = self.wanted(control);
-        let filter = wanted.filter(&control.groups);
-        control.port.nic().filter(&filter);
+    /// Has a card that goes receive what is wanted, if that is not what it was told.
+    fn follow(&self, control: &mut Control<D>, wanted: Wanted) {
+        if control.told.as_ref() != Some(&wanted) {
+            control.port.nic().filter(&wanted.filter());
+            control.told = Some(wanted);
+        }
     }
 
     /// Has frames of another length.
@@ -232,19 +233,18 @@ impl<D: Driven> Core<D> {
                 }
                 return;
             }
-            let wanted = self.wanted(control);
+            let wanted = self.wanted();
             let now = control.clock.now();
             let is_due = now.wrapping_sub(control.last_tick) >= TICK_NS;
-            let filter = wanted.filter(&control.groups);
+            let filter = wanted.filter();
             let health = match is_due {
                 true => control.port.tick(&filter, self),
                 false => control.port.event(&filter, self),
             };
             if is_due {
                 control.last_tick = now;
-            } else {
-                control.port.nic().filter(&filter);
             }
+            self.follow(control, wanted);
             self.own.set_running(control.port.state() == State::Running);
             self.tell(&health);
             if is_due {

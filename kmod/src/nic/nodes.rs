@@ -309,7 +309,7 @@ fn labels<T: Subject>(
         let name = Text::<48>::format(format_args!("{}", label.name));
         let about = Text::<160>::format(format_args!("{}", label.what));
         let index = LABEL | (number as u32) << 8 | place as u32;
-        branch.figure_said(node, name.as_c_str(), index, about.as_c_str())?;
+        branch.figure(node, name.as_c_str(), None, index, about.as_c_str())?;
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
+mod statistics;
 mod system_tests;
 
 use std::time::{Duration, Instant};
@@ -143,6 +144,7 @@ pub const ALL: [Scenario; 36] = [
     pair::SCENARIO,
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
+    statistics::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     pair_verbs::SCENARIO,

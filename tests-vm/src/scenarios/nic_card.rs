@@ -30,7 +30,6 @@ pub(super) const EM: Scenario = Scenario {
             name: "wem",
             foreign: "em",
             back: Back::Full,
-            has_inet6_streams: false,
         }
         .run(context)
     },
@@ -46,7 +45,6 @@ pub(super) const EM_EXPRESS: Scenario = Scenario {
             name: "wem",
             foreign: "em",
             back: Back::Full,
-            has_inet6_streams: true,
         }
         .run(context)
     },
@@ -62,7 +60,6 @@ pub(super) const VMX: Scenario = Scenario {
             name: "wvmx",
             foreign: "vmx",
             back: Back::Never,
-            has_inet6_streams: true,
         }
         .run(context)
     },
@@ -82,7 +79,6 @@ pub(super) const VTNET: Scenario = Scenario {
             name: "wvtnet",
             foreign: "vtnet",
             back: Back::Always,
-            has_inet6_streams: true,
         }
         .run(context)
     },
@@ -106,8 +102,6 @@ struct Driver {
     foreign: &'static str,
     /// Whether FreeBSD's takes the card again.
     back: Back,
-    /// Whether streams are tried over IPv6: they do not connect over QEMU's e1000.
-    has_inet6_streams: bool,
 }
 
 /// When a card gets FreeBSD's driver again.
@@ -335,9 +329,7 @@ impl Driver {
             ("in far ", "", "10.8.0.1"),
             ("in far ", "", "fd00:8::1"),
         ] {
-            if self.has_inet6_streams || !to.contains(':') {
-                self.stream(context, from, at, to)?;
-            }
+            self.stream(context, from, at, to)?;
         }
         self.tagged(context, &near, &far)?;
         for (number, port) in ports.iter().enumerate() {

@@ -37,7 +37,7 @@ const S16: u32 = 0xd;
 const S32: u32 = 0xe;
 const U32: u32 = 0xf;
 
-/// `sysctl get NAME`, `sysctl set NAME VALUE`, `sysctl tree NAME`.
+/// `sysctl get NAME`, `sysctl set NAME VALUE`, `sysctl tree NAME`, `sysctl metrics NAME`.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
         ["get", name] => Ok(vec![show(&Node::find(name)?)?]),
@@ -45,9 +45,10 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             set(name, &value.join(" "))?;
             Ok(vec![])
         }
-        ["tree", name] => tree(name),
+        ["tree", name] => below(name, describe),
+        ["metrics", name] => Ok(below(name, metric)?.into_iter().flatten().collect()),
         _ => Err(Failure::usage(
-            "sysctl get NAME | set NAME VALUE | tree NAME",
+            "sysctl get NAME | set NAME VALUE | tree NAME | metrics NAME",
         )),
     }
 }
@@ -91,11 +92,16 @@ impl Node {
     }
 
     fn text(&self, what: c_int) -> String {
-        let mut room = [0; 1024];
-        match sys::sysctl_read(&meta(what, &self.oid), &mut room) {
-            Ok(used) => text_of(&room[..used]),
-            Err(_) => String::new(),
-        }
+        text(what, &self.oid)
+    }
+}
+
+/// What the kernel says of an OID; nothing if it says nothing.
+fn text(what: c_int, oid: &[c_int]) -> String {
+    let mut room = [0; 1024];
+    match sys::sysctl_read(&meta(what, oid), &mut room) {
+        Ok(used) => text_of(&room[..used]),
+        Err(_) => String::new(),
     }
 }
 
@@ -190,10 +196,8 @@ fn encode(kind: u32, value: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// One line a node below `name`, fields separated by tabs: name, kind in decimal,
-/// format, label, description, value. A node has no value; one that cannot be read
-/// has `!` and the error.
-fn tree(name: &str) -> Outcome {
+/// What `line` makes of each node below `name`.
+fn below<L>(name: &str, line: fn(Node) -> L) -> Result<Vec<L>, Failure> {
     let top = lookup(name)?;
     let mut lines = Vec::new();
     let mut at = top.clone();
@@ -203,11 +207,44 @@ fn tree(name: &str) -> Outcome {
         if !at.starts_with(&top) {
             break;
         }
-        lines.push(describe(Node::of(at.clone())?));
+        lines.push(line(Node::of(at.clone())?));
     }
     Ok(lines)
 }
 
+/// A number as prometheus_sysctl_exporter(8) shows it: a name of all parts that have no
+/// label, and the other parts as the values of their labels.
+fn metric(node: Node) -> Option<String> {
+    if matches!(node.kind, NODE | STRING) {
+        return None;
+    }
+    let value = show(&node).ok()?;
+    let (mut metric, mut labels) = (String::from("sysctl"), Vec::new());
+    for (depth, part) in node.text(META_NAME).split('.').enumerate() {
+        let label = text(META_LABEL, node.oid.get(..=depth)?);
+        match label.is_empty() {
+            true => {
+                metric.push('_');
+                let plain = |letter: char| {
+                    if letter.is_alphanumeric() {
+                        letter
+                    } else {
+                        '_'
+                    }
+                };
+                metric.extend(part.chars().map(plain));
+            }
+            false => labels.push(format!("{label}=\"{part}\"")),
+        }
+    }
+    match labels.is_empty() {
+        true => Some(format!("{metric} {value}")),
+        false => Some(format!("{metric}{{{}}} {value}", labels.join(","))),
+    }
+}
+
+/// A node in a line, fields separated by tabs: name, kind in decimal, format, label,
+/// description, value. One that cannot be read has `!` and the error.
 fn describe(node: Node) -> String {
     let value = match node.kind {
         NODE => String::new(),
