@@ -125,7 +125,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 36] = [
+pub const ALL: [Scenario; 37] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
