@@ -3,12 +3,12 @@
  * A library for drivers of network cards, in weft.ko.
  *
  * A driver says how its device differs, by a struct weft_nic_driver: how it is
- * stopped and started, how a descriptor is written, which doorbell is rung, what
- * it says of a descriptor that it is done with.  The library does the rest: memory
- * of rings, busdma(9), mbufs, refill, bursts, finding headers for offloads,
- * queues in front of the device, choice of queues by flows, interrupts and their
- * rate, a watch over devices that hang, the interface, its counters, and
- * dev.<driver>.<unit>.
+ * stopped and started, how a descriptor is written, which doorbell is rung,
+ * what it says of a descriptor that it is done with.  The library does the
+ * rest: memory of rings, busdma(9), mbufs, refill, bursts, finding headers for
+ * offloads, queues in front of the device, choice of queues by flows,
+ * interrupts and their rate, a watch over devices that hang, the interface, its
+ * counters, and dev.<driver>.<unit>.
  *
  * A driver is a module of its own, for whatever bus its device is on, and says
  *
@@ -24,8 +24,8 @@
 #include <sys/types.h>
 
 /*
- * What the structures below look like.  Goes up with any change of them; a driver
- * that was compiled with another one is refused by weft_nic_attach().
+ * What the structures below look like.  Goes up with any change of them; a
+ * driver that was compiled with another one is refused by weft_nic_attach().
  */
 #define	WEFT_NIC_ABI	1
 
@@ -40,7 +40,7 @@ struct weft_nic_segment {
 	uint32_t	bytes;
 };
 
-/* Numbers from least to most, multiples of step, or powers of two if that is 0. */
+/* Numbers from least to most: multiples of step, or powers of 2 if it is 0. */
 struct weft_nic_range {
 	uint16_t	least;
 	uint16_t	most;
@@ -53,29 +53,31 @@ struct weft_nic_range {
 #define	WEFT_NIC_HASH		0x02	/* says the hash by which it did */
 /*
  * Which vectors interrupt the driver finds out itself, and then calls
- * weft_nic_interrupt().  Else the device is on PCI, and the library allocates MSI-X,
- * MSI or the line; the BARs that MSI-X is in must be mapped by then.
+ * weft_nic_interrupt().  Else the device is on PCI, and the library allocates
+ * MSI-X, MSI or the line; the BARs that MSI-X is in must be mapped by then.
  */
 #define	WEFT_NIC_OWN_INTERRUPTS	0x04
 
 /* What a device offers.  All of it is checked by weft_nic_attach(). */
 struct weft_nic_offer {
 	uint8_t		mac[6];
-	uint8_t		plain_sums;	/* of a long segment: 0 if the sum of the */
-					/* pseudo-header is to have the length of */
-					/* the whole, 1 if it is to have none */
-	uint32_t	capabilities;	/* IFCAP_*: checksums, TSO, VLAN, JUMBO_MTU */
+	/*
+	 * Of a long segment: 0 if the sum of the pseudo-header is to have the
+	 * length of the whole, 1 if it is to have none.
+	 */
+	uint8_t		plain_sums;
+	uint32_t	capabilities;	/* IFCAP_*: sums, TSO, VLAN, jumbo */
 	uint32_t	features;	/* WEFT_NIC_RSS ... */
 	uint16_t	tx_queues;	/* at most; 1 or more */
 	uint16_t	rx_queues;	/* likewise */
-	struct weft_nic_range tx_slots;	/* descriptors of a queue, 65535 at most */
+	struct weft_nic_range tx_slots;	/* descriptors of a queue */
 	struct weft_nic_range rx_slots;
-	uint16_t	segments;	/* of a frame, WEFT_NIC_SEGMENTS at most */
-	uint16_t	vectors;	/* interrupts that it can use; 1 or more */
+	uint16_t	segments;	/* of a frame; at most the above */
+	uint16_t	vectors;	/* interrupts, at most; 1 or more */
 	uint32_t	segment_bytes;	/* of one of these, at most */
-	uint32_t	longest;	/* bytes of a frame that it cuts, or 0 */
+	uint32_t	longest;	/* bytes of a frame to be cut, or 0 */
 	uint32_t	most_mtu;
-	uint32_t	rx_bytes;	/* of a receive buffer; 0: for the longest frame */
+	uint32_t	rx_bytes;	/* of a buffer, or 0: for a frame */
 	uint32_t	mbps;		/* said while the link does not */
 };
 
@@ -108,18 +110,18 @@ struct weft_nic_setup {
 
 /*
  * A queue's descriptors.  The library fills and empties them in order, and says
- * where it is; a driver only reads this, but for softc.  What is neither next nor
- * one of used from oldest on is the driver's.
+ * where it is; a driver only reads this, but for softc.  The device has used
+ * descriptors from oldest on; the others are the driver's.
  */
 struct weft_nic_ring {
-	void		*softc;		/* the device's at first; the driver's to set */
+	void		*softc;		/* the device's, unless changed */
 	void		*desc;		/* zeroes at first */
 	uint64_t	 address;	/* of these, for the device */
 	uint16_t	 slots;
 	uint16_t	 queue;		/* its number */
 	uint16_t	 vector;	/* its interrupt */
 	uint16_t	 next;		/* to be filled next */
-	uint16_t	 oldest;	/* that the device has had for longest */
+	uint16_t	 oldest;	/* of what the device has */
 	uint16_t	 used;		/* that it has */
 };
 
@@ -140,43 +142,45 @@ enum weft_nic_task {
 };
 #define	WEFT_NIC_IPV6	0x01		/* else IPv4 */
 #define	WEFT_NIC_TCP	0x02		/* else UDP */
-#define	WEFT_NIC_TAG	0x04		/* a tag is to be put in, or was taken out */
+#define	WEFT_NIC_TAG	0x04		/* to be put in, or was taken out */
 
 struct weft_nic_offload {
-	uint8_t		task;		/* enum weft_nic_task; what follows means */
-	uint8_t		flags;		/* something with one, but for the tag */
+	uint8_t		task;		/* enum weft_nic_task */
+	uint8_t		flags;		/* WEFT_NIC_IPV6 ... */
+	/* With a task, but for the tag: */
 	uint16_t	network;	/* IP header */
 	uint16_t	transport;	/* TCP or UDP header */
-	uint16_t	sum;		/* checksum, which has the pseudo-header's */
+	uint16_t	sum;		/* checksum; has the pseudo-header's */
 	uint16_t	payload;	/* behind all headers */
 	uint16_t	mss;
 	uint16_t	tag;		/* of VLAN: priority and number */
 };
 
 /* What a device says of a receive buffer that it is done with. */
-#define	WEFT_NIC_IP_SEEN	0x08	/* it has checked the IPv4 header's sum */
+#define	WEFT_NIC_IP_SEEN	0x08	/* it has checked the IPv4 header */
 #define	WEFT_NIC_IP_GOOD	0x10	/* and that is right */
 #define	WEFT_NIC_L4_SEEN	0x20	/* the same of TCP or UDP */
 #define	WEFT_NIC_L4_GOOD	0x40
 
 struct weft_nic_received {
-	uint32_t	skip;		/* where in the buffer the bytes begin */
+	uint32_t	skip;		/* where the bytes begin */
 	uint32_t	bytes;		/* 0 if nothing of a frame is there */
 	bool		last;		/* the frame ends here; with it: */
 	bool		bad;		/* to be counted and dropped */
 	uint8_t		flags;		/* WEFT_NIC_TAG, WEFT_NIC_IP_SEEN ... */
-	uint8_t		hash_type;	/* M_HASHTYPE_*, 0 if there is no hash */
+	uint8_t		hash_type;	/* M_HASHTYPE_*, or 0 */
 	uint32_t	hash;
 	uint16_t	tag;
-	uint16_t	merged;		/* frames of which it was made (LRO), or 0 */
+	uint16_t	merged;		/* of how many frames (LRO), or 0 */
 };
 
 /* Which frames to receive, beside those to the device and to all. */
 struct weft_nic_filter {
 	bool		promiscuous;	/* all */
 	bool		all_groups;	/* those to any group */
-	u_int		count;		/* those to these groups; if the device has */
-	const uint8_t	(*groups)[6];	/* no room for them, those to any */
+	/* Those to these groups; to any, if there are more than it can hold. */
+	u_int		count;
+	const uint8_t	(*groups)[6];
 };
 
 struct weft_nic_link {
@@ -207,40 +211,40 @@ struct weft_nic_figure {
 #define	WEFT_NIC_RESET		0x02	/* nothing goes on without a reset */
 
 /*
- * How a device differs.  softc is what weft_nic_attach() was given.  The table and
- * what it points to stay as they are while a device is attached.  Functions that are
- * marked (optional) may be NULL.
+ * How a device differs.  softc is what weft_nic_attach() was given.  The table
+ * and what it points to stay as they are while a device is attached.  Functions
+ * that are marked (optional) may be NULL.
  *
  * Order of calls:
  *
  *	( begin, tx_init of each, rx_init of each, filter, start, ..., stop )*
  *
  * stop also follows what has failed on the way to start, and may come twice.  A
- * reset is the same calls again.  One thread at a time makes them, and may sleep.
- * The memory of rings is there from tx_init or rx_init on until after stop; what
- * the driver's own descriptors' fields hold does not outlive it.
+ * reset is the same calls again.  One thread at a time makes them, and may
+ * sleep.  A ring is there from tx_init or rx_init on until after stop.
  *
- * tx_* of one queue, and rx_* of one, are called by one thread at a time, with a
- * mutex held: they do not sleep, and call neither the library nor the stack, but
- * for weft_nic_interrupt() and weft_nic_event().  Different queues are called at
- * the same time.  Only *_kick, *_arm and rx_moderate may touch registers.
+ * tx_* of one queue, and rx_* of one, are called by one thread at a time, with
+ * a mutex held: they do not sleep, and call neither the library nor the stack,
+ * but for weft_nic_interrupt() and weft_nic_event().  Different queues are
+ * called at the same time.  Only *_kick, *_arm and rx_moderate may touch
+ * registers.
  *
  * intr_* are called in any context, by any number of threads at a time.
  */
 struct weft_nic_driver {
 	uint32_t	abi;		/* WEFT_NIC_ABI */
 	uint32_t	size;		/* sizeof(struct weft_nic_driver) */
-	uint16_t	tx_bytes;	/* of a transmit descriptor, 1 or more */
+	uint16_t	tx_bytes;	/* of a transmit descriptor */
 	uint16_t	rx_bytes;	/* of a receive descriptor */
 	uint16_t	align;		/* of a ring's first, a power of two */
-	uint16_t	extra;		/* descriptors that a frame may need beside */
-					/* one for each segment */
-	uint16_t	spare;		/* that are never filled: 1 if the device takes */
-					/* a full ring for an empty one */
+	/* Descriptors that a frame may need beside one for each segment. */
+	uint16_t	extra;
+	/* That are never filled: 1 if a full ring is like an empty one. */
+	uint16_t	spare;
 	uint16_t	nfigures;	/* 255 at most */
 	const struct weft_nic_figure *figures;
 
-	/* Resets the device, if it is not fresh, and sets all but queues. (optional) */
+	/* Resets the device, and sets all but queues. (optional) */
 	int	(*begin)(void *softc, const struct weft_nic_setup *setup);
 	/* Tells the device of a queue. */
 	int	(*tx_init)(void *softc, struct weft_nic_ring *ring);
@@ -249,7 +253,7 @@ struct weft_nic_driver {
 	int	(*start)(void *softc);
 	/* When this returns, it touches no memory and interrupts no more. */
 	void	(*stop)(void *softc);
-	/* Also called whenever it changes. (optional, if all frames are received) */
+	/* Whenever it changes, too. (optional, if all is received) */
 	void	(*filter)(void *softc, const struct weft_nic_filter *filter);
 	void	(*link)(void *softc, struct weft_nic_link *link);
 	/* After WEFT_NIC_EVENT and each second: WEFT_NIC_LINK ... (optional) */
@@ -261,12 +265,13 @@ struct weft_nic_driver {
 	u_int	(*intr_cause)(void *softc, u_int vector);
 	/* None from now on.  (optional, if an interrupt masks its vector) */
 	void	(*intr_mask)(void *softc, u_int vector);
-	/* Undoes that; is not called for a vector that only transmits. (optional) */
+	/* Undoes that, but of a vector that only transmits. (optional) */
 	void	(*intr_unmask)(void *softc, u_int vector);
 
 	/*
 	 * Describes a frame from ring->next on, in as many descriptors as it
-	 * returns: one for each segment and extra at most, for which there is room.
+	 * returns: one for each segment and extra at most, for which there is
+	 * room.
 	 */
 	u_int	(*tx_put)(struct weft_nic_ring *ring,
 		    const struct weft_nic_segment *segments, u_int count,
@@ -276,8 +281,8 @@ struct weft_nic_driver {
 	/* Whether it is done with the frame that these are the ends of. */
 	bool	(*tx_done)(struct weft_nic_ring *ring, u_int first, u_int last);
 	/*
-	 * One interrupt when it is done with another frame; unmasks the vector if it
-	 * is the queue's alone.  Is followed by tx_done.
+	 * One interrupt when it is done with another frame; unmasks the vector
+	 * if it is the queue's alone.  Is followed by tx_done.
 	 */
 	void	(*tx_arm)(struct weft_nic_ring *ring);
 
@@ -300,19 +305,19 @@ struct weft_nic_driver {
 
 /*
  * Gives a device that is quiet to the library, and its interface to the system.
- * *nic is set before any of the driver's functions is called but for intr_cause,
- * and is NULL after an error, which has been logged: EPROGMISMATCH if the driver
- * was compiled with another WEFT_NIC_ABI, EINVAL if something is out of range.
- * Sleeps; to be called by a device_attach method.
+ * *nic is set before any of the driver's functions is called but for
+ * intr_cause, and is NULL after an error, which has been logged: EPROGMISMATCH
+ * if the driver was compiled with another WEFT_NIC_ABI, EINVAL if something is
+ * out of range.  Sleeps; to be called by a device_attach method.
  */
 int	weft_nic_attach(device_t dev, const struct weft_nic_driver *driver,
 	    void *softc, const struct weft_nic_offer *offer,
 	    struct weft_nic **nic);
 
 /*
- * Takes the interface out of the system, stops the device, frees everything.  EBUSY
- * if it can't be now, which has been logged; then nothing has changed.  Does nothing
- * with NULL.  Sleeps; to be called by a device_detach method.
+ * Takes the interface out of the system, stops the device, frees everything.
+ * EBUSY if it can't be now, which has been logged; then nothing has changed.
+ * Does nothing with NULL.  Sleeps; to be called by a device_detach method.
  */
 int	weft_nic_detach(struct weft_nic *nic);
 
@@ -321,9 +326,9 @@ void	weft_nic_suspend(struct weft_nic *nic);
 void	weft_nic_resume(struct weft_nic *nic);
 
 /*
- * A vector has interrupted that the library has not allocated: masks it, and has
- * its queues served soon.  Other numbers do nothing.  Any thread, mutexes may be
- * held, spin locks not.
+ * A vector has interrupted that the library has not allocated: masks it, and
+ * has its queues served soon.  Other numbers do nothing.  Any thread, mutexes
+ * may be held, spin locks not.
  */
 void	weft_nic_interrupt(struct weft_nic *nic, u_int vector);
 

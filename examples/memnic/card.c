@@ -13,7 +13,7 @@
 
 #include "card.h"
 
-/* Held while a frame is on the cable, or a card is plugged in, pulled or started. */
+/* Held while a frame is on the cable, or a card comes, goes, runs or stops. */
 static struct mtx cable;
 MTX_SYSINIT(memnic_cable, &cable, "memnic cable", MTX_DEF);
 
@@ -136,7 +136,8 @@ card_send(struct card *card, uint32_t tail)
 		if (to == NULL)
 			card->no_cable++;
 		else
-			receive(to, card->frame, bytes, good ? CARD_SUM_GOOD : 0);
+			receive(to, card->frame, bytes,
+			    good ? CARD_SUM_GOOD : 0);
 		bytes = 0;
 	}
 	mtx_unlock(&cable);

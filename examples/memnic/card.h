@@ -2,14 +2,14 @@
 /*
  * The card: what a data sheet would say of it.
  *
- * It has a ring of descriptors for frames that it sends, and one for buffers into
- * which it receives.  It uses both in order, says CARD_DONE in each descriptor, and
- * stops before the one that the doorbell names.  It fills in one checksum of a frame
- * if it is told where.  Cards are numbered, and joined two by two: what 0 sends 1
- * receives, and the other way round.
+ * It has a ring of descriptors for frames that it sends, and one for buffers
+ * into which it receives.  It uses both in order, says CARD_DONE in each
+ * descriptor, and stops before the one that the doorbell names.  It fills in
+ * one checksum of a frame if it is told where.  Cards are numbered, and joined
+ * two by two: what 0 sends 1 receives, and the other way round.
  *
- * It is made of memory and has no engine of its own: frames are moved by the thread
- * that rings the doorbell.
+ * It is made of memory and has no engine of its own: frames are moved by the
+ * thread that rings the doorbell.
  */
 #ifndef _MEMNIC_CARD_H_
 #define	_MEMNIC_CARD_H_
@@ -24,16 +24,16 @@ struct card_desc {
 	uint16_t	sum_from;	/* what is summed up begins here */
 	uint16_t	sum_at;		/* and the sum goes here, if not 0 */
 	uint32_t	flags;
-#define	CARD_LAST	0x1			/* the frame ends here */
-#define	CARD_DONE	0x2			/* said by the card */
-#define	CARD_SUM_GOOD 0x4			/* likewise, of a frame that it receives */
+#define	CARD_LAST	0x1		/* the frame ends here */
+#define	CARD_DONE	0x2		/* said by the card */
+#define	CARD_SUM_GOOD	0x4		/* likewise, when it receives */
 };
 
 struct card_queue {
 	struct card_desc *ring;
 	uint32_t	 slots;
 	uint32_t	 tail;		/* doorbell */
-	uint32_t	 armed;		/* 1: interrupt at the next CARD_DONE, once */
+	uint32_t	 armed;		/* 1: to interrupt once, when done */
 	uint32_t	 head;		/* the card's own: what it uses next */
 };
 
@@ -47,8 +47,8 @@ struct card {
 	/* The card's own. */
 	u_int		 number;
 	bool		 running;
-	uint64_t	 no_buffer;	/* frames that it had no room to receive */
-	uint64_t	 no_cable;	/* frames sent while the other one did not run */
+	uint64_t	 no_buffer;	/* frames that found no buffer */
+	uint64_t	 no_cable;	/* frames sent to nobody */
 	uint8_t		 frame[CARD_FRAME];
 };
 

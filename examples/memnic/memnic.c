@@ -3,9 +3,9 @@
  * memnic(4): a driver by weft_nic(9), for the cards of card.h.
  *
  * It has what the driver of a card in a slot would have.  Such a one finds its
- * registers in attach, resets its card in begin, tells it by filter what to receive,
- * and is interrupted by its bus.  These cards need no reset, receive what is sent to
- * them, and call.
+ * registers in attach, resets its card in begin, tells it by filter what to
+ * receive, and is interrupted by its bus.  These cards need no reset, receive
+ * what is sent to them, and call.
  */
 #include <sys/param.h>
 #include <sys/systm.h>
@@ -129,15 +129,17 @@ memnic_tx_put(struct weft_nic_ring *ring,
     const struct weft_nic_offload *offload)
 {
 	struct card_desc *d;
+	uint16_t sum_at;
 	u_int n;
 
+	sum_at = offload->task == WEFT_NIC_CHECKSUM ? offload->sum : 0;
 	for (n = 0; n < count; n++) {
 		d = ring->desc;
 		d += weft_nic_slot(ring, ring->next, n);
 		d->address = segments[n].address;
 		d->bytes = segments[n].bytes;
 		d->sum_from = offload->transport;
-		d->sum_at = offload->task == WEFT_NIC_CHECKSUM ? offload->sum : 0;
+		d->sum_at = sum_at;
 		d->flags = n + 1 == count ? CARD_LAST : 0;
 	}
 	return (count);
@@ -249,8 +251,10 @@ static int
 memnic_probe(device_t dev)
 {
 
+	if (device_get_unit(dev) >= CARD_COUNT)
+		return (ENXIO);
 	device_set_desc(dev, "Card made of memory");
-	return (device_get_unit(dev) < CARD_COUNT ? BUS_PROBE_NOWILDCARD : ENXIO);
+	return (BUS_PROBE_NOWILDCARD);
 }
 
 static int
@@ -260,13 +264,13 @@ memnic_attach(device_t dev)
 	int error, unit = device_get_unit(dev);
 	struct weft_nic_offer offer = {
 		.mac = { 0x02, 'm', 'e', 'm', 0, unit },
-		.capabilities = IFCAP_TXCSUM | IFCAP_TXCSUM_IPV6 | IFCAP_RXCSUM |
-		    IFCAP_RXCSUM_IPV6 | IFCAP_JUMBO_MTU,
+		.capabilities = IFCAP_HWCSUM | IFCAP_HWCSUM_IPV6 |
+		    IFCAP_JUMBO_MTU,
 		.features = WEFT_NIC_OWN_INTERRUPTS,
 		.tx_queues = 1,
 		.rx_queues = 1,
-		.tx_slots = { .least = 64, .most = CARD_SLOTS, .step = 1, .usual = 512 },
-		.rx_slots = { .least = 64, .most = CARD_SLOTS, .step = 1, .usual = 512 },
+		.tx_slots = { 64, CARD_SLOTS, 1, 512 },
+		.rx_slots = { 64, CARD_SLOTS, 1, 512 },
 		.segments = 16,
 		.segment_bytes = CARD_FRAME,
 		.most_mtu = CARD_FRAME - 18,

@@ -23,6 +23,8 @@ const HEADERS: u32 = 18;
 const LARGEST_BUFFER: u32 = 16 << 10;
 /// Bytes of a descriptor at most.
 const LARGEST_DESCRIPTOR: u64 = 1024;
+/// What each device does, as the library asks for it.
+const ALWAYS: Capabilities = Capabilities::STATE.union(Capabilities::VLAN_MTU);
 /// The longest frame that a device may cut.
 const LONGEST: u64 = 65_535 + HEADERS as u64;
 
@@ -248,7 +250,7 @@ fn offer_of(offer: &c::weft_nic_offer, tx_slots: Range, rx_slots: Range) -> Offe
     let extras = extras_of(offer.features);
     Offer {
         mac: offer.mac,
-        capabilities: ifnet::capabilities_of(offer.capabilities),
+        capabilities: ifnet::capabilities_of(offer.capabilities) | ALWAYS,
         extras,
         usual_extras: extras,
         tx_queues: offer.tx_queues,
