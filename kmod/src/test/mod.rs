@@ -7,6 +7,7 @@ mod exercise;
 mod incoming;
 mod queues;
 mod repack;
+mod rounds;
 mod sums;
 
 use crate::kpi::context::Sleepable;

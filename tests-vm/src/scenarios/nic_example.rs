@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::nic_card::stat;
-use super::pair::{create_jail, listen, remove_jail};
+use super::pair::{create_jail, listen, remove_jail, undisturbed};
 use super::{Context, SETTLE_LIMIT, Scenario};
 use crate::guest::{Error, Result};
 use crate::image::MODULES;
@@ -208,28 +208,23 @@ fn streams(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// What one card has sent the other one has received, but for what is counted as lost; and
-/// interfaces say the same as queues. The kernel sends a frame now and then by itself, so it
-/// is looked at until nothing moves.
+/// interfaces say the same as queues.
 fn accounted(context: &mut Context<'_>) -> Result<()> {
-    let start = Instant::now();
-    loop {
+    let mut shown = String::new();
+    let are_even = undisturbed(true, || {
         let counts = [counts(context, 0)?, counts(context, 1)?];
         let is_even = |one: usize, other: usize| {
             let (sent, got) = (&counts[one], &counts[other]);
             sent.sent == got.received + got.no_buffer + sent.no_cable
                 && sent.interface == [sent.received, sent.sent]
         };
-        let are_even = is_even(0, 1) && is_even(1, 0);
-        if are_even || start.elapsed() > SETTLE_LIMIT {
-            context.report.check(
-                are_even,
-                "each frame that was sent was received, or counted as lost; interfaces agree",
-                format!("{counts:?}"),
-            );
-            context.report.note(&format!("{counts:?}"));
-            return Ok(());
-        }
-    }
+        shown = format!("{counts:?}");
+        Ok(is_even(0, 1) && is_even(1, 0))
+    })?;
+    let what = "each frame that was sent was received, or counted as lost; interfaces agree";
+    context.report.check(are_even, what, &shown);
+    context.report.note(&shown);
+    Ok(())
 }
 
 #[derive(Debug)]
