@@ -38,6 +38,7 @@ pub struct Report {
     counts: Counts,
     scenario: String,
     prefix: String,
+    is_final: bool,
 }
 
 impl Report {
@@ -88,6 +89,20 @@ impl Report {
         failures
     }
 
+    /// Whether something failed that a busy host may be to blame for: nothing that the
+    /// kernel complained of.
+    #[must_use]
+    pub fn deserves_another_run(&self) -> bool {
+        self.counts.failed > 0 && !self.is_final
+    }
+
+    /// Takes the place of `earlier`, whose failures stay readable as notes.
+    pub fn supersede(&mut self, earlier: &Self) {
+        for failure in earlier.failures() {
+            self.note(&format!("failed beside another machine: {failure}"));
+        }
+    }
+
     /// The checks that follow belong to this scenario.
     pub fn begin(&mut self, scenario: &str) {
         self.scenario = scenario.into();
@@ -129,6 +144,12 @@ impl Report {
         log::error!("{}{}: {what}: {why}", self.prefix, self.scenario);
         self.point(false, what, "");
         self.note(&why);
+    }
+
+    /// Notes what the kernel complained of, which no other run makes good.
+    pub fn complaint(&mut self, what: &str, text: impl Display) {
+        self.is_final = true;
+        self.fail(what, text);
     }
 
     /// Notes a scenario that could not be run, and why.
@@ -179,6 +200,26 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_kernel_complains_of_is_not_run_again() {
+        let mut report = Report::default();
+        report.pass("one");
+        assert!(!report.deserves_another_run());
+        report.equal(&1, &2, "number");
+        assert!(report.deserves_another_run());
+        let mut again = Report::default();
+        again.pass("number");
+        again.supersede(&report);
+        assert_eq!((again.counts().failed, again.failures().len()), (0, 0));
+        assert!(
+            again
+                .tap()
+                .contains("# failed beside another machine: : number")
+        );
+        report.complaint("the kernel has no complaints", "lock order reversal");
+        assert!(!report.deserves_another_run());
+    }
 
     #[test]
     fn the_document_is_tap() {

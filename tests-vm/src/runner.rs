@@ -88,7 +88,11 @@ impl Plan<'_> {
         }
         let mut reports: Vec<Report> = kernels.iter().map(|_| Report::default()).collect();
         for (part, report) in parts.iter().zip(progress.reports) {
-            reports[part.kernel].append(report.unwrap_or_default());
+            let mut report = report.unwrap_or_default();
+            if at_once > 1 && report.deserves_another_run() {
+                report = self.run_alone(&kernels[part.kernel], part.group, &report)?;
+            }
+            reports[part.kernel].append(report);
         }
         let mut counts = Counts::default();
         for (kernel, report) in kernels.iter().zip(reports) {
@@ -124,6 +128,19 @@ impl Plan<'_> {
                 progress.error = Some(error);
             }
         }
+    }
+
+    /// Runs what failed beside another machine once more, with the host to itself; what
+    /// that says counts.
+    fn run_alone(&self, kernel: &Kernel, group: &[Scenario], earlier: &Report) -> Result<Report> {
+        let mut report = Report::with_prefix(&format!("{}, alone: ", kernel.name));
+        for failure in earlier.failures() {
+            report.say(&format!("to be run again: {failure}"));
+        }
+        let folder = self.folder(kernel).join("alone");
+        self.run_group(kernel, group, &folder, &mut report)?;
+        report.supersede(earlier);
+        Ok(report)
     }
 
     /// Writes the report of a kernel, and says what is in it.
@@ -243,6 +260,10 @@ impl Plan<'_> {
         });
         let usable = match outcome {
             Ok(()) => true,
+            Err(error @ (guest::Error::Panicked(_) | guest::Error::Gone)) => {
+                report.complaint("runs to its end", &error);
+                false
+            }
             Err(error) => {
                 report.fail("runs to its end", &error);
                 false
@@ -379,7 +400,7 @@ fn note_boot_alarms(guest: &mut Guest, report: &mut Report) {
             report.note(&format!("the kernel's own, before weft is loaded:\n{text}"));
         } else {
             let text = guest.text_from(&alarm.line, COMPLAINT_LINES);
-            report.fail("the kernel has no complaints at boot", text);
+            report.complaint("the kernel has no complaints at boot", text);
         }
     }
 }
@@ -389,7 +410,7 @@ fn note_alarms(guest: &mut Guest, report: &mut Report) {
     let alarms = guest.take_alarms();
     for alarm in &alarms {
         let text = guest.text_from(&alarm.line, COMPLAINT_LINES);
-        report.fail("the kernel has no complaints", text);
+        report.complaint("the kernel has no complaints", text);
     }
     if alarms.is_empty() {
         report.pass("the kernel has no complaints");

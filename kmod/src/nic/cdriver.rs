@@ -325,6 +325,7 @@ impl Attachment {
     ///
     /// # Errors
     /// Why not, which has been logged; nothing is left behind.
+    #[inline(never)]
     pub(crate) fn prepared(
         sleepable: &mut Sleepable,
         device: &Shared<Device>,

@@ -9,7 +9,8 @@
 //! | [`core`] | what interrupts, senders and the administrator share; receiving |
 //! | [`lane`] | a transmit queue of the engine's that drains into one of the card's |
 //! | [`control`] | what the administrator wants, and what becomes of it: up, down, MTU, filters, link, resets |
-//! | [`nodes`] | `dev.<driver>.<n>` |
+//! | [`nodes`], [`settings`] | `dev.<driver>.<n>` |
+//! | [`claims`] | which cards are taken unasked |
 //!
 //! # Threads and locks
 //!
@@ -22,20 +23,22 @@
 
 mod card;
 pub(crate) mod cdriver;
+mod claims;
 mod control;
 mod core;
 mod lane;
 mod nodes;
+mod settings;
 
-use ::core::ffi::CStr;
 use alloc::boxed::Box;
 
 use crate::kpi::context::Sleepable;
-use crate::kpi::device::{Attached, Device, Driver, Power, Registered};
+use crate::kpi::device::{Attached, Device, Driver, Found, Power, Registered};
 use crate::kpi::errno::Errno;
 use crate::kpi::memory::try_box;
 use crate::kpi::nic::Kernel;
 use crate::kpi::shared::Shared;
+use crate::kpi::sysctl::Sysctls;
 use crate::tenants::Tenants;
 
 use card::Card;
@@ -86,6 +89,7 @@ fn known<D: Driven>(device: &Device) -> bool {
         .any(|id| id.vendor == vendor && id.device == number)
 }
 
+#[inline(never)]
 fn made<D: Driven>(
     sleepable: &mut Sleepable,
     driver: Driver,
@@ -97,13 +101,22 @@ fn made<D: Driven>(
 }
 
 impl Attached for Nic {
-    fn probe(driver: Driver, device: &Device) -> Option<&'static CStr> {
+    fn probe(sleepable: &mut Sleepable, driver: Driver, device: &Device) -> Option<Found> {
         let is_known = CARDS.is_open() && with_driver!(driver, known(device));
-        is_known.then_some(match driver {
-            Driver::Vmx => c"VMXNET3 (weft)",
-            Driver::Em => c"Intel PRO/1000 (weft)",
-            Driver::Vtnet => c"VirtIO network (weft)",
+        is_known.then(|| Found {
+            what: match driver {
+                Driver::Vmx => c"VMXNET3 (weft)",
+                Driver::Em => c"Intel PRO/1000 (weft)",
+                Driver::Vtnet => c"VirtIO network (weft)",
+            },
+            claimed: claims::has(sleepable, driver, device),
         })
+    }
+
+    fn is_missed(sleepable: &mut Sleepable, device: &Device) -> bool {
+        let is_known = |driver: &Driver| with_driver!(*driver, known(device));
+        let driver = Driver::ALL.into_iter().find(is_known);
+        driver.is_some_and(|driver| claims::is_missed(sleepable, driver, device))
     }
 
     fn attach(
@@ -137,6 +150,7 @@ impl Attached for Nic {
 /// That cards can be had, as long as the module is loaded.
 pub(crate) struct Gate {
     registered: Option<Registered>,
+    _sysctls: Sysctls,
 }
 
 impl Gate {
@@ -145,6 +159,8 @@ impl Gate {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn open(sleepable: &mut Sleepable) -> Result<Self, Errno> {
+        let _sysctls = claims::add_sysctls(sleepable)?;
+        claims::check(sleepable);
         CARDS.open();
         let registered = Registered::new(sleepable);
         if registered.is_err() {
@@ -153,6 +169,7 @@ impl Gate {
         }
         registered.map(|registered| Self {
             registered: Some(registered),
+            _sysctls,
         })
     }
 
