@@ -248,8 +248,8 @@ fn busy(context: &mut Context<'_>) -> Result<()> {
     refused(context, "kld unload memnic.ko")?;
     context.guest.call(&format!("in near if destroy {vlan}"))?;
     // The driver's other card went before the first one refused.
-    for end in 0..2 {
-        match context.guest.call(&format!("devctl attach {}", CARDS[end])) {
+    for (end, card) in CARDS.iter().enumerate() {
+        match context.guest.call(&format!("devctl attach {card}")) {
             Ok(_) => connect(context, end)?,
             Err(Error::Failed { why, .. }) if why.starts_with("EBUSY") => {}
             Err(error) => return Err(error),
