@@ -17,6 +17,7 @@ mod memory;
 mod netmap;
 mod nic;
 mod nic_card;
+mod nic_example;
 mod nic_host;
 mod numbering;
 mod packets;
@@ -126,9 +127,10 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 40] = [
+pub const ALL: [Scenario; 41] = [
     load::SCENARIO,
     refuse::SCENARIO,
+    nic_example::SCENARIO,
     fib::SCENARIO_V4,
     fib::SCENARIO_V6,
     fibs::SCENARIO,
