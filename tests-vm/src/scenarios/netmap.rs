@@ -114,7 +114,7 @@ fn turns(context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
         let command = format!("netmap recv {name} {PORT} {FRAMES} {PATIENCE_MS}");
         listen(context, "recv", &command)?;
         for number in 0..2 * BURST {
-            let frame = station.numbered(mac, guest, PORT, number, SIZE);
+            let frame = station.numbered(mac, guest.into(), PORT, number, SIZE);
             let sent = port.send(&frame);
             sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
         }
@@ -144,7 +144,7 @@ fn moved(context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
     // The card may take a moment to go again, and frames before are nobody's.
     let start = Instant::now();
     for number in (0..count).cycle() {
-        let frame = station.numbered(mac, guest, PORT, number, SIZE);
+        let frame = station.numbered(mac, guest.into(), PORT, number, SIZE);
         let sent = port.send(&frame);
         sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
         let counted = context.guest.counters("recv")?;
@@ -196,7 +196,7 @@ fn bridged(context: &mut Context<'_>) -> Result<()> {
     let station = near.station();
     for number in 0..count {
         // To all, for the second card has another address.
-        let frame = station.numbered([0xff; 6], far.host(), PORT, number, SIZE);
+        let frame = station.numbered([0xff; 6], far.host().into(), PORT, number, SIZE);
         let sent = from.send(&frame);
         sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
         if number % BURST == BURST - 1 {
@@ -273,7 +273,7 @@ fn received(context: &mut Context<'_>, wire: &Wire, name: &str, mode: Mode) -> R
     listen(context, "recv", &command)?;
     let (station, guest, mac) = (wire.station(), wire.guest(), card_mac(wire.number()));
     for number in 0..count {
-        let frame = station.numbered(mac, guest, PORT, number, SIZE);
+        let frame = station.numbered(mac, guest.into(), PORT, number, SIZE);
         let sent = port.send(&frame);
         sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
         if number % BURST == BURST - 1 && !has_come(context, number + 1)? {
