@@ -29,6 +29,7 @@ mod pair_verbs;
 mod queues;
 mod race;
 mod race_ipv6;
+mod race_nic;
 mod race_packet;
 mod race_pair;
 mod race_wire;
@@ -125,7 +126,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 37] = [
+pub const ALL: [Scenario; 40] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -158,6 +159,9 @@ pub const ALL: [Scenario; 37] = [
     nic_card::VTNET_LEGACY,
     race::SCENARIO,
     race_ipv6::SCENARIO,
+    race_nic::VMX,
+    race_nic::EM,
+    race_nic::VTNET,
     race_packet::SCENARIO,
     race_wire::SCENARIO,
     race_pair::SCENARIO,
