@@ -131,6 +131,7 @@ impl<D: Driven> Prepared<D> {
     }
 
     /// Puts the interface in.
+    #[inline(never)]
     pub(super) fn put_in(self, sleepable: &mut Sleepable) -> Box<Card<D>> {
         let mut card = self.card;
         let interface = self.bare.put_in(sleepable, self.face, self.mac);
