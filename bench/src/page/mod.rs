@@ -52,8 +52,8 @@ struct Bench {
 pub fn write(from: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     let benches = read(from)?;
     ensure!(!benches.is_empty(), "no records in {}", from.display());
-    let run = match fs::read_to_string(from.join("run.json")) {
-        Ok(text) => serde_json::from_str(&text).context("run.json")?,
+    let run = match fs::read_to_string(from.join(format!("{RUN}.json"))) {
+        Ok(text) => serde_json::from_str(&text).context(RUN)?,
         Err(_) => Run::default(),
     };
     let data = to.join("data");
@@ -68,18 +68,29 @@ pub fn write(from: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     Ok(page)
 }
 
-/// The benchmarks of which there are records, those on the host first.
+/// How the records came to be is in this file beside them.
+const RUN: &str = "run";
+
+/// The benchmarks of which there are records, in the order of the page.
 fn read(folder: &Path) -> anyhow::Result<Vec<Bench>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()));
     let mut benches = Vec::new();
-    for name in sections::NAMES {
-        let path = folder.join(format!("{name}.json"));
-        if path.is_file() {
-            benches.push(Bench {
-                name: name.into(),
-                records: record::read(&path)?,
-            });
+    for entry in entries? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if path.extension().is_some_and(|x| x == "json") && name != RUN {
+            let records = record::read(&path)?;
+            benches.extend((!records.is_empty()).then(|| Bench {
+                name: name.into_owned(),
+                records,
+            }));
         }
     }
+    let place = |name: &str| sections::NAMES.iter().position(|known| *known == name);
+    benches.sort_by_key(|bench| {
+        let known = place(&bench.name).unwrap_or(sections::NAMES.len());
+        (known, bench.name.clone())
+    });
     Ok(benches)
 }
 

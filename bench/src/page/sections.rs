@@ -8,8 +8,8 @@ use crate::queue;
 use crate::record::Record;
 use crate::stats::median;
 
-/// The benchmarks by the names of their files, in the order of the page.
-pub(super) const NAMES: [&str; 9] = [
+/// The benchmarks by the names of their files, in the order of the page. Others come after.
+pub(super) const NAMES: [&str; 10] = [
     "fib",
     "queue",
     "packet",
@@ -19,12 +19,13 @@ pub(super) const NAMES: [&str; 9] = [
     "wire-vm",
     "ipv6-vm",
     "pair-vm",
+    "pair-vm-time",
 ];
 
 /// A part of the page.
 pub(super) struct Section<'b> {
     pub(super) bench: &'b Bench,
-    pub(super) title: &'static str,
+    pub(super) title: &'b str,
     /// What was measured, and how it is to be read.
     pub(super) lead: &'static str,
     pub(super) figures: Vec<Figure>,
@@ -33,6 +34,9 @@ pub(super) struct Section<'b> {
 const NATIVE: &str = "On the host, where caches are real.";
 const GUEST: &str = "In a FreeBSD kernel, in a guest whose clock counts instructions. They say what a path costs when each \
                      load hits the nearest cache and each branch is foreseen; they are not time.";
+
+const EMULATED: &str =
+    "In a FreeBSD kernel, in an emulated guest with two processors, by the time that passes.";
 
 /// The parts of the page.
 pub(super) fn sections(benches: &[Bench]) -> Vec<Section<'_>> {
@@ -53,7 +57,10 @@ fn section(bench: &Bench) -> Section<'_> {
         "packet-vm" => ("Packets, tags and queues, in the kernel", GUEST),
         "wire-vm" => ("Checksums, in the kernel", GUEST),
         "ipv6-vm" => ("IPv6 headers made to cost time, in the kernel", GUEST),
-        _ => ("Pairs of interfaces beside epair(4), in the kernel", GUEST),
+        "pair-vm" => ("Pairs of interfaces beside epair(4), in the kernel", GUEST),
+        "pair-vm-time" => ("Pairs of interfaces beside epair(4), by time", EMULATED),
+        other if records.iter().all(|record| record.place == "native") => (other, NATIVE),
+        other => (other, GUEST),
     };
     let mut figures = match bench.name.as_str() {
         "fib" => of_fibs(&records),
