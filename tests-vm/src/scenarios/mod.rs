@@ -28,6 +28,7 @@ mod pair_verbs;
 mod queues;
 mod race;
 mod race_ipv6;
+mod race_nic;
 mod race_packet;
 mod race_pair;
 mod race_wire;
@@ -124,7 +125,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 36] = [
+pub const ALL: [Scenario; 39] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -156,6 +157,9 @@ pub const ALL: [Scenario; 36] = [
     nic_card::VTNET_LEGACY,
     race::SCENARIO,
     race_ipv6::SCENARIO,
+    race_nic::VMX,
+    race_nic::EM,
+    race_nic::VTNET,
     race_packet::SCENARIO,
     race_wire::SCENARIO,
     race_pair::SCENARIO,

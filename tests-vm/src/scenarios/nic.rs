@@ -44,11 +44,13 @@ impl Wire {
         Ipv4Addr::new(10, 9, self.net(), 2)
     }
 
-    fn host6(&self) -> Ipv6Addr {
+    /// The host's of IPv6.
+    pub(super) fn host6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 9, self.net().into(), 0, 0, 0, 0, 1)
     }
 
-    fn guest6(&self) -> Ipv6Addr {
+    /// And the guest's.
+    pub(super) fn guest6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 9, self.net().into(), 0, 0, 0, 0, 2)
     }
 
@@ -173,7 +175,13 @@ impl Wire {
                     break;
                 }
             }
-            let frame = station.numbered(card_mac(self.number), guest, PORT, number, FLOOD_SIZE);
+            let frame = station.numbered(
+                card_mac(self.number),
+                guest.into(),
+                PORT,
+                number,
+                FLOOD_SIZE,
+            );
             let sent = port.send(&frame);
             sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
         }
