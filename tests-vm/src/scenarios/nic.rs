@@ -187,10 +187,19 @@ impl Wire {
         }
         let back = port.gather(STREAM, |seen| seen.udp);
         let received = context.guest.stop("pong")?;
-        context.report.equal(
-            &(received, back),
-            &(vec![STREAM], STREAM),
+        let mut lost = [0; 2];
+        // `udps_noport` and `udps_fullsock` of `struct udpstat`.
+        for (lost, at) in lost.iter_mut().zip([5, 7]) {
+            *lost = context.guest.word("", "net.inet.udp.stats", at)?;
+        }
+        let counted = context.guest.line(&format!("if stat {name}"))?;
+        context.report.check(
+            received == [STREAM] && back == STREAM,
             &format!("{name}: all datagrams from the host arrive, and come back"),
+            format_args!(
+                "{received:?} of {STREAM} arrived, {back} came back; without a socket, and a \
+                 full one: {lost:?}; in and out: {counted}"
+            ),
         );
         Ok(())
     }
