@@ -93,7 +93,7 @@ const OFFER: Offer = {
 const BAUDRATE: u64 = 10_000_000_000;
 
 /// The longest IP packet, which leaves room for headers of Ethernet in 64 KB.
-const LONGEST_SEGMENT: u32 = 65_535 - 18;
+pub(crate) const LONGEST_SEGMENT: u32 = 65_535 - 18;
 
 /// Frames that are kept while a bucket moves from queue to queue.
 const LIMBO: usize = 1024;

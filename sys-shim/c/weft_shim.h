@@ -174,6 +174,8 @@ struct weft_mbuf_link {
 	char		*data;
 	int32_t		 len;
 	uint32_t	 bits;		/* the type, and the flags above it */
+	uint64_t	 header[3];
+	int32_t		 packet_len;	/* of one that begins a packet */
 };
 struct weft_mbuf_meta {
 	uint64_t	timestamp;
@@ -263,6 +265,8 @@ void	weft_shim_mbuf_hand_over(struct mbuf *, if_t);
 void	weft_shim_mbuf_set_next(struct mbuf *, struct mbuf *);
 struct mbuf *weft_shim_mbuf_next(const struct mbuf *);
 struct mbuf *weft_shim_mbuf_own_front(struct mbuf *, u_int);
+struct mbuf *weft_shim_mbuf_grow_front(struct mbuf *, u_int);
+void	weft_shim_mbuf_settle(struct mbuf *, uint32_t, uint32_t, bool);
 void	*weft_shim_mbuf_front(struct mbuf *);
 void	weft_shim_mbuf_trust(struct mbuf *);
 bool	weft_shim_mbuf_is_tagged(const struct mbuf *);

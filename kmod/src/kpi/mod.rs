@@ -40,6 +40,7 @@ mod mbuf_packet;
 pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod nic;
+pub(crate) mod offload;
 mod panic;
 pub(crate) mod pci;
 #[cfg(feature = "test")]
