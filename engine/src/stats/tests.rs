@@ -100,6 +100,9 @@ fn an_enum_is_its_group() {
     check::<PairStat>();
     check::<EndStat>();
     check::<QueueStat>();
+    check::<FibStat>();
+    check::<TableStat>();
+    check::<TimesStat>();
 }
 
 /// Each cause has a name of its own, and says what has happened and what to do.
