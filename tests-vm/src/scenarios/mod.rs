@@ -3,6 +3,7 @@
 //! here what it needs. Scenarios of one group share a boot, in this order, and each
 //! leaves the guest as it found it.
 
+mod audit;
 mod checker;
 mod churn;
 mod contest;
@@ -25,11 +26,13 @@ mod pair_long;
 mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
+mod probes;
 mod queues;
 mod race;
 mod race_ipv6;
 mod race_packet;
 mod race_pair;
+mod race_statistics;
 mod race_wire;
 mod refuse;
 mod sharing;
@@ -124,7 +127,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 36] = [
+pub const ALL: [Scenario; 39] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
@@ -143,6 +146,8 @@ pub const ALL: [Scenario; 36] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     statistics::SCENARIO,
+    probes::SCENARIO,
+    audit::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     pair_verbs::SCENARIO,
@@ -158,6 +163,7 @@ pub const ALL: [Scenario; 36] = [
     race_ipv6::SCENARIO,
     race_packet::SCENARIO,
     race_wire::SCENARIO,
+    race_statistics::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
     system_tests::SCENARIO,
