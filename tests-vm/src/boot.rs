@@ -33,7 +33,7 @@ pub enum Backend {
 }
 
 /// How long a guest may take from power-on to the agent's greeting.
-const BOOT_LIMIT: Duration = Duration::from_secs(300);
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
 /// The same for an installed system, which grows its disk and makes keys first.
 const DISK_BOOT_LIMIT: Duration = Duration::from_secs(900);
 /// How much longer things may take where QEMU translates the guest's instructions, on a
@@ -184,7 +184,7 @@ impl Order<'_> {
     }
 
     fn elf(&self) -> PathBuf {
-        self.path("kernel.elf")
+        self.path(&format!("{}.elf", self.name))
     }
 
     fn log(&self) -> PathBuf {
@@ -204,12 +204,16 @@ impl Order<'_> {
         let composed = loader::compose(&image, &environment, self.memory_mib)
             .with_context(|| format!("could not boot {}", path.display()))?;
         write(&self.elf(), &composed)?;
-        self.run_qemu(&Start::Kernel(&self.elf()))
+        let guest = self.run_qemu(&Start::Kernel(&self.elf()));
+        // QEMU has read it, and there is one for each group.
+        let _ = std::fs::remove_file(self.elf());
+        guest
     }
 
     /// The root becomes the second disk that tells the installed system what to run.
     fn start_disk(&mut self) -> Result<std::result::Result<Guest, Error>> {
-        let (script, about) = (self.path("user-data"), self.path("meta-data"));
+        let [script, about] =
+            ["user-data", "meta-data"].map(|name| self.path(&format!("{}.{name}", self.name)));
         write(&script, USER_DATA.as_bytes())?;
         write(&about, b"instance-id: weft\nlocal-hostname: weft\n")?;
         self.root.label("cidata");

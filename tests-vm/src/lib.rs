@@ -80,6 +80,10 @@ pub struct VmArgs {
     /// Run everything so many times, to see whether it always passes
     #[arg(long, value_name = "TIMES", default_value_t = 1)]
     pub repeat: u32,
+    /// How many machines run at a time [default: half as many as there are CPUs, and two if
+    /// there are two; one for scenarios that measure, and in bhyve]
+    #[arg(long, value_name = "MACHINES", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub at_once: Option<u8>,
     /// What runs the guests
     #[arg(long, value_enum, default_value_t)]
     pub backend: Backend,
@@ -187,8 +191,12 @@ pub fn show(artifacts: &Artifacts) -> Result<Counts> {
     let mut kernels = kernel::find(given.as_deref(), kernel::cache_folder().as_deref())?;
     kernels.reverse();
     kernels.truncate(1);
+    let one_after_the_other = VmArgs {
+        at_once: Some(1),
+        ..VmArgs::default()
+    };
     run_all(
-        &VmArgs::default(),
+        &one_after_the_other,
         artifacts,
         scenarios::TOUR.to_vec(),
         &kernels,
@@ -217,18 +225,45 @@ fn run_all(
         userland,
         sources: Sources::find(|name| std::env::var_os(name)),
     };
+    if args.dry_run {
+        kernels
+            .iter()
+            .for_each(|kernel| plan.print_commands(kernel));
+        return Ok(Counts::default());
+    }
+    let at_once = at_once(args, &plan.scenarios, kernels);
     let mut counts = Counts::default();
-    for kernel in kernels {
-        if args.dry_run {
-            plan.print_commands(kernel);
-            continue;
-        }
-        for _ in 0..args.repeat.max(1) {
+    for _ in 0..args.repeat.max(1) {
+        for kernel in kernels {
             println!("{} ({})", kernel.name, describe(args.backend));
-            counts += plan.run(kernel)?;
         }
+        counts += plan.run(kernels, at_once)?;
     }
     Ok(counts)
+}
+
+/// How many machines run at a time.
+fn at_once(args: &VmArgs, scenarios: &[Scenario], kernels: &[kernel::Kernel]) -> usize {
+    // Their names and logs would be the same.
+    let is_alone = matches!(args.backend, Backend::Bhyve | Backend::Bochs)
+        || kernels.iter().enumerate().any(|(at, kernel)| {
+            let earlier = &kernels[..at];
+            earlier.iter().any(|other| other.name == kernel.name)
+        });
+    match args.at_once {
+        _ if is_alone => 1,
+        Some(asked) => asked.into(),
+        None if scenarios.iter().any(|scenario| scenario.by_name) => 1,
+        None => machines_for(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// How many machines so many CPUs have enough to do with. Each has two, and is often idle.
+fn machines_for(cpus: usize) -> usize {
+    match cpus {
+        1 => 1,
+        _ => (cpus / 2).clamp(2, 8),
+    }
 }
 
 fn describe(backend: Backend) -> String {
@@ -249,7 +284,13 @@ fn list(scenarios: &[Scenario], kernels: &[kernel::Kernel]) {
 
 #[cfg(test)]
 mod tests {
-    use super::is_asked_for;
+    use super::{is_asked_for, machines_for};
+
+    #[test]
+    fn two_cpus_have_enough_to_do_with_two_machines() {
+        let machines = [1, 2, 3, 4, 8, 64].map(machines_for);
+        assert_eq!(machines, [1, 2, 2, 2, 4, 8]);
+    }
 
     #[test]
     fn scenarios_are_asked_for_by_part_of_their_name_or_all_of_it() {

@@ -125,6 +125,15 @@ pub fn is_there() -> bool {
     version.is_ok_and(|out| out.status.success())
 }
 
+/// True if Linux says of a CPU that it has Intel's or AMD's virtualisation (proc(5),
+/// `cpuinfo`). Without it a guest by KVM need not be tried.
+fn names_virtualisation(cpuinfo: &str) -> bool {
+    let flags = cpuinfo.lines().filter(|line| line.starts_with("flags"));
+    flags
+        .flat_map(str::split_whitespace)
+        .any(|word| matches!(word, "vmx" | "svm"))
+}
+
 /// What the boot sector of [`kvm_runs`] writes to QEMU's debug exit port, and the
 /// exit status that QEMU makes of it.
 const SIGN: u8 = 0x10;
@@ -133,7 +142,8 @@ const STATUS: i32 = (SIGN as i32) << 1 | 1;
 /// Some hosts have /dev/kvm and yet no working KVM: only a guest that has executed
 /// an instruction proves it.
 fn kvm_runs(limit: Duration) -> bool {
-    if !Path::new("/dev/kvm").exists() {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if !Path::new("/dev/kvm").exists() || !names_virtualisation(&cpus) {
         return false;
     }
     let Ok(disk) = tempfile::NamedTempFile::new() else {
@@ -193,6 +203,18 @@ mod tests {
         assert_eq!(named("kvm"), Some(Accelerator::Kvm));
         assert_eq!(named("tcg"), Some(Accelerator::Tcg));
         assert_eq!(named(""), None);
+    }
+
+    #[test]
+    fn virtualisation_is_a_flag_of_the_cpu() {
+        assert!(names_virtualisation(
+            "processor\t: 0\nflags\t\t: fpu vmx sse\n"
+        ));
+        assert!(names_virtualisation("flags : svm\n"));
+        assert!(!names_virtualisation(
+            "flags\t: fpu vmxx\nvmx flags\t: vnmi\nmodel name\t: svm\n"
+        ));
+        assert!(!names_virtualisation(""));
     }
 
     #[test]

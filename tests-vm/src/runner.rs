@@ -3,14 +3,15 @@
 //! report for the kernel.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 
 use crate::Artifacts;
 use crate::boot::{Backend, Order};
 use crate::console::Sign;
-use crate::guest::{Error, Guest};
+use crate::guest::{self, Guest};
 use crate::image::{KLDS, MODULES, Root, SYSTEM};
 use crate::kernel::{Form, Kernel};
 use crate::report::{Counts, Report};
@@ -44,35 +45,123 @@ pub struct Plan<'a> {
     pub sources: Option<Sources>,
 }
 
+/// The scenarios that share a boot, on one kernel.
+struct Part<'a> {
+    kernel: usize,
+    group: &'a [Scenario],
+}
+
+/// What has become of parts so far.
+struct Progress {
+    /// The number of the next part.
+    next: usize,
+    /// The report of each part that is done.
+    reports: Vec<Option<Report>>,
+    /// Why the host cannot go on, if so.
+    error: Option<Error>,
+}
+
 impl Plan<'_> {
-    /// Runs everything on `kernel`.
+    /// Runs everything on all of `kernels`, in so many machines at a time.
     ///
     /// # Errors
     /// If the host cannot make what a machine needs.
-    pub fn run(&self, kernel: &Kernel) -> Result<Counts> {
-        let folder = self.folder(kernel);
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("could not make {}", folder.display()))?;
+    pub fn run(&self, kernels: &[Kernel], at_once: usize) -> Result<Counts> {
         let start = Instant::now();
-        let mut report = Report::default();
-        for group in self.groups() {
-            self.run_group(kernel, group, &folder, &mut report)?;
+        let on = |kernel| self.groups().map(move |group| Part { kernel, group });
+        let parts: Vec<Part<'_>> = (0..kernels.len()).flat_map(on).collect();
+        let progress = Mutex::new(Progress {
+            next: 0,
+            reports: parts.iter().map(|_| None).collect(),
+            error: None,
+        });
+        std::thread::scope(|scope| {
+            for _ in 0..at_once {
+                scope.spawn(|| self.work(kernels, &parts, &progress));
+            }
+        });
+        let progress = progress
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = progress.error {
+            return Err(error);
         }
-        let tap = folder.join("report.tap");
+        let mut reports: Vec<Report> = kernels.iter().map(|_| Report::default()).collect();
+        for (part, report) in parts.iter().zip(progress.reports) {
+            let mut report = report.unwrap_or_default();
+            if at_once > 1 && report.deserves_another_run() {
+                report = self.run_alone(&kernels[part.kernel], part.group, &report)?;
+            }
+            reports[part.kernel].append(report);
+        }
+        let mut counts = Counts::default();
+        for (kernel, report) in kernels.iter().zip(reports) {
+            self.conclude(kernel, &report)?;
+            counts += report.counts();
+        }
+        println!(
+            "{:.0} s, machines at a time: {at_once}",
+            start.elapsed().as_secs_f32()
+        );
+        Ok(counts)
+    }
+
+    /// Takes one part after the other until none is left, or the host cannot go on.
+    fn work(&self, kernels: &[Kernel], parts: &[Part<'_>], progress: &Mutex<Progress>) {
+        let locked = || progress.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let number = {
+                let mut progress = locked();
+                progress.next += 1;
+                progress.next - 1
+            };
+            let Some(part) = parts.get(number) else {
+                return;
+            };
+            let kernel = &kernels[part.kernel];
+            let mut report = Report::with_prefix(&format!("{}: ", kernel.name));
+            let outcome = self.run_group(kernel, part.group, &self.folder(kernel), &mut report);
+            let mut progress = locked();
+            progress.reports[number] = Some(report);
+            if let Err(error) = outcome {
+                progress.next = parts.len();
+                progress.error = Some(error);
+            }
+        }
+    }
+
+    /// Runs what failed beside another machine once more, with the host to itself; what
+    /// that says counts.
+    fn run_alone(&self, kernel: &Kernel, group: &[Scenario], earlier: &Report) -> Result<Report> {
+        let mut report = Report::with_prefix(&format!("{}, alone: ", kernel.name));
+        for failure in earlier.failures() {
+            report.say(&format!("to be run again: {failure}"));
+        }
+        let folder = self.folder(kernel).join("alone");
+        self.run_group(kernel, group, &folder, &mut report)?;
+        report.supersede(earlier);
+        Ok(report)
+    }
+
+    /// Writes the report of a kernel, and says what is in it.
+    fn conclude(&self, kernel: &Kernel, report: &Report) -> Result<()> {
+        let tap = self.folder(kernel).join("report.tap");
         std::fs::write(&tap, report.tap())
             .with_context(|| format!("could not write {}", tap.display()))?;
+        for failure in report.failures() {
+            println!("{}: FAILED: {failure}", kernel.name);
+        }
         let Counts {
             passed,
             failed,
             skipped,
         } = report.counts();
         println!(
-            "{}: {passed} passed, {failed} failed, {skipped} skipped in {:.0} s ({})",
+            "{}: {passed} passed, {failed} failed, {skipped} skipped ({})",
             kernel.name,
-            start.elapsed().as_secs_f32(),
             tap.display()
         );
-        Ok(report.counts())
+        Ok(())
     }
 
     /// Boots once for the whole group, and again after a scenario that cost the machine.
@@ -83,6 +172,8 @@ impl Plan<'_> {
         folder: &Path,
         report: &mut Report,
     ) -> Result<()> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("could not make {}", folder.display()))?;
         let mut guest: Option<Guest> = None;
         for scenario in group {
             if let Some(missing) = scenario.klds.iter().find(|kld| !kernel.has_module(kld)) {
@@ -108,7 +199,7 @@ impl Plan<'_> {
             let log = folder.join(scenario.name).join("console.log");
             let mut current = match guest.take() {
                 Some(guest) => guest,
-                None => match self.boot(kernel, group, folder)? {
+                None => match self.boot(kernel, group, folder, report)? {
                     Ok(mut guest) => {
                         note_boot_alarms(&mut guest, report);
                         guest
@@ -169,6 +260,10 @@ impl Plan<'_> {
         });
         let usable = match outcome {
             Ok(()) => true,
+            Err(error @ (guest::Error::Panicked(_) | guest::Error::Gone)) => {
+                report.complaint("runs to its end", &error);
+                false
+            }
             Err(error) => {
                 report.fail("runs to its end", &error);
                 false
@@ -177,11 +272,11 @@ impl Plan<'_> {
         note_alarms(guest, report);
         let failed = report.counts().failed - before;
         let result = if failed == 0 { "ok" } else { "FAILED" };
-        println!(
-            "  {:<8} {result:<6} {:.1} s",
+        report.say(&format!(
+            "{:<22} {result:<6} {:.1} s",
             scenario.name,
             start.elapsed().as_secs_f32()
-        );
+        ));
         usable
     }
 
@@ -191,10 +286,16 @@ impl Plan<'_> {
         kernel: &Kernel,
         group: &[Scenario],
         folder: &Path,
-    ) -> Result<std::result::Result<Guest, Error>> {
-        let guest = self.order(kernel, group, folder).start()?;
+        report: &Report,
+    ) -> Result<std::result::Result<Guest, guest::Error>> {
+        let order = self.order(kernel, group, folder);
+        let boot = format!("boot {}", order.name);
+        let guest = order.start()?;
         if let Ok(guest) = &guest {
-            println!("  boot     {:.1} s", guest.age().as_secs_f32());
+            report.say(&format!(
+                "{boot:<22}        {:.1} s",
+                guest.age().as_secs_f32()
+            ));
         }
         Ok(guest)
     }
@@ -296,7 +397,7 @@ fn note_boot_alarms(guest: &mut Guest, report: &mut Report) {
             report.note(&format!("the kernel's own, before weft is loaded:\n{text}"));
         } else {
             let text = guest.text_from(&alarm.line, COMPLAINT_LINES);
-            report.fail("the kernel has no complaints at boot", text);
+            report.complaint("the kernel has no complaints at boot", text);
         }
     }
 }
@@ -306,7 +407,7 @@ fn note_alarms(guest: &mut Guest, report: &mut Report) {
     let alarms = guest.take_alarms();
     for alarm in &alarms {
         let text = guest.text_from(&alarm.line, COMPLAINT_LINES);
-        report.fail("the kernel has no complaints", text);
+        report.complaint("the kernel has no complaints", text);
     }
     if alarms.is_empty() {
         report.pass("the kernel has no complaints");

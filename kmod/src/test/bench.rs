@@ -34,11 +34,11 @@ use alloc::vec::Vec;
 use weft_engine::packet::{self, Packet, Tag, Writable};
 use weft_engine::queue::{BATCH, Batch, Platform, Service, Settings, Sink, TxQueue, Verdict};
 
+use super::rounds::{Rounds, Setting};
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::cpu::bound;
 use crate::kpi::errno::Errno;
 use crate::kpi::kernel;
-use crate::kpi::log;
 use crate::kpi::memory::{self, StateMemory};
 use crate::kpi::peers::{self, Channel, Held, Loan, Peer, Tasks};
 use crate::kpi::slept::Slept;
@@ -46,8 +46,6 @@ use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
 use crate::packet::{POOL, Pool};
 use crate::queue::Kernel;
 
-/// The most rounds, so that a measurement takes seconds at most.
-const MOST_ROUNDS: u64 = 1_000_000;
 /// The most packets that are held.
 const MOST_HELD: u64 = 100_000;
 /// Packets that a queue has room for, as many as the peers' have.
@@ -69,27 +67,8 @@ enum Work {
     TheirChannel(Channel),
 }
 
-const WORKS: [(Work, &CStr); 16] = [
-    (Work::Packet, c"packet"),
-    (Work::Tag, c"tag"),
-    (Work::Passed, c"passed"),
-    (Work::Ringed, c"ringed"),
-    (Work::Tasked, c"tasked"),
-    (Work::Theirs(Peer::Mbuf { size: 0 }), c"mbuf"),
-    (Work::Theirs(Peer::Tag), c"m_tag"),
-    (Work::TheirChannel(Channel::BufRing), c"buf_ring"),
-    (Work::TheirChannel(Channel::Mbufq), c"mbufq"),
-    (Work::TheirChannel(Channel::MpRing), c"mp_ring"),
-    (Work::TheirChannel(Channel::MtxSent), c"mtx_sent"),
-    (Work::TheirChannel(Channel::BufRingSent), c"buf_ring_sent"),
-    (Work::TheirChannel(Channel::MbufqSent), c"mbufq_sent"),
-    (Work::TheirChannel(Channel::MpRingSent), c"mp_ring_sent"),
-    (Work::TheirChannel(Channel::BufRingTask), c"buf_ring_task"),
-    (Work::TheirChannel(Channel::MbufqTask), c"mbufq_task"),
-];
-
 /// Ticks of the last measurement of each; 0: there was none, or it failed.
-static TICKS: [AtomicU64; WORKS.len()] = [const { AtomicU64::new(0) }; WORKS.len()];
+static TICKS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
 /// A tag to be measured, as long as `Peer::Tag`'s.
 struct Mark;
@@ -277,65 +256,57 @@ fn packet_of(pool: &Pool, size: usize) -> Result<Packet<Writable>, Errno> {
     Ok(packet)
 }
 
-/// Refuses a number that is not in the range, and says so.
-fn allow(name: &CStr, value: u64, least: u64, most: u64) -> Result<(), Errno> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    let name = name.to_str().unwrap_or_default();
-    log::warning(format_args!(
-        "net.weft.test.bench.{name}={value}: refused, allowed are {least} to {most}"
-    ));
-    Err(Errno::EINVAL)
-}
+/// What each measurement is.
+const ABOUT: &CStr =
+    c"Write N to do N rounds of it; reads the ticks of the CPU's clock that they took together";
 
-struct Measured;
+struct Bench;
 
-impl Indexed for Measured {
-    fn read(index: u32, _sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        let ticks = TICKS.get(index as usize);
-        ticks.map_or(0, |ticks| ticks.load(Ordering::Relaxed))
-    }
+impl Rounds for Bench {
+    const NODE: &'static str = "net.weft.test.bench";
 
-    fn write(
-        index: u32,
-        sleepable: &mut Sleepable,
-        _vnet: &Vnet<'_>,
-        rounds: u64,
-    ) -> Result<(), Errno> {
-        let found = WORKS.get(index as usize).zip(TICKS.get(index as usize));
-        let (&(work, name), place) = found.ok_or(Errno::EINVAL)?;
-        allow(name, rounds, 1, MOST_ROUNDS)?;
-        let ticks = measure(sleepable, work, rounds);
-        place.store(ticks.unwrap_or(0), Ordering::Relaxed);
-        ticks.map(drop).ok_or(Errno::ENOMEM)
-    }
-}
+    const SETTINGS: &'static [Setting] = &[
+        (&BATCHED, c"batch", c"Packets in a round", (1, BATCH as u64)),
+        (&SIZE, c"size", c"Bytes of each packet", (1, 9_000)),
+    ];
 
-/// Settings of measurements, by their index.
-struct Setting;
+    type Work = Work;
 
-const SETTINGS: [(&AtomicU64, &CStr, &CStr, u64); 2] = [
-    (&BATCHED, c"batch", c"Packets in a round", BATCH as u64),
-    (&SIZE, c"size", c"Bytes of each packet", 9_000),
-];
+    const WORKS: &'static [(Work, &'static CStr, &'static CStr)] = &[
+        (Work::Packet, c"packet", ABOUT),
+        (Work::Tag, c"tag", ABOUT),
+        (Work::Passed, c"passed", ABOUT),
+        (Work::Ringed, c"ringed", ABOUT),
+        (Work::Tasked, c"tasked", ABOUT),
+        (Work::Theirs(Peer::Mbuf { size: 0 }), c"mbuf", ABOUT),
+        (Work::Theirs(Peer::Tag), c"m_tag", ABOUT),
+        (Work::TheirChannel(Channel::BufRing), c"buf_ring", ABOUT),
+        (Work::TheirChannel(Channel::Mbufq), c"mbufq", ABOUT),
+        (Work::TheirChannel(Channel::MpRing), c"mp_ring", ABOUT),
+        (Work::TheirChannel(Channel::MtxSent), c"mtx_sent", ABOUT),
+        (
+            Work::TheirChannel(Channel::BufRingSent),
+            c"buf_ring_sent",
+            ABOUT,
+        ),
+        (Work::TheirChannel(Channel::MbufqSent), c"mbufq_sent", ABOUT),
+        (
+            Work::TheirChannel(Channel::MpRingSent),
+            c"mp_ring_sent",
+            ABOUT,
+        ),
+        (
+            Work::TheirChannel(Channel::BufRingTask),
+            c"buf_ring_task",
+            ABOUT,
+        ),
+        (Work::TheirChannel(Channel::MbufqTask), c"mbufq_task", ABOUT),
+    ];
 
-impl Indexed for Setting {
-    fn read(index: u32, _sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        let setting = SETTINGS.get(index as usize);
-        setting.map_or(0, |(place, ..)| place.load(Ordering::Relaxed))
-    }
+    const RESULTS: &'static [AtomicU64] = &TICKS;
 
-    fn write(
-        index: u32,
-        _sleepable: &mut Sleepable,
-        _vnet: &Vnet<'_>,
-        value: u64,
-    ) -> Result<(), Errno> {
-        let (place, name, _, most) = SETTINGS.get(index as usize).ok_or(Errno::EINVAL)?;
-        allow(name, value, 1, *most)?;
-        place.store(value, Ordering::Relaxed);
-        Ok(())
+    fn measure(sleepable: &mut Sleepable, work: Work, rounds: u64) -> Option<u64> {
+        measure(sleepable, work, rounds)
     }
 }
 
@@ -412,7 +383,7 @@ impl Indexed for Hold {
         count: u64,
     ) -> Result<(), Errno> {
         let (name, _) = HOLDS.get(index as usize).ok_or(Errno::EINVAL)?;
-        allow(name, count, 0, MOST_HELD)?;
+        Bench::allow(name, count, (0, MOST_HELD))?;
         let size = SIZE.load(Ordering::Relaxed);
         if count == 0 {
             stop(sleepable);
@@ -431,12 +402,5 @@ pub(super) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno>
     for (index, (name, about)) in HOLDS.iter().enumerate().rev() {
         tree.setting_of::<Hold>(node, name, index as u32, about)?;
     }
-    for (index, (_, name)) in WORKS.iter().enumerate().rev() {
-        let about = c"Write N to do N rounds of it; reads the ticks of the CPU's clock that they took together";
-        tree.setting_of::<Measured>(node, name, index as u32, about)?;
-    }
-    for (index, (_, name, about, _)) in SETTINGS.iter().enumerate().rev() {
-        tree.setting_of::<Setting>(node, name, index as u32, about)?;
-    }
-    Ok(())
+    Bench::add_sysctls(tree, node)
 }

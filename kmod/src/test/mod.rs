@@ -8,6 +8,7 @@ mod incoming;
 mod probes;
 mod queues;
 mod repack;
+mod rounds;
 mod sums;
 
 use crate::kpi::context::Sleepable;

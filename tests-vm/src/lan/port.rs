@@ -15,6 +15,9 @@ use super::station::Station;
 /// The longest frame that QEMU sends: a segment that the card did not cut, and headers.
 const LONGEST: usize = 1 << 17;
 
+/// How long nothing may come until it is given up: longer than any host is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What a port does with frames, after it has looked at them.
 pub enum Behaviour {
     /// Nothing.
@@ -141,6 +144,16 @@ impl Port {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// Waits until a figure is so much, for as long as it grows: what it is then.
+    pub fn gather(&self, wanted: u64, figure: impl Fn(&Figures) -> u64) -> u64 {
+        loop {
+            let count = figure(&self.figures());
+            if count >= wanted || !self.wait(PATIENCE, |seen| figure(seen) > count) {
+                return count;
+            }
+        }
     }
 
     /// Puts a frame on the cable.

@@ -80,7 +80,7 @@ fn compare_during_changes(context: &mut Context<'_>) -> Result<()> {
         let what = format!("during the changes, {compared} keys of each kind");
         context.compare("", &BOTH, at_a_time, &what)?;
         let passed = start.elapsed();
-        println!("    {what}, {passed:.0?}");
+        context.report.say(&format!("  {what}, {passed:.0?}"));
     }
     context.report.note(&format!(
         "{compared} keys of each kind compared in {:?}",

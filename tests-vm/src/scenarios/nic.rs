@@ -2,40 +2,32 @@
 //! What is done with a network card whose cable ends at the host, whatever driver it has.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
 
 use super::Context;
+use super::pair::{ECHO_MS, LIMIT, listen, reached};
 use crate::guest::{Error, Result};
 use crate::lan::{Behaviour, Figures, Port, Station, card_mac};
-
-/// Who drives a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Card {
-    /// FreeBSD's own driver.
-    Foreign,
-    /// One of the module's.
-    Ours,
-}
 
 /// Answers that the host is asked for of each kind.
 const ECHOES: u32 = 20;
 /// Datagrams that the guest sends, and bytes of each.
 const FLOOD: u64 = 4000;
 const FLOOD_SIZE: usize = 1400;
-/// Datagrams that the host sends.
+/// Datagrams that the host sends, and how many of them may be on their way: less than the
+/// smallest ring has room for.
 const STREAM: u64 = 4000;
-/// Where the guest counts datagrams.
+const WINDOW: u64 = 128;
+/// Where the guest sends datagrams back.
 const PORT: u16 = 5009;
 
 /// A card, and the network of its own that its cable is.
 pub(super) struct Wire {
     number: usize,
-    card: Card,
 }
 
 impl Wire {
-    pub(super) fn new(number: usize, card: Card) -> Self {
-        Self { number, card }
+    pub(super) fn new(number: usize) -> Self {
+        Self { number }
     }
 
     fn net(&self) -> u8 {
@@ -127,23 +119,15 @@ impl Wire {
         ));
     }
 
-    /// Echoes of both families, short and in fragments.
+    /// Echoes of both families, short and as long as a frame.
     pub(super) fn echoes(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
         for address in [self.host().to_string(), self.host6().to_string()] {
-            // Until the card receives, and neighbours are known.
-            let command = format!("ping {address} 5 500");
-            let start = Instant::now();
-            // em(4) says that the network is down until it has started its card.
-            while let Err(error) = context.guest.call_within(&command, Duration::from_secs(10)) {
-                if start.elapsed() > Duration::from_secs(30) {
-                    return Err(error);
-                }
-                std::thread::sleep(Duration::from_millis(200));
-            }
+            // Until the card is started and receives, and neighbours are known.
+            let what = format!("{name}: {address} answers");
+            reached(context, "", &address, 56, &what)?;
             for size in [56, 1400] {
-                let command = format!("ping {address} {ECHOES} 1000 {size}");
-                let limit = Duration::from_secs(30);
-                let answer = context.guest.call_within(&command, limit)?;
+                let command = format!("ping {address} {ECHOES} {ECHO_MS} {size}");
+                let answer = context.guest.call_within(&command, LIMIT)?;
                 context.report.equal(
                     &answer.join(" "),
                     &format!("{ECHOES} of {ECHOES}"),
@@ -154,54 +138,51 @@ impl Wire {
         Ok(())
     }
 
-    /// Many datagrams, first to the host, then from it.
+    /// Many datagrams, first to the host, then from it and back.
     pub(super) fn floods(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
         let port = self.port(context)?;
         port.clear();
         let host = self.host();
         let command = format!("flood {host} 9 {FLOOD_SIZE} 4 {FLOOD} 0");
-        let limit = Duration::from_secs(60);
-        let line = context.guest.call_within(&command, limit)?.join(" ");
+        let line = context.guest.call_within(&command, LIMIT)?.join(" ");
         let taken = line.split(' ').next().and_then(|n| n.parse().ok());
         let taken: u64 = taken.unwrap_or(0);
-        let all = port.wait(Duration::from_secs(20), |seen| seen.udp >= taken);
-        let seen = port.figures();
+        let came = port.gather(taken, |seen| seen.udp);
         context.report.check(
-            all && taken > 0 && seen.udp == taken,
+            taken > 0 && came == taken,
             &format!("{name}: all datagrams that the stack took come to the host"),
-            format!("{} of {taken}; {line}", seen.udp),
+            format!("{came} of {taken}; {line}"),
         );
-        self.all_right(context, name, &seen);
-        self.stream(context, name)
+        self.all_right(context, name, &port.figures());
+        self.there_and_back(context, name)
     }
 
-    /// Datagrams from the host, as many as the guest's card has room for at a time.
-    fn stream(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
+    /// Datagrams from the host, each of which the guest sends back; no more at a time than a
+    /// card and a socket have room for, however slow the guest is.
+    fn there_and_back(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
         let port = self.port(context)?;
-        context
-            .guest
-            .start("drain", &format!("drain {PORT} 1500"))?;
+        listen(context, "pong", &format!("pong {PORT}"))?;
+        port.clear();
         let (station, guest) = (self.station(), self.guest());
+        let mut back = 0;
         for number in 0..STREAM {
+            if number == back + WINDOW {
+                let enough = number - WINDOW / 2;
+                back = port.gather(enough, |seen| seen.udp);
+                if back < enough {
+                    break;
+                }
+            }
             let frame = station.numbered(card_mac(self.number), guest, PORT, number, FLOOD_SIZE);
             let sent = port.send(&frame);
             sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
-            // The card has room for some hundreds, and an emulated one drops the rest.
-            if number % 64 == 63 {
-                std::thread::sleep(Duration::from_millis(10));
-            }
         }
-        let counted = context.guest.finish("drain", Duration::from_secs(60))?;
-        let got = counted.first().copied().unwrap_or(0);
-        // A card may drop what it has no room for; with ours the interface has counted that.
-        let enough = match self.card {
-            Card::Ours => STREAM * 99 / 100,
-            Card::Foreign => STREAM / 2,
-        };
-        context.report.check(
-            got >= enough && got <= STREAM,
-            &format!("{name}: datagrams from the host arrive"),
-            format!("{got} of {STREAM}"),
+        let back = port.gather(STREAM, |seen| seen.udp);
+        let received = context.guest.stop("pong")?;
+        context.report.equal(
+            &(received, back),
+            &(vec![STREAM], STREAM),
+            &format!("{name}: all datagrams from the host arrive, and come back"),
         );
         Ok(())
     }

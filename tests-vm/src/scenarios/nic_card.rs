@@ -3,10 +3,10 @@
 //! cables, traffic while a card goes, given back.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::nic::{Card, Wire};
-use super::pair::{create_jail, listen, remove_jail};
+use super::nic::Wire;
+use super::pair::{LIMIT, create_jail, listen, reached, remove_jail, undisturbed};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 use crate::lan::{Behaviour, FIRST_SLOT, Nic, Port, card_mac};
@@ -21,18 +21,17 @@ const ORDINARY: Scenario = Scenario {
     ..Scenario::ORDINARY
 };
 
+const INTEL: Driver = Driver {
+    name: "wem",
+    foreign: "em",
+    back: Back::Full,
+};
+
 pub(super) const EM: Scenario = Scenario {
     name: "nic-em",
     group: "nic-em",
     nics: &[Nic { device: "e1000" }, Nic { device: "e1000" }],
-    run: |context| {
-        Driver {
-            name: "wem",
-            foreign: "em",
-            back: Back::Full,
-        }
-        .run(context)
-    },
+    run: |context| INTEL.run(context),
     ..ORDINARY
 };
 
@@ -40,14 +39,7 @@ pub(super) const EM_EXPRESS: Scenario = Scenario {
     name: "nic-em-express",
     group: "nic-em-express",
     nics: &[Nic { device: "e1000e" }, Nic { device: "e1000e" }],
-    run: |context| {
-        Driver {
-            name: "wem",
-            foreign: "em",
-            back: Back::Full,
-        }
-        .run(context)
-    },
+    run: |context| INTEL.run(context),
     ..ORDINARY
 };
 
@@ -132,7 +124,7 @@ impl Driver {
         context.load_weft()?;
         self.unasked(context)?;
         let name = self.take(context, 0)?;
-        let wire = Wire::new(0, Card::Ours);
+        let wire = Wire::new(0);
         wire.connect(context, &name)?;
         self.dhcp(context, &wire, &name)?;
         wire.echoes(context, &name)?;
@@ -234,15 +226,12 @@ impl Driver {
         let sent = port.figures().sent;
         let before = self.received(context, name)?;
         let (mut offered, mut after) = (false, before);
-        // As clients do, for a card may take a second until it receives.
-        for _ in 0..5 {
+        // Again and again as clients do, for a card may take a second until it receives.
+        let start = Instant::now();
+        while after == before && start.elapsed() < LIMIT {
             context.guest.call(&format!("ether send {name} {hex}"))?;
-            offered = port.wait(Duration::from_secs(5), |seen| seen.sent > sent);
-            std::thread::sleep(Duration::from_millis(500));
+            offered |= port.wait(Duration::from_secs(1), |seen| seen.sent > sent);
             after = self.received(context, name)?;
-            if after > before {
-                break;
-            }
         }
         context.report.check(
             offered && after > before,
@@ -258,12 +247,28 @@ impl Driver {
 
     /// The interface's counters and the queues' figures say the same.
     fn figures(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
-        let counted = stat(context, name)?;
+        let (mut counted, mut by_queues) = (vec![], [0; 2]);
+        undisturbed(true, || {
+            counted = stat(context, name)?;
+            by_queues = self.by_queues(context)?;
+            Ok([counted[0], counted[4]] == by_queues)
+        })?;
+        context.report.equal(
+            &[counted[0], counted[4]],
+            &by_queues,
+            &format!("{name}: the interface has counted what its queues have"),
+        );
+        context.report.note(&format!(
+            "{name}: in, bytes, errors, drops, out, bytes, errors, drops: {counted:?}"
+        ));
+        Ok(())
+    }
+
+    /// Frames that the queues of the first card have received, and those that have sent.
+    fn by_queues(&self, context: &mut Context<'_>) -> Result<[u64; 2]> {
         let (mut received, mut sent) = (0, 0);
-        let tree = context
-            .guest
-            .call(&format!("sysctl tree dev.{}.0", self.name))?;
-        for line in &tree {
+        let command = format!("sysctl tree dev.{}.0", self.name);
+        for line in &context.guest.call(&command)? {
             let fields: Vec<&str> = line.split('\t').collect();
             let (name, value) = (fields[0], fields.last().copied().unwrap_or(""));
             let value = value.parse().unwrap_or(0);
@@ -274,24 +279,23 @@ impl Driver {
                 sent += value;
             }
         }
-        context.report.equal(
-            &(counted[0], counted[4]),
-            &(received, sent),
-            &format!("{name}: the interface has counted what its queues have"),
-        );
-        context.report.note(&format!(
-            "{name}: in, bytes, errors, drops, out, bytes, errors, drops: {counted:?}"
-        ));
-        Ok(())
+        Ok([received, sent])
     }
 
     /// The cable is pulled and put in again: the interface says so, and goes on.
     fn cable(&self, context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
-        for up in [false, true] {
+        for (up, wanted) in [(false, "down"), (true, "up")] {
             let monitor = &context.guest.lan()?.monitor;
             let set = monitor.set_link(0, up);
             set.map_err(|error| Error::Unexpected(error.to_string()))?;
-            std::thread::sleep(Duration::from_millis(1500));
+            let start = Instant::now();
+            let mut found = String::new();
+            while found != wanted && start.elapsed() < LIMIT {
+                std::thread::sleep(Duration::from_millis(50));
+                found = context.guest.line(&format!("if link {name}"))?;
+            }
+            let what = format!("{name}: the link is {wanted}, as the cable is");
+            context.report.equal(found.as_str(), wanted, &what);
         }
         wire.echoes(context, name)
     }
@@ -321,8 +325,8 @@ impl Driver {
             "in far each sysctl set {FRAGMENTS} 64 -- if addr {far} 10.8.0.2/24 \
              -- if addr {far} fd00:8::2/64 -- if capability {far} -tso6"
         ))?;
-        let warm = "ping 10.8.0.2 8 500";
-        context.guest.call_within(warm, Duration::from_secs(10))?;
+        let what = format!("{near}: the other card answers");
+        reached(context, "", "10.8.0.2", 56, &what)?;
         for (from, at, to) in [
             ("", "in far ", "10.8.0.2"),
             ("", "in far ", "fd00:8::2"),
@@ -334,7 +338,7 @@ impl Driver {
         self.tagged(context, &near, &far)?;
         for (number, port) in ports.iter().enumerate() {
             let name = format!("{}{number}", self.name);
-            Wire::new(number, Card::Ours).all_right(context, &name, &port.figures());
+            Wire::new(number).all_right(context, &name, &port.figures());
         }
         remove_jail(context, "far")?;
         for number in 0..2 {
@@ -347,7 +351,7 @@ impl Driver {
     }
 
     fn port(&self, context: &Context<'_>, number: usize) -> Result<Port> {
-        Wire::new(number, Card::Ours).port(context)
+        Wire::new(number).port(context)
     }
 
     fn stream(&self, context: &mut Context<'_>, from: &str, at: &str, to: &str) -> Result<()> {
@@ -407,7 +411,7 @@ impl Driver {
         context
             .guest
             .call_within(&detach, Duration::from_secs(30))?;
-        let wire = Wire::new(0, Card::Ours);
+        let wire = Wire::new(0);
         let port = wire.port(context)?;
         for _ in 0..turns {
             let name = self.take_quietly(context)?;

@@ -2,7 +2,7 @@
 //! The host behind the cables, seen with FreeBSD's own drivers of the same cards: what fails
 //! here is not a driver's of ours.
 
-use super::nic::{Card, Wire};
+use super::nic::Wire;
 use super::{Context, Scenario};
 use crate::guest::Result;
 use crate::lan::Nic;
@@ -24,7 +24,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     for (number, name) in ["vmx0", "em0", "vtnet0"].into_iter().enumerate() {
-        let wire = Wire::new(number, Card::Foreign);
+        let wire = Wire::new(number);
         wire.connect(context, name)?;
         wire.echoes(context, name)?;
         wire.floods(context, name)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::pair::{
     ECHO_MS, PATIENCE_MS, await_home, create_jail, gather, listen, reached, remove_jail,
+    undisturbed,
 };
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
@@ -219,6 +220,23 @@ fn bursts(context: &mut Context<'_>, until: Option<&str>) -> Result<u64> {
 
 /// Holds the queues of the end that sent against the counters of both interfaces.
 fn agree(context: &mut Context<'_>, what: &str) -> Result<()> {
+    let mut found = accounts(context)?;
+    undisturbed(true, || {
+        found = accounts(context)?;
+        Ok(found.iter().all(|(_, one, other)| one == other))
+    })?;
+    for (said, one, other) in found {
+        context
+            .report
+            .equal(&one, &other, &format!("{what}: {said}"));
+    }
+    Ok(())
+}
+
+/// What is counted in two places, and how much it is there.
+type Account = (&'static str, [u64; 2], [u64; 2]);
+
+fn accounts(context: &mut Context<'_>) -> Result<[Account; 3]> {
     let passed = sum(context, "wpair0a", "packets")?;
     let late = sum(context, "wpair0a", "drops.sojourn")?;
     let mut refused = 0;
@@ -228,24 +246,23 @@ fn agree(context: &mut Context<'_>, what: &str) -> Result<()> {
     let moved = get(context, "wpair0a.lost.moved")?;
     let left = counters(context, "left", "wpair0a")?;
     let right = counters(context, "right", "wpair0b")?;
-    context.report.equal(
-        &[left[4], left[7]],
-        &[passed + late + moved, refused],
-        &format!("{what}: sent are passed on and late; dropped at the output are refused"),
-    );
-    context.report.equal(
-        &[right[0], right[3]],
-        &[passed, late],
-        &format!("{what}: received are passed on; dropped at the input are late"),
-    );
     let lost = [
         get(context, "wpair0a.lost.full")?,
         get(context, "wpair0a.lost.late")?,
     ];
-    context
-        .report
-        .equal(&lost, &[refused, late], &format!("{what}: so says lost"));
-    Ok(())
+    Ok([
+        (
+            "sent are passed on and late; dropped at the output are refused",
+            [left[4], left[7]],
+            [passed + late + moved, refused],
+        ),
+        (
+            "received are passed on; dropped at the input are late",
+            [right[0], right[3]],
+            [passed, late],
+        ),
+        ("so says lost", lost, [refused, late]),
+    ])
 }
 
 /// Limits for one burst, and not for two, so that a sender who tries again gets through; and
@@ -309,11 +326,14 @@ fn waits(context: &mut Context<'_>) -> Result<()> {
             format_args!("{before}, then {count}"),
         );
     }
-    let count = sum(context, "wpair0a", "sojourn_ns_count")?;
-    let mut buckets = [0; 3];
-    for (bucket, limit) in buckets.iter_mut().zip(["1024", "1073741824", "+Inf"]) {
-        *bucket = sum(context, "wpair0a", &format!("sojourn_ns_bucket.{limit}"))?;
-    }
+    let (mut count, mut buckets) = (0, [0; 3]);
+    undisturbed(true, || {
+        count = sum(context, "wpair0a", "sojourn_ns_count")?;
+        for (bucket, limit) in buckets.iter_mut().zip(["1024", "1073741824", "+Inf"]) {
+            *bucket = sum(context, "wpair0a", &format!("sojourn_ns_bucket.{limit}"))?;
+        }
+        Ok(buckets[2] == count)
+    })?;
     let time = sum(context, "wpair0a", "sojourn_ns_sum")?;
     context.report.check(
         buckets.is_sorted() && buckets[2] == count && buckets[1] > 0 && time > count,
@@ -447,15 +467,7 @@ fn spread(context: &mut Context<'_>) -> Result<()> {
         let what = format!("{queues} of {QUEUES} queues are in use");
         context.report.equal(&now, &queues, &what);
         if queues == 1 {
-            let mut idle = [0; 2];
-            for packets in &mut idle {
-                for queue in 1..QUEUES {
-                    *packets += get(context, &format!("wpair0a.queue.{queue}.packets"))?;
-                }
-                std::thread::sleep(Duration::from_millis(300));
-            }
-            let what = "queues that are not in use get nothing";
-            context.report.equal(&idle[1], &idle[0], what);
+            only_first(context)?;
         }
     }
     for flow in 0..FLOWS {
@@ -468,6 +480,28 @@ fn spread(context: &mut Context<'_>) -> Result<()> {
         );
     }
     agree(context, "after queues changed")
+}
+
+/// While packets go through the first queue, nothing comes into the others.
+fn only_first(context: &mut Context<'_>) -> Result<()> {
+    let others = |context: &mut Context<'_>| -> Result<u64> {
+        let names = (1..QUEUES).map(|queue| format!("wpair0a.queue.{queue}.packets"));
+        names.map(|name| get(context, &name)).sum()
+    };
+    // What was queued before they went out of use comes out at first.
+    let more = undisturbed(0, || {
+        let before = others(context)?;
+        let first = get(context, "wpair0a.queue.0.packets")?;
+        let start = Instant::now();
+        while get(context, "wpair0a.queue.0.packets")? < first + DATAGRAM_RATE / 10
+            && start.elapsed() < LIMIT
+        {}
+        Ok(others(context)? - before)
+    })?;
+    context
+        .report
+        .equal(&more, &0, "queues that are not in use get nothing");
+    Ok(())
 }
 
 /// A jail between the two forwards, and its end is set to have frames received at once.
@@ -566,7 +600,12 @@ fn through_mid(context: &mut Context<'_>, what: &str) -> Result<(u64, u64)> {
 
 /// Echo requests in fragments, one after the other, each of which is answered.
 fn echoes(context: &mut Context<'_>, what: &str) -> Result<()> {
-    let kept = context.guest.number("sysctl get net.inet.ip.curfrags")?;
+    // What lost its other fragments is kept for half a minute.
+    let start = Instant::now();
+    let mut kept = 1;
+    while kept > 0 && start.elapsed() < LIMIT {
+        kept = context.guest.number("sysctl get net.inet.ip.curfrags")?;
+    }
     let found = format!("{what}: the kernel, which has a limit for all jails, keeps no fragments");
     context.report.equal(&kept, &0, &found);
     let count = ECHOES[usize::from(context.full)];

@@ -96,6 +96,7 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         ["up", name] => set_up(name, true),
         ["down", name] => set_up(name, false),
         ["stat", name] => stat(name),
+        ["link", name] => link_state(name),
         ["inet6", name] => inet6(name),
         ["member", bridge, name] => add_member(bridge, name),
         ["capability", name, changes @ ..] => capability(name, changes),
@@ -333,8 +334,8 @@ fn inet6(name: &str) -> Outcome {
     Ok(addresses.collect())
 }
 
-/// One line: packets, bytes, errors, drops in; packets, bytes, errors, drops out.
-fn stat(name: &str) -> Outcome {
+/// What the kernel tells of an interface: `if_data` of `net/if.h`.
+fn data(name: &str) -> Result<Vec<u8>, Failure> {
     let mut request = named(name)?;
     control()?.ioctl(SIOCGIFINDEX, &mut request)?;
     // SAFETY: any bytes of the union are a short.
@@ -349,27 +350,38 @@ fn stat(name: &str) -> Outcome {
     ];
     let mut room = [0; 512];
     let used = sys::sysctl_read(&oid, &mut room)?;
-    let data = room[..used]
-        .get(IF_DATA_AT..)
-        .ok_or(Failure::new("short ifmibdata"))?;
-    let field = |at: usize| -> u64 {
-        data.get(at..at + 8)
-            .and_then(|raw| raw.try_into().ok())
-            .map_or(0, u64::from_ne_bytes)
-    };
-    let value = |at: usize| format!("{}", field(at));
+    let data = room[..used].get(IF_DATA_AT..);
+    let data = data.filter(|data| data.len() >= size_of::<libc::if_data>());
+    Ok(data.ok_or(Failure::new("short ifmibdata"))?.to_vec())
+}
+
+/// One line: packets, bytes, errors, drops in; packets, bytes, errors, drops out.
+fn stat(name: &str) -> Outcome {
+    let data = data(name)?;
     let fields = [
-        value(offset_of!(libc::if_data, ifi_ipackets)),
-        value(offset_of!(libc::if_data, ifi_ibytes)),
-        value(offset_of!(libc::if_data, ifi_ierrors)),
-        value(offset_of!(libc::if_data, ifi_iqdrops)),
-        value(offset_of!(libc::if_data, ifi_opackets)),
-        value(offset_of!(libc::if_data, ifi_obytes)),
-        value(offset_of!(libc::if_data, ifi_oerrors)),
-        value(offset_of!(libc::if_data, ifi_oqdrops)),
-    ];
-    if data.len() < size_of::<libc::if_data>() {
-        return Err(Failure::new("short if_data"));
-    }
+        offset_of!(libc::if_data, ifi_ipackets),
+        offset_of!(libc::if_data, ifi_ibytes),
+        offset_of!(libc::if_data, ifi_ierrors),
+        offset_of!(libc::if_data, ifi_iqdrops),
+        offset_of!(libc::if_data, ifi_opackets),
+        offset_of!(libc::if_data, ifi_obytes),
+        offset_of!(libc::if_data, ifi_oerrors),
+        offset_of!(libc::if_data, ifi_oqdrops),
+    ]
+    .map(|at| {
+        let raw = data.get(at..at + 8).and_then(|raw| raw.try_into().ok());
+        format!("{}", raw.map_or(0, u64::from_ne_bytes))
+    });
     Ok(vec![fields.join(" ")])
+}
+
+/// One line: whether the link is up, by `LINK_STATE_*` of `net/if.h`.
+fn link_state(name: &str) -> Outcome {
+    let data = data(name)?;
+    let state = match data.get(offset_of!(libc::if_data, ifi_link_state)) {
+        Some(1) => "down",
+        Some(2) => "up",
+        _ => "unknown",
+    };
+    Ok(vec![state.into()])
 }
