@@ -63,7 +63,7 @@ fn nodes_are_in_one_piece() {
 #[test]
 fn settings_are_described() {
     for (_, stat) in stats() {
-        assert!(stat.about.to_bytes().len() > 20, "{stat:?}");
+        assert!(stat.about.to_bytes().len() > 15, "{stat:?}");
         let Kind::Setting(setting) = stat.kind else {
             continue;
         };
