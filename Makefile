@@ -27,6 +27,12 @@ test:
 vm:
 	$(XTASK) vm
 
+# Run every benchmark and write target/report/index.html; with BASE=<revision>
+# tell what moved since that one.
+BASE?=
+bench:
+	$(XTASK) bench $(BASE:%=--base %)
+
 # Race the route tables against their peers, natively; see docs/benchmarks.md.
 bench-fib:
 	$(XTASK) bench-fib
@@ -50,4 +56,4 @@ bench-pair:
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm bench-fib bench-packet bench-queue bench-wire bench-pair clean
+.PHONY: all setup build run test vm bench bench-fib bench-packet bench-queue bench-wire bench-pair clean

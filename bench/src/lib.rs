@@ -4,10 +4,11 @@
 //! `weft-bench-packet` packet pools, `weft-bench-wire` wire formats; see `docs/benchmarks.md` for how a figure comes to be.
 //!
 //! [`contender`] says what can be raced, [`race`] how, [`record`] what is kept of
-//! it; [`report`] and [`plot`] know the kept records only.
+//! it; [`report`], [`plot`], [`page`] and [`compare`] know the kept records only.
 
 pub mod c_peer;
 pub mod clock;
+pub mod compare;
 pub mod contender;
 pub mod crates;
 #[cfg(weft_dpdk)]
@@ -17,6 +18,7 @@ pub mod family;
 pub mod held;
 pub mod keys;
 pub mod packet;
+pub mod page;
 pub mod plot;
 pub mod queue;
 pub mod race;

@@ -36,7 +36,7 @@ const HEIGHT: u32 = 320;
 const HEAD: u32 = 76;
 
 /// The families by their names in the records.
-const FAMILIES: [(&str, &str); 2] = [(u32::NAME, u32::TITLE), (u128::NAME, u128::TITLE)];
+pub(crate) const FAMILIES: [(&str, &str); 2] = [(u32::NAME, u32::TITLE), (u128::NAME, u128::TITLE)];
 
 /// Draws all plots of which there are records, and returns their paths.
 pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -65,6 +65,14 @@ pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// Returns its path.
 pub fn draw_ratios(records: &[Record], title: &str, path: &Path) -> anyhow::Result<PathBuf> {
     let all: Vec<&Record> = records.iter().collect();
+    ratios(&all, title)
+        .draw(path, &Palette::of(records))
+        .with_context(|| format!("cannot draw {}", path.display()))?;
+    Ok(path.to_owned())
+}
+
+/// Ratios: a panel for each metric, a group of bars for each work.
+pub(crate) fn ratios(all: &[&Record], title: &str) -> Figure {
     let panel = |metric: String| {
         let of: Vec<&Record> = all.iter().copied().filter(|r| r.metric == metric).collect();
         let groups = distinct(&of, |record| record.work.clone());
@@ -88,22 +96,18 @@ pub fn draw_ratios(records: &[Record], title: &str, path: &Path) -> anyhow::Resu
             },
         }
     };
-    let figure = Figure {
+    Figure {
         title: title.into(),
-        names: peers(&all),
-        panels: distinct(&all, |record| record.metric.clone())
+        names: peers(all),
+        panels: distinct(all, |record| record.metric.clone())
             .into_iter()
             .map(panel)
             .collect(),
-    };
-    figure
-        .draw(path, &Palette::of(records))
-        .with_context(|| format!("cannot draw {}", path.display()))?;
-    Ok(path.to_owned())
+    }
 }
 
 /// All figures of a family, some perhaps empty, and their names.
-fn figures(records: &[&Record]) -> Vec<(String, Figure)> {
+pub(crate) fn figures(records: &[&Record]) -> Vec<(String, Figure)> {
     let mut figures = Vec::new();
     for next_hops in ["clustered", "random"] {
         let mut push = |name, figure| figures.push((format!("{name}-{next_hops}"), figure));
@@ -165,7 +169,7 @@ pub(crate) fn distinct<'r>(
     values
 }
 
-fn peers(records: &[&Record]) -> Vec<String> {
+pub(crate) fn peers(records: &[&Record]) -> Vec<String> {
     let mut peers = distinct(records, |record| record.peer.clone());
     peers.retain(|peer| !peer.is_empty());
     peers
@@ -217,7 +221,7 @@ fn lookups(records: &[&Record], next_hops: &str) -> Figure {
 
 /// Lines of the values of ours and of each peer over `x`. Ours was measured
 /// beside each peer; the line is the median of these.
-fn lines(
+pub(crate) fn lines(
     records: &[&Record],
     x: impl Fn(&Record) -> Option<f64>,
 ) -> BTreeMap<String, Vec<(f64, f64)>> {
@@ -512,11 +516,7 @@ impl Palette {
         };
         let xs = -0.3..steps.len() as f64 - 0.7;
         let mut chart = chart.build_cartesian_2d(xs, ys).map_err(failed)?;
-        let label = |x: &f64| {
-            let whole = (x - x.round()).abs() < 1e-6 && *x > -0.1;
-            let step = whole.then(|| steps.get(x.round() as usize));
-            step.flatten().cloned().unwrap_or_default()
-        };
+        let label = step_at(steps);
         let mut mesh = chart.configure_mesh();
         mesh.x_labels(steps.len()).x_label_formatter(&label);
         mesh_of(panel, &mut mesh)?;
@@ -575,8 +575,17 @@ where
         .map_err(failed)
 }
 
+/// What stands at a place of an axis of named steps: a name at each whole number.
+pub(crate) fn step_at(steps: &[String]) -> impl Fn(&f64) -> String + '_ {
+    |x| {
+        let whole = (x - x.round()).abs() < 1e-6 && *x > -0.1;
+        let step = whole.then(|| steps.get(x.round() as usize));
+        step.flatten().cloned().unwrap_or_default()
+    }
+}
+
 /// From somewhat below the smallest value to somewhat above the largest.
-fn around(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
+pub(crate) fn around(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
     let values: Vec<f64> = values.filter(|value| *value > 0.0).collect();
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(0.0, f64::max);
@@ -587,7 +596,7 @@ fn around(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
 }
 
 /// "0.5", "20", "3k", "1M", "4G".
-fn ticks(value: &f64) -> String {
+pub(crate) fn ticks(value: &f64) -> String {
     let (value, unit) = match *value {
         value if value >= 1e9 => (value / 1e9, "G"),
         value if value >= 1e6 => (value / 1e6, "M"),
@@ -598,7 +607,7 @@ fn ticks(value: &f64) -> String {
     format!("{digits}{unit}")
 }
 
-fn failed(error: impl std::fmt::Display) -> anyhow::Error {
+pub(crate) fn failed(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("{error}")
 }
 

@@ -101,6 +101,9 @@ pub struct At {
     /// Packets a call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
+    /// Bytes of a packet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<usize>,
     /// Of what the slower side can do, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<f64>,

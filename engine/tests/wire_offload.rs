@@ -8,6 +8,7 @@ mod wire_frames;
 mod wire_steps;
 
 use std::time::{Duration, Instant};
+use weft_engine::wire::aggregate::{Aggregator, Scope};
 use wire_steps::Compared;
 
 /// Runs a test with random bytes for a fifth of the time, and says what was compared.
@@ -69,7 +70,7 @@ fn a_tunnel_beyond_what_is_looked_at_keeps_its_order() {
     let sent = [&frame, &other, &frame].map(Vec::clone);
     let mut out = Vec::new();
     let mut give = |frame: wire_frames::Scattered, _| out.push(frame.bytes());
-    let mut aggregator = weft_engine::wire::aggregate::Aggregator::<_, 4>::new(8);
+    let mut aggregator = Aggregator::<_, 4>::new(8, Scope::Any);
     for bytes in &sent {
         let frame = wire_frames::Scattered {
             pieces: vec![bytes.clone()],
@@ -108,4 +109,42 @@ fn any_request_goes_to_any_device() {
 #[test]
 fn sums_are_those_of_a_byte_at_a_time() {
     run("complete", wire_steps::complete);
+}
+
+/// Who sends a tunnel's packet leaves the outer sum to the device, and has made the inner one.
+#[test]
+fn the_outer_sum_is_made_if_that_is_asked_for() {
+    use weft_engine::wire::crc32c::Method;
+    use weft_engine::wire::offload::{Request, Steps, carry_out};
+    use wire_frames::{Carrier, Network, Piece, Scattered, Shape, Sums, Transport};
+    let shape = |summed| Shape {
+        tags: vec![3],
+        outer: Some((
+            Network::V6 { extensions: vec![] },
+            Carrier::Vxlan { summed: true },
+        )),
+        network: Network::V6 {
+            extensions: vec![1],
+        },
+        transport: Transport::Udp { summed },
+        flow: 1,
+    };
+    let whole = shape(true).frame(&[7; 99], Piece::all(Sums::Whole));
+    let mut asked = whole.clone();
+    // What the outer UDP header has until it is summed.
+    let pseudo = shape(true).frame(&[7; 99], Piece::all(Sums::Pseudo));
+    let field = 18 + 40 + 6..18 + 40 + 8;
+    asked[field.clone()].copy_from_slice(&pseudo[field]);
+    let mut out = Vec::new();
+    let frame = Scattered {
+        pieces: vec![asked],
+        is_checked: false,
+        refuses: false,
+    };
+    let request = Request::default();
+    let method = Method::TABLES;
+    let done = carry_out(frame, Steps::FILL_L4, &request, method, &mut |frame| {
+        out.push(frame.bytes());
+    });
+    assert_eq!((done, out), (Ok(()), vec![whole]));
 }

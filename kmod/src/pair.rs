@@ -75,10 +75,10 @@ use crate::tenants::Tenants;
 const OFFER: Offer = {
     let check = Capabilities::CHECK_IPV4.union(Capabilities::CHECK_IPV6);
     Offer {
-        has: Capabilities::all(),
+        has: Capabilities::all().difference(Capabilities::HARDWARE),
         // What is received may say that its checksum was left out, so this says what is.
         always: check.union(Capabilities::STATE),
-        initial: Capabilities::all(),
+        initial: Capabilities::all().difference(Capabilities::HARDWARE),
         // Who receives such frames sends them on; a bridge that turns one of these off at
         // its member means those who send to it.
         shared: Capabilities::FILL_IPV4

@@ -19,10 +19,18 @@ probe(device_t dev)
 {
 
 	/*
-	 * Takes part only where the administrator has named this driver: by
-	 * devctl(8) set driver, which fixes the device's class.
+	 * Takes part only where the administrator has named this driver, by
+	 * devctl(8) set driver, which fixes the device's class; or the device, for
+	 * the loader.
 	 */
-	return (weft_nic_probe(dev) ? BUS_PROBE_NOWILDCARD : ENXIO);
+	switch (weft_nic_probe(dev)) {
+	case WEFT_PROBE_CLAIMED:
+		return (BUS_PROBE_SPECIFIC);
+	case WEFT_PROBE_KNOWN:
+		return (BUS_PROBE_NOWILDCARD);
+	default:
+		return (ENXIO);
+	}
 }
 
 static int
@@ -94,6 +102,40 @@ weft_shim_driver(enum weft_driver which, bool registered)
 
 	return (driver_module_handler(NULL, registered ? MOD_LOAD : MOD_UNLOAD,
 	    &data));
+}
+
+/* Whether the system is not up yet, so that nobody uses a device. */
+bool
+weft_shim_is_booting(void)
+{
+
+	return (root_mounted() == 0);
+}
+
+/*
+ * Calls for each device on PCI that a driver has which is none of these, and has
+ * those probed again for which the function says so.  The thread has the bus's
+ * topology locked.
+ */
+void
+weft_shim_devices_reclaim(bool (*is_wanted)(device_t))
+{
+	device_t *buses, *devs;
+	int nbuses, ndevs;
+
+	if (devclass_get_devices(devclass_find("pci"), &buses, &nbuses) != 0)
+		return;
+	for (int i = 0; i < nbuses; i++) {
+		if (device_get_children(buses[i], &devs, &ndevs) != 0)
+			continue;
+		for (int j = 0; j < ndevs; j++)
+			if (device_is_attached(devs[j]) &&
+			    device_get_driver(devs[j])->methods != methods &&
+			    is_wanted(devs[j]) && device_detach(devs[j]) == 0)
+				device_probe_and_attach(devs[j]);
+		free(devs, M_TEMP);
+	}
+	free(buses, M_TEMP);
 }
 
 /* Which of the drivers a device of theirs has. */

@@ -3,6 +3,7 @@
 #include "weft_shim.h"
 
 #include <sys/eventhandler.h>
+#include <net/if_vlan_var.h>
 
 struct eventhandler_entry *
 weft_shim_lowmem_register(void (*func)(void *, int), void *context)
@@ -112,4 +113,28 @@ weft_shim_interfaces_unwatch(struct eventhandler_entry **tags)
 	if (tags[WEFT_EVENT_LINK] != NULL)
 		EVENTHANDLER_DEREGISTER(ifnet_link_event,
 		    tags[WEFT_EVENT_LINK]);
+}
+
+/* Has functions told of VLANs of any interface that come and go.  Whether there was memory. */
+bool
+weft_shim_vlans_watch(struct weft_vlans *tags, weft_vlan_event come,
+    weft_vlan_event go, void *context)
+{
+
+	tags->come = EVENTHANDLER_REGISTER(vlan_config, come, context,
+	    EVENTHANDLER_PRI_ANY);
+	tags->go = EVENTHANDLER_REGISTER(vlan_unconfig, go, context,
+	    EVENTHANDLER_PRI_ANY);
+	return (tags->come != NULL && tags->go != NULL);
+}
+
+/* Ends that, and waits until they do not run. */
+void
+weft_shim_vlans_unwatch(const struct weft_vlans *tags)
+{
+
+	if (tags->come != NULL)
+		EVENTHANDLER_DEREGISTER(vlan_config, tags->come);
+	if (tags->go != NULL)
+		EVENTHANDLER_DEREGISTER(vlan_unconfig, tags->go);
 }

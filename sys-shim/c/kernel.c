@@ -19,6 +19,14 @@ weft_shim_curthread(void)
 }
 
 /* Sleeps.  Not for a caller that holds a lock or is in an epoch. */
+/* What loader(8) or kenv(1) has set, cut to what there is room for.  Whether it is set. */
+bool
+weft_shim_getenv(const char *name, char *value, int size)
+{
+
+	return (getenv_string(name, value, size) != 0);
+}
+
 void
 weft_shim_pause_ms(u_int ms)
 {

@@ -8,6 +8,7 @@
 
 #include <sys/bus.h>
 
+extern struct kobjop_desc bus_read_ivar_desc;
 extern struct kobjop_desc pci_read_config_desc;
 extern struct kobjop_desc pci_write_config_desc;
 extern struct kobjop_desc pci_enable_busmaster_desc;
@@ -22,6 +23,10 @@ extern struct kobjop_desc pci_msix_count_desc;
 extern struct kobjop_desc pci_msix_table_bar_desc;
 extern struct kobjop_desc pci_msix_pba_bar_desc;
 
+/* PCI_IVAR_DOMAIN; bus, slot and function follow. */
+#define	IVAR_DOMAIN	11
+
+typedef int read_ivar_t(device_t, device_t, int, uintptr_t *);
 typedef uint32_t read_config_t(device_t, device_t, int, int);
 typedef void write_config_t(device_t, device_t, int, uint32_t, int);
 typedef int plain_t(device_t, device_t);
@@ -65,6 +70,29 @@ plain(device_t dev, struct kobjop_desc *what)
 	device_t bus = device_get_parent(dev);
 
 	return (((plain_t *)method(bus, what))(bus, dev));
+}
+
+/* What the bus knows of the device by that number, of enum pci_device_ivars. */
+static uint32_t
+ivar(device_t dev, int which)
+{
+	device_t bus = device_get_parent(dev);
+	uintptr_t value = 0;
+
+	((read_ivar_t *)method(bus, &bus_read_ivar_desc))(bus, dev, which,
+	    &value);
+	return (value);
+}
+
+/* Where the device is. */
+void
+weft_shim_pci_place(device_t dev, struct weft_place *place)
+{
+
+	place->domain = ivar(dev, IVAR_DOMAIN);
+	place->bus = ivar(dev, IVAR_DOMAIN + 1);
+	place->slot = ivar(dev, IVAR_DOMAIN + 2);
+	place->function = ivar(dev, IVAR_DOMAIN + 3);
 }
 
 /* Lets the device reach memory by itself, or not. */

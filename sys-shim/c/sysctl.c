@@ -3,12 +3,20 @@
 #include "weft_shim.h"
 
 SYSCTL_DECL(_net);
+SYSCTL_DECL(_hw);
 
 struct sysctl_oid_list *
 weft_shim_sysctl_net(void)
 {
 
 	return (SYSCTL_STATIC_CHILDREN(_net));
+}
+
+struct sysctl_oid_list *
+weft_shim_sysctl_hw(void)
+{
+
+	return (SYSCTL_STATIC_CHILDREN(_hw));
 }
 
 struct sysctl_oid_list *

@@ -68,6 +68,7 @@ struct thread *weft_shim_curthread(void);
 u_int	weft_shim_stack_used(void);
 u_int	weft_shim_locks_held(void);
 void	weft_shim_pause_ms(u_int);
+bool	weft_shim_getenv(const char *, char *, int);
 void	weft_shim_delay_us(u_int);
 void	weft_shim_log(int, const char *, size_t);
 void	weft_shim_panic(const char *, size_t) __dead2;
@@ -135,6 +136,15 @@ enum weft_event {
 void	weft_interface_event(if_t, enum weft_event);
 bool	weft_shim_interfaces_watch(struct eventhandler_entry **);
 void	weft_shim_interfaces_unwatch(struct eventhandler_entry **);
+struct weft_vlans {
+	struct eventhandler_entry *come;
+	struct eventhandler_entry *go;
+};
+typedef void weft_vlan_event_t(void *, struct ifnet *, uint16_t);
+typedef weft_vlan_event_t *weft_vlan_event;
+bool	weft_shim_vlans_watch(struct weft_vlans *, weft_vlan_event,
+	    weft_vlan_event, void *);
+void	weft_shim_vlans_unwatch(const struct weft_vlans *);
 
 /* counter.c */
 uint64_t *weft_shim_counter_new(void);
@@ -310,6 +320,8 @@ enum weft_ifcap {
 	WEFT_IFCAP_VLAN_HWTSO = IFCAP_VLAN_HWTSO,
 	WEFT_IFCAP_JUMBO_MTU = IFCAP_JUMBO_MTU,
 	WEFT_IFCAP_LINKSTATE = IFCAP_LINKSTATE,
+	WEFT_IFCAP_LRO = IFCAP_LRO,
+	WEFT_IFCAP_VLAN_HWFILTER = IFCAP_VLAN_HWFILTER,
 };
 void	weft_shim_ifnet_input(if_t, struct mbuf *);
 void	weft_shim_ifnet_tap(if_t, struct mbuf *);
@@ -376,11 +388,18 @@ enum weft_power {
 	WEFT_POWER_RESUME,
 };
 struct resource;
-bool	weft_nic_probe(device_t);
+enum weft_probe {
+	WEFT_PROBE_UNKNOWN,
+	WEFT_PROBE_KNOWN,
+	WEFT_PROBE_CLAIMED,
+};
+enum weft_probe weft_nic_probe(device_t);
 int	weft_nic_attach(device_t);
 int	weft_nic_detach(device_t);
 void	weft_nic_power(device_t, enum weft_power);
 int	weft_shim_driver(enum weft_driver, bool);
+bool	weft_shim_is_booting(void);
+void	weft_shim_devices_reclaim(bool (*)(device_t));
 enum weft_driver weft_shim_device_driver(device_t);
 void	*weft_shim_device_softc(device_t);
 void	weft_shim_device_set_softc(device_t, void *);
@@ -412,6 +431,13 @@ void	device_set_desc(device_t, const char *);
 uint32_t weft_shim_pci_read(device_t, int, int);
 void	weft_shim_pci_write(device_t, int, uint32_t, int);
 int	weft_shim_pci_bus_master(device_t, bool);
+struct weft_place {
+	uint32_t	domain;
+	uint32_t	bus;
+	uint32_t	slot;
+	uint32_t	function;
+};
+void	weft_shim_pci_place(device_t, struct weft_place *);
 int	weft_shim_pci_capability(device_t, int, int, int *);
 int	weft_shim_pci_messages(device_t, bool);
 int	weft_shim_pci_messages_new(device_t, bool, int *);
@@ -455,6 +481,7 @@ void	weft_shim_dma_map_sync(struct bus_dma_tag *, struct bus_dmamap *,
 /* sysctl.c */
 typedef int (*weft_sysctl_handler)(SYSCTL_HANDLER_ARGS);
 struct sysctl_oid_list *weft_shim_sysctl_net(void);
+struct sysctl_oid_list *weft_shim_sysctl_hw(void);
 struct sysctl_oid_list *weft_shim_sysctl_children(struct sysctl_oid *);
 void	*weft_shim_sysctl_subject(const struct sysctl_oid *);
 bool	weft_shim_sysctl_is_write(const struct sysctl_req *);

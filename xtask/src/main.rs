@@ -45,6 +45,8 @@ enum Task {
     Run(simulate::SimulateArgs),
     /// Run the engine as a router on this host
     Simulate(simulate::SimulateArgs),
+    /// Run every benchmark and write one report, or compare with another revision (see docs/benchmarks.md)
+    Bench(bench::AllArgs),
     /// Race the route tables against their peers, natively (see docs/benchmarks.md)
     BenchFib(bench::BenchArgs),
     /// Race packet pools against their peers, natively (see docs/benchmarks.md)
@@ -98,6 +100,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
         Task::Audit(arguments) => audit::run(&build::Build::prepare(&root)?, &arguments)?,
+        Task::Bench(arguments) => bench::all(&root, &arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),
         Task::BenchWire(arguments) => return race(&root, "weft-bench-wire", &arguments),

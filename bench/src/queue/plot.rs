@@ -14,13 +14,8 @@ use std::path::{Path, PathBuf};
 pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let palette = Palette::of(records);
-    let figures = [
-        ("batch", against_batch(records)),
-        ("producers", against_producers(records)),
-        ("delay", delays(records)),
-    ];
     let mut drawn = Vec::new();
-    for (name, figure) in figures {
+    for (name, figure) in figures(records) {
         if figure.panels.is_empty() {
             continue;
         }
@@ -31,6 +26,15 @@ pub fn draw(records: &[Record], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         drawn.push(path);
     }
     Ok(drawn)
+}
+
+/// All figures, some perhaps empty, and their names.
+pub(crate) fn figures(records: &[Record]) -> [(&'static str, Figure); 3] {
+    [
+        ("producers", against_producers(records)),
+        ("batch", against_batch(records)),
+        ("delay", delays(records)),
+    ]
 }
 
 /// Lines of both sides: for each place on the axis the median of what was measured there.
@@ -110,13 +114,16 @@ fn of<'r>(records: &'r [Record], experiment: &str) -> Vec<&'r Record> {
 
 fn against_batch(records: &[Record]) -> Figure {
     figure(
-        "Packets through one transmit queue",
+        "Packets through one transmit queue, by packets a call",
         of(records, "throughput"),
         "packets a call",
         "million packets/s",
         (
             |record| number(record.at.producers),
-            |producers| format!("{producers} producers"),
+            |producers| match producers {
+                "1" => String::from("1 producer"),
+                producers => format!("{producers} producers"),
+            },
         ),
         |record| number(record.at.batch),
         |rate| rate / 1e6,
@@ -127,13 +134,16 @@ fn against_producers(records: &[Record]) -> Figure {
     let mut of = of(records, "throughput");
     of.retain(|record| matches!(record.at.batch, Some(1 | 32)));
     figure(
-        "Packets through one transmit queue",
+        "Packets through one transmit queue, by producers",
         of,
         "producers",
         "million packets/s",
         (
             |record| number(record.at.batch),
-            |batch| format!("{batch} packets a call"),
+            |batch| match batch {
+                "1" => String::from("1 packet a call"),
+                batch => format!("{batch} packets a call"),
+            },
         ),
         |record| number(record.at.producers),
         |rate| rate / 1e6,
@@ -142,10 +152,10 @@ fn against_producers(records: &[Record]) -> Figure {
 
 fn delays(records: &[Record]) -> Figure {
     figure(
-        "From submission to the backend, 2 producers",
+        "Delay from submission to the device, 2 producers",
         of(records, "delay"),
         "of 100 packets",
-        "ns, as a power of ten",
+        "ns",
         (
             |record| {
                 record
@@ -161,7 +171,7 @@ fn delays(records: &[Record]) -> Figure {
                 .percentile
                 .map_or_else(String::new, |percent| percent.to_string())
         },
-        |delay| delay.max(1.0).log10(),
+        |delay| delay.max(1.0),
     )
 }
 

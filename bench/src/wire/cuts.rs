@@ -2,7 +2,7 @@
 //! A long segment of TCP, cut into frames with whole checksums, each in one piece. Crates
 //! have nothing that cuts: they make each frame from what its headers say.
 
-use super::{Race, noise};
+use super::{Race, What, noise};
 use etherparse::PacketBuilder;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -136,7 +136,11 @@ pub(super) fn race(race: &mut Race<'_>) {
                 cut(black_box(&payload), &mut other);
                 other.len() as u64
             };
-            let what = (format!("a segment of {len} bytes cut and summed"), "cut");
+            let what = What {
+                work: format!("a segment of {len} bytes cut and summed"),
+                experiment: "cut",
+                shape: "",
+            };
             race.pair("wire", what, len, &mut work, names, &mut theirs);
         }
     }

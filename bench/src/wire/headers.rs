@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Headers found: where layer 4 is and what its ports are, of frames of some kinds.
 
-use super::Race;
+use super::{Race, What};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use smoltcp::wire::{
     EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6ExtHeader, Ipv6Packet, TcpPacket,
@@ -104,7 +104,11 @@ pub(super) fn race(race: &mut Race<'_>) {
         let expected = ours(frame);
         assert_eq!(expected, 0x1234_0050);
         let mut us = || ours(black_box(frame));
-        let what = || (format!("headers of TCP over {kind}"), "headers");
+        let what = || What {
+            work: format!("headers of TCP over {kind}"),
+            experiment: "headers",
+            shape: "",
+        };
         for (names, find) in [
             (("etherparse", "0.20.3"), etherparse as fn(&[u8]) -> u64),
             (("smoltcp", "0.12.0"), smoltcp),

@@ -46,6 +46,16 @@ impl Plan {
 /// Something that is timed: a call of it does the work once.
 type Work<'w> = &'w mut dyn FnMut() -> u64;
 
+/// What is done.
+struct What {
+    /// In words.
+    work: String,
+    /// The experiment: `sum`, `crc`, `headers` or `cut`.
+    experiment: &'static str,
+    /// How the packet lies in memory; empty where it lies always alike.
+    shape: &'static str,
+}
+
 /// What is the same in a whole race.
 struct Race<'r> {
     plan: &'r Plan,
@@ -71,7 +81,7 @@ impl Race<'_> {
     fn pair(
         &mut self,
         target: &str,
-        what: (String, &str),
+        what: What,
         bytes: usize,
         ours: Work<'_>,
         (peer, version): (&str, &str),
@@ -97,14 +107,15 @@ impl Race<'_> {
             machine: self.machine.into(),
             versions: BTreeMap::from(versions),
         };
-        let (work, experiment) = what;
         let metric = Metric::lower("time a packet", "ns");
         let at = At {
-            experiment: experiment.into(),
+            experiment: what.experiment.into(),
+            pattern: what.shape.into(),
+            bytes: (bytes > 0).then_some(bytes),
             ..At::default()
         };
         self.records
-            .push(pair.record(target, work, metric, &rounds, at));
+            .push(pair.record(target, what.work, metric, &rounds, at));
     }
 }
 

@@ -6,7 +6,7 @@
 //! odd one, races over a single one, as ours then does.
 
 use super::peers::{Loaded, Packet};
-use super::{Race, noise};
+use super::{Race, What, noise};
 use etherparse::checksum::Sum16BitWords;
 use std::hint::black_box;
 use weft_engine::wire::checksum::{self, Sum};
@@ -67,8 +67,17 @@ pub(super) fn race(race: &mut Race<'_>, loaded: &[Loaded]) {
     crcs(race, &bytes);
 }
 
-fn one(race: &mut Race<'_>, loaded: &[Loaded], pieces: &[&[u8]], (shape, size): (&str, usize)) {
-    let what = || (format!("checksum of {size} bytes {shape}"), "sum");
+fn one(
+    race: &mut Race<'_>,
+    loaded: &[Loaded],
+    pieces: &[&[u8]],
+    (shape, size): (&'static str, usize),
+) {
+    let what = || What {
+        work: format!("checksum of {size} bytes {shape}"),
+        experiment: "sum",
+        shape,
+    };
     let mut us = || u64::from(ours(black_box(pieces)));
     let expected = ours(pieces);
     for peer in loaded {
@@ -111,7 +120,11 @@ fn crcs(race: &mut Race<'_>, bytes: &[u8]) {
         let bytes = &bytes[..size];
         let best = Method::of_this_processor();
         assert_eq!(of(bytes, best), of(bytes, Method::TABLES));
-        let what = (format!("CRC32c of {size} bytes in one piece"), "crc");
+        let what = What {
+            work: format!("CRC32c of {size} bytes in one piece"),
+            experiment: "crc",
+            shape: "in one piece",
+        };
         race.pair(
             "P8",
             what,

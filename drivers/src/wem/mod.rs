@@ -447,7 +447,7 @@ fn offer(family: Family) -> Offer {
     let is_express = family == Family::Express;
     let mut capabilities = CAPABILITIES;
     capabilities.set(Capabilities::SEGMENT_IPV6, is_express);
-    let mut extras = Extras::VLAN_FILTER;
+    let mut extras = Extras::VLAN_FILTER | Extras::MODERATE;
     extras.set(Extras::RSS | Extras::HASH, is_express);
     let queues = if is_express { 2 } else { 1 };
     Offer {

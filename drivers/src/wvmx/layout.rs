@@ -115,8 +115,10 @@ pub(crate) const REVISION_2: u32 = 2;
 pub(crate) const MAGIC: u32 = 0xbabe_fee1;
 /// FreeBSD, of 64 bits.
 pub(crate) const SYSTEM: u32 = 4 << 2 | 2;
-/// For each vector, that the device finds by itself how far interrupts are kept apart.
-pub(crate) const ADAPTIVE: [u8; MOST_VECTORS as usize] = [8; MOST_VECTORS as usize];
+/// Of a vector: that the device finds by itself how far interrupts are kept apart,
+pub(crate) const ADAPTIVE: u8 = 8;
+/// and that they are not.
+pub(crate) const UNMODERATED: u8 = 0;
 pub(crate) const MOST_VECTORS: u16 = 25;
 /// What a ring is aligned to.
 pub(crate) const RING_ALIGN: usize = 512;

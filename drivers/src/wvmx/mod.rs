@@ -72,6 +72,7 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
     const NAME: &'static str = "wvmx";
     const IDS: &'static [Id] = &[Id::new(0x15ad, 0x07b0, "VMware VMXNET3")];
     const LABELS: &'static [Label] = LABELS;
+    const QUEUES: Option<&'static str> = Some("powers of two");
 
     type Tx = tx::Queue<P>;
     type Rx = rx::Queue<P>;
@@ -117,6 +118,11 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
         &self.offer
     }
 
+    fn queues(&self, (tx, rx): (u16, u16)) -> (u16, u16) {
+        let power = |count: u16| 1 << count.max(1).ilog2();
+        (power(tx), power(rx))
+    }
+
     fn interrupts(&self, kind: VectorKind) -> Self::Interrupts {
         let mut lines = self.lines.clone();
         lines.is_intx = kind == VectorKind::Intx;
@@ -124,10 +130,6 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
     }
 
     fn begin(&mut self, setup: &Setup) -> Result<(), Error> {
-        let counts = [setup.tx_queues, setup.rx_queues];
-        if let Some(&count) = counts.iter().find(|count| !count.is_power_of_two()) {
-            return Err(Error::Invalid("a number of queues", count.into()));
-        }
         self.command(command::RESET);
         for vector in 0..layout::MOST_VECTORS {
             let mask = bar0::of(bar0::MASK, vector);
@@ -303,7 +305,11 @@ impl<P: Platform> Wvmx<P> {
         let (all, event) = (setup.vectors.count as u8, setup.vectors.event() as u8);
         let masks = u8::from(self.lines.is_auto_masked);
         memory.put(shared::AUTO_MASK, &[masks, all, event]);
-        memory.put(shared::MODERATION, &layout::ADAPTIVE);
+        let level = match setup.extras.contains(Extras::MODERATES_ITSELF) {
+            true => layout::ADAPTIVE,
+            false => layout::UNMODERATED,
+        };
+        memory.put(shared::MODERATION, &[level; layout::MOST_VECTORS as usize]);
     }
 
     fn describe_rss(&self, rss: &Rss) {
@@ -356,9 +362,11 @@ const MOST_QUEUES: u16 = 8;
 
 const OFFER: Offer = Offer {
     mac: [0; 6],
-    capabilities: Capabilities::all(),
-    extras: Extras::all(),
-    usual_extras: Extras::RSS.union(Extras::HASH),
+    capabilities: Capabilities::all().difference(Capabilities::HARDWARE),
+    extras: Extras::all().difference(Extras::MODERATE),
+    usual_extras: Extras::RSS
+        .union(Extras::HASH)
+        .union(Extras::MODERATES_ITSELF),
     tx_queues: MOST_QUEUES,
     rx_queues: MOST_QUEUES,
     tx_slots: Range::new(64, 4096, 32, 512),

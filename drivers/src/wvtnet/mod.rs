@@ -226,6 +226,9 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         },
     ];
 
+    const QUEUES: Option<&'static str> = Some("both kinds at once");
+    const HAS_PAIRS: bool = true;
+
     type Tx = WvtnetTx<P>;
     type Rx = WvtnetRx<P>;
     type Interrupts = WvtnetInterrupts<P>;
@@ -264,6 +267,11 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
         &self.offer
     }
 
+    /// The device takes both queues of a pair for ready.
+    fn queues(&self, (tx, rx): (u16, u16)) -> (u16, u16) {
+        (tx.min(rx), tx.min(rx))
+    }
+
     fn interrupts(&self, kind: VectorKind) -> WvtnetInterrupts<P> {
         WvtnetInterrupts {
             status: self.device.interrupt_status(),
@@ -273,14 +281,6 @@ impl<P: Platform> Nic<P> for Wvtnet<P> {
 
     #[inline(never)]
     fn begin(&mut self, setup: &Setup) -> Result<(), Error> {
-        if setup.tx_queues > setup.rx_queues {
-            // Frames of a pair come back to it.
-            let queues = setup.tx_queues.into();
-            return Err(Error::Invalid(
-                "transmit queues, more than receive queues",
-                queues,
-            ));
-        }
         self.greet(self.wanted(setup))?;
         self.device
             .route_events(vector(setup, setup.vectors.event()))?;

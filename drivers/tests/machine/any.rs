@@ -107,6 +107,9 @@ fn step<M: Card, D: Nic<Host<M>>>(
             }
             machine.setup.mtu =
                 [1500, 1500, 4000, 9000][random.below(4)].min(machine.port.offer().most_mtu);
+            let (tx, rx) = machine.most_queues;
+            let mut some = |most: u16| 1 + random.below(most.into()) as u16;
+            machine.set_queues(some(tx), some(rx));
             // There may be no memory.
             let _ = machine.start();
         }
@@ -284,7 +287,7 @@ fn finish<M: Card, D: Nic<Host<M>>>(machine: Machine<M, D>, mut journal: Journal
     assert!(tx.done <= journal.on_wire, "{tx:?} {}", journal.on_wire);
     assert!(journal.taken.len() as u64 <= tx.lost, "{tx:?}");
     assert_eq!((tx.bogus, rx.bogus), (0, 0));
-    let counted = rx.no_packet + rx.cut_off + rx.withdrawn;
+    let counted = rx.no_packet + rx.cut_off + rx.left;
     assert!(journal.stored.len() as u64 <= counted, "{rx:?}");
     machine.end();
 }

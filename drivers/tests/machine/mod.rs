@@ -83,6 +83,8 @@ pub(crate) struct Machine<M: Card, D: Nic<Host<M>>> {
     pub(crate) interrupts: D::Interrupts,
     pub(crate) setup: Setup,
     pub(crate) listens: Listens,
+    /// Queues that there are vectors for.
+    pub(crate) most_queues: (u16, u16),
     answered: Vec<u64>,
 }
 
@@ -123,6 +125,7 @@ impl<M: Card, D: Nic<Host<M>>> Machine<M, D> {
             host,
             port,
             setup,
+            most_queues: queues,
             listens: Listens {
                 promiscuous: false,
                 all_multicast: false,
@@ -131,6 +134,13 @@ impl<M: Card, D: Nic<Host<M>>> Machine<M, D> {
             },
             answered: vec![0; 16],
         })
+    }
+
+    /// Has so many queues from the next start on, or as near as the device works with.
+    pub(crate) fn set_queues(&mut self, tx: u16, rx: u16) {
+        let (tx, rx) = self.port.nic().queues((tx, rx));
+        (self.setup.tx_queues, self.setup.rx_queues) = (tx, rx);
+        self.setup.rss = Rss::even(rx);
     }
 
     fn with_filter<R>(&mut self, with: impl FnOnce(&mut Self, &Filter<'_>) -> R) -> R {
@@ -289,6 +299,7 @@ impl<M: Card, D: Nic<Host<M>>> Machine<M, D> {
                     bad: sum.bad + one.bad,
                     no_packet: sum.no_packet + one.no_packet,
                     cut_off: sum.cut_off + one.cut_off,
+                    left: sum.left + one.left,
                     bogus: sum.bogus + one.bogus,
                     ..sum
                 }

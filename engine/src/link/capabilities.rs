@@ -35,6 +35,10 @@ bitflags! {
         const JUMBO = 1 << 10;
         /// Tells when it goes up and down.
         const STATE = 1 << 11;
+        /// Puts segments of TCP together that it has received (LRO).
+        const JOIN = 1 << 12;
+        /// Receives tagged frames only of VLANs that there are.
+        const VLAN_FILTER = 1 << 13;
     }
 }
 
@@ -42,10 +46,14 @@ impl Capabilities {
     /// Long segments, of any kind.
     pub const SEGMENT: Self = Self::SEGMENT_IPV4.union(Self::SEGMENT_IPV6);
 
+    /// What only hardware does.
+    pub const HARDWARE: Self = Self::JOIN.union(Self::VLAN_FILTER);
+
     /// Without those that need others that are not there: a segment that is cut needs new
-    /// checksums.
+    /// checksums, and one that is put together of several must have had right ones.
     pub fn consistent(self) -> Self {
-        const NEEDS: [(Capabilities, Capabilities); 4] = [
+        const NEEDS: [(Capabilities, Capabilities); 5] = [
+            (Capabilities::JOIN, Capabilities::CHECK_IPV4),
             (Capabilities::SEGMENT_IPV4, Capabilities::FILL_IPV4),
             (Capabilities::SEGMENT_IPV6, Capabilities::FILL_IPV6),
             (Capabilities::VLAN_SEGMENT, Capabilities::VLAN_TAG),

@@ -78,6 +78,10 @@ bitflags! {
         const RSS = 1 << 2;
         /// Says the hash by which it did.
         const HASH = 1 << 3;
+        /// Its receive queues keep interrupts as far apart as [`RxRing::moderate`] says.
+        const MODERATE = 1 << 4;
+        /// Finds by itself how far interrupts are kept apart.
+        const MODERATES_ITSELF = 1 << 5;
     }
 }
 
@@ -351,6 +355,11 @@ pub trait Nic<P: Platform>: Send + Sized {
     const IDS: &'static [Id];
     /// What its devices count.
     const LABELS: &'static [Label] = &[];
+    /// Which numbers of queues [`queues`](Nic::queues) gives, for people, if not all that are
+    /// offered.
+    const QUEUES: Option<&'static str> = None;
+    /// A transmit and a receive queue are one thing, so that there are as many of each.
+    const HAS_PAIRS: bool = false;
 
     /// Its transmit queues.
     type Tx: TxRing;
@@ -367,6 +376,12 @@ pub trait Nic<P: Platform>: Send + Sized {
 
     /// What it offers; the same for as long as it is attached.
     fn offer(&self) -> &Offer;
+
+    /// The numbers of transmit and receive queues that it works with, as near as can be to
+    /// those that are wanted, and not above. What is wanted is within the offer.
+    fn queues(&self, wanted: (u16, u16)) -> (u16, u16) {
+        wanted
+    }
 
     /// What its interrupts' filters get. Is called once, when it is known how interrupts come,
     /// before the device is started.

@@ -11,6 +11,7 @@
 //! | [`Transmitter`], [`Receiver`] | a queue: mapping, bookkeeping, refill, reaping, doorbells, figures, hang detection | `tx.rs`, `rx.rs` |
 //! | [`Port`] | the device as a whole: start, stop, reset, events, the tick | `port.rs` |
 //! | [`Vectors`] | which interrupt is whose | `vectors.rs` |
+//! | [`Place`], [`is_claimed`] | which devices are taken unasked | `claims.rs` |
 //! | [`Rss`], [`Moderation`] | spreading of flows, rate of interrupts | `rss.rs`, `moderation.rs` |
 //!
 //! # Who is whom
@@ -36,6 +37,7 @@
 //! [`Receiver`] are called by one at a time each, beside one another, and never sleep.
 //! [`Interrupts`] is called by interrupt filters: any number at a time, no lock, no sleep.
 
+mod claims;
 mod driver;
 mod moderation;
 mod offload;
@@ -49,6 +51,7 @@ mod slots;
 mod tx;
 mod vectors;
 
+pub use claims::{Place, is_claimed, wrong_claims};
 pub use driver::{
     Cause, Error, Events, Extras, Filter, Full, Id, Interrupts, Label, Limits, Link, Nic, Offer,
     Range, RxRing, Scope, Setup, Taken, TxRing, VlanSet, Wanted, bits_of,
@@ -62,7 +65,7 @@ pub use port::{Health, Port, Queues, State};
 pub use ring::{
     Completions, Device, Driver, Lane, Put, Ring, Slot, before_handover, full, on_taking,
 };
-pub use rss::{DEFAULT_KEY, Hashes, Rss, TABLE};
+pub use rss::{DEFAULT_KEY, Hashes, KeyText, Rss, TABLE, TableText, parse_key, parse_table};
 pub use rx::{Polled, Receiver, RxFigures};
 pub use slots::Slots;
 pub use tx::{Refused, Transmitter, TxFigures, Why};

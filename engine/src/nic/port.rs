@@ -16,6 +16,7 @@
 
 use super::driver::{Error, Events, Filter, Link, Nic, Offer, Setup};
 use super::platform::{Level, Platform};
+use super::rss::Rss;
 use super::rx::Receiver;
 use super::tx::Transmitter;
 use core::mem::MaybeUninit;
@@ -150,8 +151,10 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         filter: &Filter<'_>,
         queues: &impl Queues<P, D>,
     ) -> Result<(), Error> {
+        self.check(setup).inspect_err(|_| {
+            self.stop(queues);
+        })?;
         self.stop(queues);
-        self.check(setup)?;
         self.go(setup, filter, queues)?;
         self.setup = Some(*setup);
         Ok(())
@@ -166,7 +169,21 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         };
         self.state = State::Stopped;
         self.setup = None;
+        self.link = Link::Down;
         lost
+    }
+
+    /// Spreads flows otherwise, also after a reset. False if that takes a stop and a start, or
+    /// the device does not go.
+    pub fn spread(&mut self, rss: &Rss) -> bool {
+        let Some(setup) = &mut self.setup else {
+            return false;
+        };
+        let is_done = self.state == State::Running && self.nic.spread(rss);
+        if is_done {
+            setup.rss = *rss;
+        }
+        is_done
     }
 
     /// Looks after the device: to be called once a second. `filter` is what a reset sets again.
@@ -250,7 +267,11 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
         }
     }
 
-    fn check(&self, setup: &Setup) -> Result<(), Error> {
+    /// Whether the device can be so.
+    ///
+    /// # Errors
+    /// What can't be.
+    pub fn check(&self, setup: &Setup) -> Result<(), Error> {
         let offer = self.nic.offer();
         let within = |what, value: u64, least: u64, most: u64| {
             let fits = (least..=most).contains(&value);
@@ -267,6 +288,19 @@ impl<P: Platform, D: Nic<P>> Port<P, D> {
             setup.rx_queues.into(),
             1,
             offer.rx_queues.into(),
+        )?;
+        let (tx, rx) = self.nic.queues((setup.tx_queues, setup.rx_queues));
+        within(
+            "transmit queues",
+            setup.tx_queues.into(),
+            tx.into(),
+            tx.into(),
+        )?;
+        within(
+            "receive queues",
+            setup.rx_queues.into(),
+            rx.into(),
+            rx.into(),
         )?;
         within("MTU", setup.mtu.into(), 72, offer.most_mtu.into())?;
         let slots = [

@@ -4,6 +4,7 @@
 
 use crate::wire::toeplitz::KEY;
 use bitflags::bitflags;
+use core::fmt;
 
 /// Entries of the table.
 pub const TABLE: usize = 128;
@@ -65,5 +66,130 @@ impl Rss {
     pub fn queue(&self, hash: u32) -> u16 {
         let entry = self.table.get(hash as usize & (TABLE - 1));
         entry.copied().unwrap_or(0).into()
+    }
+}
+
+/// Bytes as hexadecimal numbers of two digits, with colons between.
+pub struct KeyText<'k>(pub &'k [u8; KEY]);
+
+impl fmt::Display for KeyText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, byte) in self.0.iter().enumerate() {
+            let colon = if n == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads what [`KeyText`] writes, also without the colons. `None` if it is anything else.
+pub fn parse_key(text: &str) -> Option<[u8; KEY]> {
+    let mut digits = text.chars().filter(|&c| c != ':').map(|c| c.to_digit(16));
+    let mut key = [0; KEY];
+    for byte in &mut key {
+        let (high, low) = (digits.next()??, digits.next()??);
+        *byte = (high << 4 | low) as u8;
+    }
+    digits.next().is_none().then_some(key)
+}
+
+/// A table as numbers of queues with spaces between; what repeats itself is written once.
+pub struct TableText<'t>(pub &'t [u8; TABLE]);
+
+impl fmt::Display for TableText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lengths = (0..=TABLE.ilog2()).map(|bits| 1_usize << bits);
+        let repeats = |&len: &usize| {
+            self.0
+                .iter()
+                .zip(self.0.iter().skip(len))
+                .all(|(a, b)| a == b)
+        };
+        let len = lengths.into_iter().find(repeats).unwrap_or(TABLE);
+        for (n, queue) in self.0.iter().take(len).enumerate() {
+            let space = if n == 0 { "" } else { " " };
+            write!(f, "{space}{queue}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a table: 1 to 128 numbers of queues, all below `queues`, which are repeated until the
+/// table is full. `None` if it is anything else.
+pub fn parse_table(text: &str, queues: u16) -> Option<[u8; TABLE]> {
+    let mut table = [0; TABLE];
+    let mut count = 0_usize;
+    for word in text.split_ascii_whitespace() {
+        let queue: u8 = word.parse().ok()?;
+        if u16::from(queue) >= queues {
+            return None;
+        }
+        *table.get_mut(count)? = queue;
+        count = count.wrapping_add(1);
+    }
+    for at in count..TABLE {
+        let from = at.checked_rem(count)?;
+        let queue = table.get(from).copied()?;
+        *table.get_mut(at)? = queue;
+    }
+    Some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_is_written() {
+        let text = KeyText(&DEFAULT_KEY).to_string();
+        assert!(text.starts_with("6d:5a:56:da:"));
+        assert_eq!(parse_key(&text), Some(DEFAULT_KEY));
+        assert_eq!(parse_key(&text.replace(':', "")), Some(DEFAULT_KEY));
+        for wrong in [
+            "",
+            "6d:5a",
+            "zz",
+            &text[3..],
+            &format!("{text}:00"),
+            &format!("{text}0"),
+        ] {
+            assert_eq!(parse_key(wrong), None, "{wrong}");
+        }
+        let not_hex = text.replacen('6', "x", 1);
+        assert_eq!(parse_key(&not_hex), None);
+    }
+
+    #[test]
+    fn a_table_is_read_as_it_is_written() {
+        for queues in 1..=8 {
+            let table = Rss::even(queues).table;
+            let text = TableText(&table).to_string();
+            assert_eq!(parse_table(&text, queues), Some(table), "{text}");
+        }
+        assert_eq!(TableText(&Rss::even(4).table).to_string(), "0 1 2 3");
+        assert_eq!(TableText(&[3; TABLE]).to_string(), "3");
+        let third = Rss::even(3).table;
+        let text = TableText(&third).to_string();
+        assert_eq!(text.split(' ').count(), TABLE);
+    }
+
+    #[test]
+    fn a_short_table_is_repeated_and_a_wrong_one_refused() {
+        let table = parse_table("0 0 0 1", 2).unwrap();
+        assert_eq!(table.iter().filter(|&&queue| queue == 1).count(), 32);
+        let all = parse_table(&"1 ".repeat(TABLE), 2);
+        assert_eq!(all, Some([1; TABLE]));
+        for wrong in [
+            "",
+            " ",
+            "2",
+            "0 2",
+            "-1",
+            "0,1",
+            "x",
+            &"0 ".repeat(TABLE + 1),
+        ] {
+            assert_eq!(parse_table(wrong, 2), None, "{wrong}");
+        }
     }
 }

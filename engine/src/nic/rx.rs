@@ -41,6 +41,8 @@ pub struct RxFigures {
     pub withdrawn: u64,
     /// Frames of which a part was there at a reset or stop.
     pub cut_off: u64,
+    /// Whole frames that were there at a reset or stop, and were not taken.
+    pub left: u64,
     /// Doorbells.
     pub kicks: u64,
     /// Completions that no buffer belonged to, or that said more bytes than it has.
@@ -119,17 +121,30 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     /// Forgets the device's queue, which the device does not touch any more, and frees all
     /// buffers.
     pub fn stop(&mut self) {
+        self.count_left();
         if !matches!(self.partial, Partial::None) {
             self.figures.cut_off = self.figures.cut_off.wrapping_add(1);
         }
         self.partial = Partial::None;
         self.kept = [const { None }; KEPT];
-        self.moderation = Moderation::default();
+        let (least, most) = self.moderation.limits();
+        self.moderation = Moderation::between(least, most);
         self.is_broken = false;
         (self.pause, self.next_pause) = (0, 1);
         if let Some(running) = self.running.take() {
             let withdrawn = running.buffers.used();
             self.figures.withdrawn = self.figures.withdrawn.wrapping_add(withdrawn.into());
+        }
+    }
+
+    /// Counts the frames that came before the device was stopped, and that nobody takes now.
+    fn count_left(&mut self) {
+        loop {
+            match self.take() {
+                Took::Nothing => break,
+                Took::Part => {}
+                Took::Frame(..) => self.figures.left = self.figures.left.wrapping_add(1),
+            }
         }
     }
 
@@ -291,7 +306,26 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         if let Some(running) = &mut self.running {
             running.ring.kick();
             self.figures.kicks = self.figures.kicks.wrapping_add(1);
+            // A device that was reset has none.
+            let gap = self.moderation.gap();
+            if gap > 0 {
+                running.ring.moderate(gap);
+            }
         }
+    }
+
+    /// Has interrupts at least and at most that many nanoseconds apart, from now on and after
+    /// each start: as the load says, or fixed if both are the same.
+    pub fn moderate(&mut self, least: u32, most: u32) {
+        self.moderation = Moderation::between(least, most);
+        if let Some(running) = &mut self.running {
+            running.ring.moderate(self.moderation.gap());
+        }
+    }
+
+    /// Between how many nanoseconds interrupts are kept apart.
+    pub fn moderated(&self) -> (u32, u32) {
+        self.moderation.limits()
     }
 
     /// Gives the device as many buffers as there is room for, and tells it: how many.

@@ -87,14 +87,21 @@ pub struct Transmitter<P: Platform, T: TxRing> {
     /// `figures.done` at the last tick, and how many ticks ago it was less.
     done_then: u64,
     stalled: u8,
+    /// Room that a frame of any kind takes; while the queue is held, more than there ever is.
+    needed: u16,
 }
+
+/// What a frame needs of a queue that is held.
+const HELD: u16 = u16::MAX;
 
 impl<P: Platform, T: TxRing> Transmitter<P, T> {
     /// A queue that is stopped, of a device with these limits.
     pub fn new(limits: &Limits) -> Self {
+        let segments = Segments::new(limits);
         Self {
             running: None,
-            segments: Segments::new(limits),
+            needed: segments.limit(),
+            segments,
             figures: TxFigures::default(),
             is_kick_due: false,
             is_broken: false,
@@ -146,13 +153,28 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
     /// before a frame is made, it saves mapping one in vain.
     #[inline]
     pub fn is_full(&mut self) -> bool {
-        let most = self.segments.limit();
-        let lacks_room = |running: &Running<T, P::Frame>| running.ring.room() < most;
-        if !self.running.as_ref().is_some_and(lacks_room) {
+        if !self.lacks_room() {
             return false;
         }
         self.reap(u32::MAX);
-        self.running.as_ref().is_some_and(lacks_room)
+        self.lacks_room()
+    }
+
+    #[inline]
+    fn lacks_room(&self) -> bool {
+        match &self.running {
+            Some(running) => running.ring.room() < self.needed,
+            None => self.needed == HELD,
+        }
+    }
+
+    /// Has the queue say that it [is full](Transmitter::is_full), whether the device goes or
+    /// not, so that frames wait while it is stopped and started; or ends that.
+    pub fn hold(&mut self, is_held: bool) {
+        self.needed = match is_held {
+            true => HELD,
+            false => self.segments.limit(),
+        };
     }
 
     /// Gives the device a frame, which it need not see before [`kick`](Transmitter::kick).

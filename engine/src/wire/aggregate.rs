@@ -25,7 +25,7 @@ use super::checksum::Sum;
 use super::complete::{self, Spans};
 use super::parse::{Kinds, Limits, Parsed, Start, Verdict, parse};
 use super::segment::{Cut, Identification, Kind, LAST_ONLY, Part};
-use super::word;
+use super::{copy, word};
 
 /// Bytes of headers that a frame may have to be joined with others.
 pub const MOST_FRONT: usize = 192;
@@ -59,6 +59,16 @@ pub trait Frame: Spans + Sized {
     fn replace_front(&mut self, front: &[u8]) -> bool;
 }
 
+/// Which frames may be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All that a [`Cut`] can undo: TCP and UDP, also in tunnels.
+    Any,
+    /// Segments of TCP outside of tunnels: what a network stack takes for one segment, as
+    /// long datagrams would not be taken for several.
+    Tcp,
+}
+
 /// What a frame was made of that comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Joined {
@@ -74,6 +84,7 @@ pub struct Aggregator<F, const N: usize> {
     /// Which flow has to go when there are too many.
     next: usize,
     most: u16,
+    scope: Scope,
 }
 
 struct Flow<F> {
@@ -102,11 +113,17 @@ struct Candidate {
 }
 
 /// The frame as a candidate; `None` if it can't be joined with any.
-fn candidate<F: Frame>(frame: &F, parsed: &Parsed, front: &[u8; MOST_FRONT]) -> Option<Candidate> {
+fn candidate<F: Frame>(
+    frame: &F,
+    parsed: &Parsed,
+    front: &[u8; MOST_FRONT],
+    scope: Scope,
+) -> Option<Candidate> {
     let layer = parsed.innermost();
     let payload = (layer.end as usize).checked_sub(layer.payload.into())?;
     let cut = Cut::of_parsed(parsed, front, payload).ok()?;
-    if layer.end as usize != frame.len() || !is_ordinary(&cut, front) {
+    let is_meant = scope == Scope::Any || cut.kind() == Kind::Tcp;
+    if layer.end as usize != frame.len() || !is_meant || !is_ordinary(&cut, front) {
         return None;
     }
     let mut made = *front;
@@ -128,12 +145,21 @@ fn candidate<F: Frame>(frame: &F, parsed: &Parsed, front: &[u8; MOST_FRONT]) -> 
 }
 
 impl<F: Frame, const N: usize> Aggregator<F, N> {
-    /// With no frames. Up to `most` are joined.
-    pub const fn new(most: u16) -> Self {
+    /// With no frames. Up to `most` are joined, of those in the scope.
+    pub const fn new(most: u16, scope: Scope) -> Self {
         Self {
             flows: [const { None }; N],
             next: 0,
             most,
+            scope,
+        }
+    }
+
+    /// The headers that are looked at: a tunnel is none if what is in it is out of scope.
+    const fn limits(&self) -> Limits {
+        match self.scope {
+            Scope::Any => Limits::with_tunnels(),
+            Scope::Tcp => Limits::of_front(),
         }
     }
 
@@ -143,12 +169,12 @@ impl<F: Frame, const N: usize> Aggregator<F, N> {
         let mut front = [0; MOST_FRONT];
         let there = front_of(&frame, &mut front);
         let there = front.get(..there).unwrap_or_default();
-        let parsed = parse(there, frame.len(), Start::Ethernet, &Limits::with_tunnels());
+        let parsed = parse(there, frame.len(), Start::Ethernet, &self.limits());
         if is_beyond(&parsed, frame.len()) {
             self.flush(out);
             return out(frame, None);
         }
-        match candidate(&frame, &parsed, &front) {
+        match candidate(&frame, &parsed, &front, self.scope) {
             Some(candidate) => self.put(frame, candidate, out),
             None => {
                 self.flush_flow(&front, &parsed, out);
@@ -334,16 +360,6 @@ fn front_of<F: Frame>(frame: &F, front: &mut [u8; MOST_FRONT]) -> usize {
         done = done.wrapping_add(copy(piece, room));
     });
     done
-}
-
-/// Copies as much as there is room for. How much that is.
-fn copy(from: &[u8], to: &mut [u8]) -> usize {
-    let mut count = 0;
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-        count += 1;
-    }
-    count
 }
 
 /// Where TCP's flags are; `None` of UDP.

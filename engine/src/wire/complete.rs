@@ -14,7 +14,7 @@ use core::ops::Range;
 use super::checksum::{Sum, covered};
 use super::crc32c::{Crc, Method};
 use super::parse::{Kinds, Layer};
-use super::{protocol, word};
+use super::{copy, protocol, word};
 
 /// A packet's bytes, in pieces.
 pub trait Spans {
@@ -93,7 +93,7 @@ impl Field {
             .get_mut(self.at..)
             .and_then(|at| at.get_mut(..self.len));
         if let Some(place) = place {
-            place.copy_from_slice(self.bytes());
+            copy(self.bytes(), place);
         }
     }
 }

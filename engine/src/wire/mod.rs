@@ -37,3 +37,13 @@ fn long(bytes: &[u8], at: usize) -> u32 {
         .and_then(|rest| rest.first_chunk())
         .map_or(0, |&four| u32::from_be_bytes(four))
 }
+
+/// Copies as much as there is room for. How much that is.
+pub(crate) fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    let mut count = 0;
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+        count += 1;
+    }
+    count
+}

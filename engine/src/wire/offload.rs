@@ -11,6 +11,8 @@
 //! | checksums of other protocols | always                                                    |
 //! | anything inside of a tunnel  | always: no device is told where the inner headers are     |
 //!
+//! Which of a tunnel's packets is meant, [`Request::is_inner`] says.
+//!
 //! [`Steps::of`] is a few tests of bits; a frame that needs nothing is not looked at further.
 
 use core::ops::Range;
@@ -21,7 +23,7 @@ use super::complete::{self, Covered, Spans};
 use super::crc32c::Method;
 use super::parse::{Kinds, Limits, Parsed, Start, Tunnel, parse};
 use super::segment::{Cut, Refusal};
-use super::{checksum, ethernet, protocol, vlan};
+use super::{checksum, copy, ethernet, protocol, vlan};
 use crate::link::Capabilities;
 use crate::packet::{Flags, Meta, Segmentation};
 
@@ -113,15 +115,26 @@ pub enum Lost {
 /// Bytes of headers that are looked at: more are refused.
 const MOST_FRONT: usize = 256;
 
-/// Does the steps, and gives out what goes to the device, in order. `tag` is that of
-/// [`Steps::TAG`], and `size` the bytes of payload in each part of [`Steps::CUT`].
+/// How a frame's steps are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The tag of [`Steps::TAG`]: priority, drop bit and number.
+    pub tag: u16,
+    /// Bytes of payload in each part of [`Steps::CUT`].
+    pub size: usize,
+    /// Of a packet in a tunnel: whether the inner one is to be cut and summed, and not the
+    /// one around it. A cut sums both.
+    pub is_inner: bool,
+}
+
+/// Does the steps, and gives out what goes to the device, in order.
 ///
 /// # Errors
 /// Why the frame, or the rest of its parts, was not given out.
 pub fn carry_out<F: Outgoing>(
     mut frame: F,
     steps: Steps,
-    (tag, size): (u16, usize),
+    request: &Request,
     method: Method,
     out: &mut impl FnMut(F),
 ) -> Result<(), Lost> {
@@ -129,47 +142,49 @@ pub fn carry_out<F: Outgoing>(
         let mut room = [0; MOST_FRONT];
         let there = front_of(&frame, &mut room);
         let front = room.get_mut(..there).unwrap_or_default();
-        let limits = Limits::with_tunnels();
+        let limits = match request.is_inner {
+            true => Limits::with_tunnels(),
+            false => Limits::of_front(),
+        };
         let parsed = parse(&*front, frame.len(), Start::Ethernet, &limits);
         if steps.contains(Steps::CUT) {
-            let job = Job { steps, tag };
-            return job.cut(&frame, &parsed, front, size, out);
+            let job = Job { steps, request };
+            return job.cut(&frame, &parsed, front, out);
         }
         fill(&mut frame, &parsed, front, steps, method)?;
     }
-    out(tagged(frame, steps, tag)?);
+    out(tagged(frame, steps, request.tag)?);
     Ok(())
 }
 
 /// What is the same for all parts.
-struct Job {
+struct Job<'r> {
     steps: Steps,
-    tag: u16,
+    request: &'r Request,
 }
 
-impl Job {
+impl Job<'_> {
     fn cut<F: Outgoing>(
         &self,
         frame: &F,
         parsed: &Parsed,
         front: &[u8],
-        size: usize,
         out: &mut impl FnMut(F),
     ) -> Result<(), Lost> {
-        let cut = Cut::of_parsed(parsed, front, size).map_err(Lost::Refused)?;
+        let cut = Cut::of_parsed(parsed, front, self.request.size).map_err(Lost::Refused)?;
         // A tunnel's outer checksum is no device's.
         let fills = self.steps.contains(Steps::FILL_L4) || parsed.tunnel != Tunnel::None;
         let mut room = [0; MOST_FRONT];
         for n in 0..cut.count() {
             let header = room.get_mut(..cut.headers()).ok_or(Lost::Memory)?;
             let original = front.get(..cut.headers()).ok_or(Lost::Memory)?;
-            header.copy_from_slice(original);
+            copy(original, header);
             cut.write(n, header);
             if fills {
                 cut.fill(header, complete::sum(frame, cut.payload(n)));
             }
             let part = frame.part(header, cut.payload(n)).ok_or(Lost::Memory)?;
-            out(tagged(part, self.steps, self.tag)?);
+            out(tagged(part, self.steps, self.request.tag)?);
         }
         Ok(())
     }
@@ -196,7 +211,7 @@ fn fill<F: Outgoing>(
         }
         let sum = checksum::of(header).to_be_bytes();
         if let Some(field) = header.get_mut(10..12) {
-            field.copy_from_slice(&sum);
+            copy(&sum, field);
         }
         end = behind;
     }
@@ -207,7 +222,10 @@ fn fill<F: Outgoing>(
         end = field.at.saturating_add(field.bytes().len());
     }
     let changed = front.get(..end).ok_or(Lost::Unsummed)?;
-    match frame.change_front(end, |place| place.copy_from_slice(changed)) {
+    let change = |place: &mut [u8]| {
+        copy(changed, place);
+    };
+    match frame.change_front(end, change) {
         true => Ok(()),
         false => Err(Lost::Memory),
     }
@@ -230,14 +248,12 @@ fn tagged<F: Outgoing>(mut frame: F, steps: Steps, tag: u16) -> Result<F, Lost> 
 
 /// Puts a frame's front into `front`. How many bytes these are.
 fn front_of<F: Outgoing>(frame: &F, front: &mut [u8; MOST_FRONT]) -> usize {
-    let mut done = 0usize;
+    let mut done = 0;
     frame.walk(0..MOST_FRONT.min(frame.len()), &mut |piece| {
-        for (place, byte) in front.iter_mut().skip(done).zip(piece) {
-            *place = *byte;
-        }
-        done = done.saturating_add(piece.len());
+        let room = front.get_mut(done..).unwrap_or_default();
+        done = done.wrapping_add(copy(piece, room));
     });
-    done.min(MOST_FRONT)
+    done
 }
 
 #[cfg(test)]

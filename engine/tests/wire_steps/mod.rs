@@ -8,12 +8,12 @@ use arbitrary::{Result, Unstructured};
 use std::collections::HashMap;
 use weft_engine::link::Capabilities;
 use weft_engine::packet::{Flags, Meta, Segmentation};
-use weft_engine::wire::aggregate::{Aggregator, Joined};
+use weft_engine::wire::aggregate::{Aggregator, Joined, Scope};
 use weft_engine::wire::complete::{self, Covered, Found};
 use weft_engine::wire::crc32c::Method;
-use weft_engine::wire::offload::{Steps, carry_out};
-use weft_engine::wire::parse::{Kinds, Limits, Parsed, Start, parse};
-use weft_engine::wire::segment::Cut;
+use weft_engine::wire::offload::{Request, Steps, carry_out};
+use weft_engine::wire::parse::{Kinds, Limits, Parsed, Start, Tunnel, parse};
+use weft_engine::wire::segment::{Cut, Kind};
 
 pub(crate) fn parsed(frame: &[u8]) -> Parsed {
     parse(frame, frame.len(), Start::Ethernet, &Limits::with_tunnels())
@@ -87,7 +87,7 @@ pub(crate) fn segment(u: &mut Unstructured<'_>) -> Result<Compared> {
     if can_be_joined(&shape, &parts) {
         let mut out = Vec::new();
         let mut give = |frame: Scattered, joined: Option<Joined>| out.push((frame, joined));
-        let mut aggregator = Aggregator::<Scattered, 2>::new(u16::MAX);
+        let mut aggregator = Aggregator::<Scattered, 2>::new(u16::MAX, Scope::Any);
         for part in &parts {
             let mut frame = Scattered::any(part, u)?;
             (frame.refuses, frame.is_checked) = (false, u.arbitrary()?);
@@ -137,6 +137,7 @@ pub(crate) fn aggregate(u: &mut Unstructured<'_>) -> Result<Compared> {
             sent.insert(place, frame);
         }
     }
+    let scope = *u.choose(&[Scope::Any, Scope::Any, Scope::Tcp])?;
     let mut out = Vec::new();
     let mut compared = Compared::default();
     let mut give = |frame: Scattered, joined: Option<Joined>| {
@@ -148,6 +149,9 @@ pub(crate) fn aggregate(u: &mut Unstructured<'_>) -> Result<Compared> {
             }
             Some(joined) => {
                 let parts = cut(&bytes, &joined.cut);
+                let tunnel = parsed(&bytes).tunnel;
+                let is_tcp = tunnel == Tunnel::None && joined.cut.kind() == Kind::Tcp;
+                assert!(scope == Scope::Any || is_tcp);
                 assert_eq!(parts.len(), usize::from(joined.count));
                 assert!(parts.len() > 1);
                 compared.joined += parts.len();
@@ -155,7 +159,7 @@ pub(crate) fn aggregate(u: &mut Unstructured<'_>) -> Result<Compared> {
             }
         }
     };
-    let mut aggregator = Aggregator::<Scattered, 3>::new(u.int_in_range(1..=64)?);
+    let mut aggregator = Aggregator::<Scattered, 3>::new(u.int_in_range(1..=64)?, scope);
     for frame in &sent {
         let mut scattered = Scattered::any(frame, u)?;
         scattered.is_checked = u.arbitrary()? && is_right(frame);
@@ -347,7 +351,7 @@ pub(crate) fn any(bytes: &[u8]) {
     };
     let size = usize::from(u16::from_le_bytes(*size));
     let mut outs = 0;
-    let mut aggregator = Aggregator::<Scattered, 2>::new(9);
+    let mut aggregator = Aggregator::<Scattered, 2>::new(9, Scope::Any);
     for _ in 0..3 {
         let frame = Scattered {
             pieces: vec![frame.to_vec()],
@@ -444,7 +448,12 @@ pub(crate) fn offload(u: &mut Unstructured<'_>) -> Result<Compared> {
     let mut out = Vec::new();
     let frame = Scattered::any(&long, u)?;
     let method = Method::of_this_processor();
-    carry_out(frame, steps, (tag, size), method, &mut |frame| {
+    let request = Request {
+        tag,
+        size,
+        is_inner: shape.outer.is_some(),
+    };
+    carry_out(frame, steps, &request, method, &mut |frame| {
         out.push(frame.bytes());
     })
     .expect("nothing fails");

@@ -2,8 +2,8 @@
 //! Devices and their drivers, driver(9), device(9). Header: `sys/bus.h`.
 //!
 //! A driver is a type that implements [`Attached`]. The kernel asks it about devices on
-//! PCI, but it gets one only if the administrator says so: `devctl set driver pci0:0:3:0
-//! wvmx`. The value that `attach` returns is the device's from then on to `detach`, and so
+//! PCI, but it gets one only if the administrator says so: by `devctl set driver pci0:0:3:0
+//! wvmx`, or by naming it for the loader ([`Found::claimed`]). The value that `attach` returns is the device's from then on to `detach`, and so
 //! is the [`Device`], which nothing keeps longer: what `attach` makes of it goes with the
 //! value.
 //!
@@ -69,10 +69,22 @@ pub(crate) enum Power {
     Resume,
 }
 
+/// What a driver says of a device that it knows.
+pub(crate) struct Found {
+    /// What the device is, for people.
+    pub(crate) what: &'static CStr,
+    /// The driver is to have it rather than any other; else only if it is set to it.
+    pub(crate) claimed: bool,
+}
+
 /// A driver's part of a device.
 pub(crate) trait Attached: Send + Sync + Sized + 'static {
     /// What the device is, if the driver knows it.
-    fn probe(driver: Driver, device: &Device) -> Option<&'static CStr>;
+    fn probe(sleepable: &mut Sleepable, driver: Driver, device: &Device) -> Option<Found>;
+
+    /// Whether a device that another driver has is to be taken from that, to be
+    /// [probed](Attached::probe).
+    fn is_missed(sleepable: &mut Sleepable, device: &Device) -> bool;
 
     /// Takes the device.
     ///
@@ -148,8 +160,16 @@ impl Registered {
             Errno::check(unsafe { c::weft_shim_driver(driver.raw(), true) })?;
             registered.count += 1;
         }
+        // SAFETY: as above; all drivers can be asked.
+        unsafe { c::weft_shim_devices_reclaim(Some(is_missed)) };
         Ok(registered)
     }
+}
+
+/// Whether the system is not up yet, so that nobody uses a device.
+pub(crate) fn is_booting() -> bool {
+    // SAFETY: reads a number.
+    unsafe { c::weft_shim_is_booting() }
 }
 
 impl Drop for Registered {
@@ -175,17 +195,30 @@ unsafe fn asked(raw: *mut c::_device) -> Option<(Driver, Device)> {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn weft_nic_probe(raw: *mut c::_device) -> bool {
-    // SAFETY: called by a driver's method.
-    let Some((driver, device)) = (unsafe { asked(raw) }) else {
-        return false;
+unsafe extern "C" fn weft_nic_probe(raw: *mut c::_device) -> c::weft_probe {
+    // SAFETY: called by a driver's method, in a thread that holds no other lock than Giant.
+    let (asked, mut sleepable) = unsafe { (asked(raw), Sleepable::assume()) };
+    let Some((driver, device)) = asked else {
+        return c::WEFT_PROBE_UNKNOWN;
     };
-    let Some(what) = Nic::probe(driver, &device) else {
-        return false;
+    let Some(found) = Nic::probe(&mut sleepable, driver, &device) else {
+        return c::WEFT_PROBE_UNKNOWN;
     };
     // SAFETY: the string is static.
-    unsafe { c::device_set_desc(raw, what.as_ptr()) };
-    true
+    unsafe { c::device_set_desc(raw, found.what.as_ptr()) };
+    match found.claimed {
+        true => c::WEFT_PROBE_CLAIMED,
+        false => c::WEFT_PROBE_KNOWN,
+    }
+}
+
+unsafe extern "C" fn is_missed(raw: *mut c::_device) -> bool {
+    let Some(raw) = NonNull::new(raw) else {
+        return false;
+    };
+    // SAFETY: called by `Registered::new`, which may sleep.
+    let mut sleepable = unsafe { Sleepable::assume() };
+    Nic::is_missed(&mut sleepable, &Device { raw })
 }
 
 #[unsafe(no_mangle)]

@@ -654,7 +654,7 @@ unsafe fn media(ifp: *mut c::ifnet, request: c_ulong, data: *mut c_char, is_card
 }
 
 /// The kernel's bit of each capability.
-const CAPABILITIES: [(Capabilities, u32); 12] = [
+const CAPABILITIES: [(Capabilities, u32); 14] = [
     (Capabilities::FILL_IPV4, c::WEFT_IFCAP_TXCSUM),
     (Capabilities::FILL_IPV6, c::WEFT_IFCAP_TXCSUM_IPV6),
     (Capabilities::CHECK_IPV4, c::WEFT_IFCAP_RXCSUM),
@@ -667,6 +667,8 @@ const CAPABILITIES: [(Capabilities, u32); 12] = [
     (Capabilities::VLAN_SEGMENT, c::WEFT_IFCAP_VLAN_HWTSO),
     (Capabilities::JUMBO, c::WEFT_IFCAP_JUMBO_MTU),
     (Capabilities::STATE, c::WEFT_IFCAP_LINKSTATE),
+    (Capabilities::JOIN, c::WEFT_IFCAP_LRO),
+    (Capabilities::VLAN_FILTER, c::WEFT_IFCAP_VLAN_HWFILTER),
 ];
 
 /// What the stack may leave to an interface that has a capability.

@@ -8,6 +8,7 @@ use weft_bindings::kernel as c;
 
 use super::context::Sleepable;
 use super::errno::Errno;
+use super::text::Text;
 
 /// `__FreeBSD_version` of the headers the module was compiled with.
 pub(crate) fn compiled_osreldate() -> i32 {
@@ -52,6 +53,17 @@ pub(super) fn read_int(_sleepable: &mut Sleepable, oid: &CStr) -> Option<c_int> 
         )
     };
     (error == 0 && len == size_of::<c_int>()).then_some(value)
+}
+
+/// What loader(8) or kenv(1) has set by that name, cut to what the text takes. May sleep.
+pub(crate) fn environment<const N: usize>(
+    _sleepable: &mut Sleepable,
+    name: &CStr,
+) -> Option<Text<N>> {
+    let mut text = Text::new();
+    // SAFETY: the name is a C string; the storage takes so many bytes, the NUL included.
+    let is_set = unsafe { c::weft_shim_getenv(name.as_ptr(), text.storage(), N as c_int) };
+    is_set.then_some(text)
 }
 
 /// A moment by the CPU's own clock: cheap to take, and good for short times only.

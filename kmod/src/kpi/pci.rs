@@ -3,10 +3,11 @@
 //! I/O ports (BARs). Headers: `dev/pci/pcireg.h`, `sys/rman.h`.
 
 use core::ffi::c_int;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use weft_bindings::kernel as c;
-use weft_engine::nic::{Registers, Word};
+use weft_engine::nic::{Place, Registers, Word};
 
 use super::context::Sleepable;
 use super::device::Device;
@@ -47,6 +48,22 @@ impl Device {
     /// The vendor's and the device's number.
     pub(crate) fn id(&self) -> (u16, u16) {
         (self.config(0), self.config(2))
+    }
+
+    /// Where it is.
+    pub(crate) fn place(&self) -> Place {
+        let mut place = MaybeUninit::<c::weft_place>::uninit();
+        // SAFETY: a device on PCI; all of the place is written.
+        let place = unsafe {
+            c::weft_shim_pci_place(self.raw(), place.as_mut_ptr());
+            place.assume_init()
+        };
+        Place {
+            domain: place.domain,
+            bus: place.bus,
+            slot: place.slot,
+            function: place.function,
+        }
     }
 
     /// Lets the device reach memory by itself, or not.

@@ -30,6 +30,8 @@ bitflags! {
         const VNET = c::CTLFLAG_VNET;
         /// loader(8) may set it before the module is loaded, by the same name.
         const TUNABLE = c::CTLFLAG_TUN;
+        /// The kernel does not set it by itself to what loader(8) has set.
+        const UNFETCHED = c::CTLFLAG_NOFETCH;
         /// It counts; it tunes nothing.
         const STATS = c::CTLFLAG_STATS;
     }
@@ -105,7 +107,7 @@ pub(crate) trait Indexed {
 }
 
 /// The longest line of text, its NUL included.
-pub(crate) const LINE: usize = 160;
+pub(crate) const LINE: usize = 256;
 
 /// A line of text that is made when it is read.
 pub(crate) trait Line {
@@ -139,6 +141,12 @@ impl Sysctls {
     pub(crate) fn net() -> Parent {
         // SAFETY: the address of a static node.
         Parent(unsafe { c::weft_shim_sysctl_net() })
+    }
+
+    /// `hw`, likewise.
+    pub(crate) fn hw() -> Parent {
+        // SAFETY: as above.
+        Parent(unsafe { c::weft_shim_sysctl_hw() })
     }
 
     /// Adds a node.
@@ -206,7 +214,31 @@ impl Sysctls {
         name: &'static CStr,
         description: &'static CStr,
     ) -> Result<(), Errno> {
-        let kind = c::CTLTYPE_STRING | c::CTLFLAG_RD | c::CTLFLAG_MPSAFE;
+        self.add_line::<L>(parent, name, Access::READ, description)
+    }
+
+    /// Adds a line that loader(8) sets by the same name, which its owner asks for itself.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn loader_line<L: Line>(
+        &mut self,
+        parent: Parent,
+        name: &'static CStr,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let access = Access::READ | Access::TUNABLE | Access::UNFETCHED;
+        self.add_line::<L>(parent, name, access, description)
+    }
+
+    fn add_line<L: Line>(
+        &mut self,
+        parent: Parent,
+        name: &'static CStr,
+        access: Access,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let kind = c::CTLTYPE_STRING | c::CTLFLAG_MPSAFE | access.bits();
         let handler: c::weft_sysctl_handler = Some(handle_line::<L>);
         self.add(parent, &Oid::plain(name, description), kind, handler, c"A")?;
         Ok(())
@@ -404,7 +436,26 @@ pub(crate) trait Subject: Send + Sync + 'static {
     /// # Errors
     /// `EINVAL` for a value out of range, which has been logged with the range.
     fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno>;
+
+    /// Writes the text of the OID that was added with that index as a text.
+    fn read_text(&self, _index: u32, _sleepable: &mut Sleepable, _to: &mut Text<TEXT>) {}
+
+    /// Takes a new text. Never called but for an OID that was added as a text.
+    ///
+    /// # Errors
+    /// As for [`write`](Subject::write).
+    fn write_text(
+        &self,
+        _index: u32,
+        _sleepable: &mut Sleepable,
+        _text: &str,
+    ) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
 }
+
+/// The longest text that is read or written, its NUL included.
+pub(crate) const TEXT: usize = 512;
 
 /// The OIDs of one subject. Dropping it removes them, waits for handlers that run, and
 /// then is no owner of the subject any more.
@@ -485,14 +536,63 @@ impl<T: Subject> Branch<T> {
         self.add(parent, &oid, Access::of(writer))
     }
 
+    /// Adds a setting of the host's whose description is made for it, and which loader(8) may
+    /// set before by the same name.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn setting_said(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        self.add(parent, &oid, Access::READ | Access::WRITE | Access::TUNABLE)
+    }
+
+    /// Adds a setting that is a text, likewise.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn text_said(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        description: &CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            ..Oid::plain(name, description)
+        };
+        let access = Access::READ | Access::WRITE | Access::TUNABLE;
+        let kind = c::CTLTYPE_STRING | c::CTLFLAG_MPSAFE | access.bits();
+        self.add_as(parent, &oid, kind, Some(handle_text::<T>), c"A")
+    }
+
     fn add(&mut self, parent: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
         let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
-        let handler: c::weft_sysctl_handler = Some(handle_subject::<T>);
+        self.add_as(parent, oid, kind, Some(handle_subject::<T>), c"QU")
+    }
+
+    fn add_as(
+        &mut self,
+        parent: Parent,
+        oid: &Oid<'_>,
+        kind: u32,
+        handler: c::weft_sysctl_handler,
+        format: &'static CStr,
+    ) -> Result<(), Errno> {
         let subject = self.subject.address().as_ptr().cast();
         // SAFETY: the subject is a `T`, and this value, an owner, drops the tree first.
         let added = unsafe {
             self.tree
-                .add_about(subject, parent, oid, kind, handler, c"QU")
+                .add_about(subject, parent, oid, kind, handler, format)
         };
         added.map(drop)
     }
@@ -636,12 +736,13 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
     returned(outcome.unwrap_or(Err(Errno::EINVAL)))
 }
 
-/// The handler of a number of some subject's.
-unsafe extern "C" fn handle_subject<T: Subject>(
+/// Calls with the subject of an OID, if who asks may know of it.
+///
+/// # Safety
+/// A handler's OID, which a [`Branch`] of such subjects has added.
+unsafe fn with_subject<T: Subject>(
     oid: *mut c::sysctl_oid,
-    _argument1: *mut c_void,
-    index: i64,
-    request: *mut c::sysctl_req,
+    what: impl FnOnce(&T, &mut Sleepable) -> Result<(), Errno>,
 ) -> c_int {
     // SAFETY: as in `handle_line`; a `Branch` added the OID with its subject.
     let (mut sleepable, subject) = unsafe {
@@ -652,6 +753,19 @@ unsafe extern "C" fn handle_subject<T: Subject>(
         if !subject.is_shown(sleepable, vnet) {
             return Err(Errno::ENOENT);
         }
+        what(subject, sleepable)
+    });
+    returned(outcome.unwrap_or(Err(Errno::EINVAL)))
+}
+
+/// The handler of a number of some subject's.
+unsafe extern "C" fn handle_subject<T: Subject>(
+    oid: *mut c::sysctl_oid,
+    _argument1: *mut c_void,
+    index: i64,
+    request: *mut c::sysctl_req,
+) -> c_int {
+    let what = |subject: &T, sleepable: &mut Sleepable| {
         if index >> 32 != 0 {
             // SAFETY: the kernel's own arguments.
             return unsafe { list(request, index, |index| subject.read(index, sleepable)) };
@@ -662,6 +776,34 @@ unsafe extern "C" fn handle_subject<T: Subject>(
             Some(new) => subject.write(index as u32, sleepable, new),
             None => Ok(()),
         }
-    });
-    returned(outcome.unwrap_or(Err(Errno::EINVAL)))
+    };
+    // SAFETY: a handler of a `Branch`'s.
+    unsafe { with_subject(oid, what) }
+}
+
+/// The handler of a text of some subject's.
+unsafe extern "C" fn handle_text<T: Subject>(
+    oid: *mut c::sysctl_oid,
+    _argument1: *mut c_void,
+    index: i64,
+    request: *mut c::sysctl_req,
+) -> c_int {
+    let what = |subject: &T, sleepable: &mut Sleepable| {
+        let mut text = try_box(Text::<TEXT>::new()).map_err(|_| Errno::ENOMEM)?;
+        subject.read_text(index as u32, sleepable, &mut text);
+        // SAFETY: the kernel's own arguments; it writes so many bytes at most, the last of
+        // which is NUL, which is all that the text's storage asks for.
+        let is_write = unsafe {
+            let storage = text.storage().cast();
+            Errno::check(c::sysctl_handle_string(oid, storage, TEXT as i64, request))?;
+            c::weft_shim_sysctl_is_write(request)
+        };
+        if !is_write {
+            return Ok(());
+        }
+        let written = text.as_c_str().to_str().map_err(|_| Errno::EINVAL)?;
+        subject.write_text(index as u32, sleepable, written)
+    };
+    // SAFETY: a handler of a `Branch`'s.
+    unsafe { with_subject(oid, what) }
 }

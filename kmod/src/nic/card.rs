@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use weft_engine::link::{self, Capabilities};
-use weft_engine::nic::{self, Extras, Offer, Receiver, Rss, Setup, VectorKind};
+use weft_engine::nic::{self, Extras, Offer, Receiver, Rss, Setup, VectorKind, VlanSet};
 use weft_engine::queue::{QueueSet, Service, Settings, TxQueue};
 
-use super::control::Control;
-use super::core::{CardReceiver, Care, Core, Face, Set};
+use super::control::{Control, turn_on};
+use super::core::{CardReceiver, Care, Core, Face, Set, Tagged};
 use super::lane::{Drain, Lane, Queue, Waker};
 use super::nodes::Node;
 use super::{AnyCard, Driven};
@@ -20,6 +20,7 @@ use crate::kpi::cpu::CriticalSections;
 use crate::kpi::device::{Device, Driver, Power};
 use crate::kpi::epoch::NetEpochs;
 use crate::kpi::errno::Errno;
+use crate::kpi::event::OnVlans;
 use crate::kpi::ifnet::{InSystem, Plan, Unattached};
 use crate::kpi::interrupt::{Interrupt, Kind, Vectors};
 use crate::kpi::kernel::Clock;
@@ -48,39 +49,47 @@ const MEGA: u64 = 1_000_000;
 pub(super) struct Card<D: Driven> {
     interface: Option<InSystem<Face<D>>>,
     care: Option<Listener<Care<D>>>,
+    vlans: Option<OnVlans<Core<D>>>,
     interrupts: Vec<Interrupt<Core<D>>>,
     core: Shared<Core<D>>,
     device: Shared<Device>,
 }
 
 /// What a card is to be at first.
-fn setup(offer: &Offer, capabilities: Capabilities) -> Setup {
+fn setup<D: Driven>(nic: &D, offer: &Offer, on: Capabilities) -> Setup {
     let cpus = (CriticalSections.count() as u16).min(MOST_QUEUES);
     let rx_queues = offer.rx_queues.min(cpus).max(1);
     let tx_queues = offer.tx_queues.min(cpus).max(1);
-    Setup {
+    let (tx_queues, rx_queues) = nic.queues((tx_queues, rx_queues));
+    let mut setup = Setup {
         mac: offer.mac,
         mtu: 1500,
         tx_queues,
         rx_queues,
         tx_slots: offer.tx_slots.fit(offer.tx_slots.usual),
         rx_slots: offer.rx_slots.fit(offer.rx_slots.usual),
-        capabilities,
-        // Nobody could turn the one off, which a host that forwards must, and nothing tells the
-        // card of VLANs for the other.
-        extras: offer.usual_extras.intersection(offer.extras) - Extras::VLAN_FILTER - Extras::LRO,
+        capabilities: on,
+        extras: offer.usual_extras.intersection(offer.extras),
         rss: Rss::even(rx_queues),
         vectors: nic::Vectors::plan(VectorKind::Intx, 1, tx_queues, rx_queues),
-    }
+    };
+    turn_on(&mut setup, on);
+    setup
 }
 
 /// What of it is on as long as nobody says otherwise.
 fn link_offer(offer: &Offer) -> link::Offer {
-    let has = offer.capabilities | Capabilities::STATE | Capabilities::VLAN_MTU;
+    let mut has = offer.capabilities | Capabilities::STATE | Capabilities::VLAN_MTU;
+    // A host that forwards must not have the one, and VLANs that are on a lagg(4) or a bridge(4)
+    // above the card not the other: whoever has no such thing turns them on.
+    let initial = has;
+    has.set(Capabilities::JOIN, offer.extras.contains(Extras::LRO));
+    let filters = offer.extras.contains(Extras::VLAN_FILTER);
+    has.set(Capabilities::VLAN_FILTER, filters);
     link::Offer {
         has,
         always: Capabilities::STATE | Capabilities::VLAN_MTU,
-        initial: has,
+        initial,
         shared: Capabilities::empty(),
     }
 }
@@ -104,10 +113,10 @@ impl<D: Driven> Card<D> {
         device: Shared<Device>,
     ) -> Result<Box<Self>, Errno> {
         let kernel = Kernel::new(sleepable, &device)?;
-        let port = found::<D>(&kernel)?;
+        let mut port = found::<D>(&kernel)?;
         let offer = *port.offer();
         let link = link_offer(&offer);
-        let mut setup = setup(&offer, link.negotiate(link.initial));
+        let mut setup = setup(port.nic(), &offer, link.negotiate(link.initial));
         let wanted = nic::Vectors::wanted(setup.tx_queues, setup.rx_queues).min(offer.vectors);
         let vectors = Vectors::new(sleepable, &device, kernel.bars(), (1, wanted.into()))?;
         setup.vectors = nic::Vectors::plan(
@@ -128,6 +137,7 @@ impl<D: Driven> Card<D> {
         let care = Care { core: core.clone() };
         let care = Listener::new(sleepable, &core.chime, LOOK_MS, care)?;
         let node = Node::new(sleepable, &device, &core)?;
+        let vlans = OnVlans::call(sleepable, bare.port(), core.clone())?;
         let face = Face {
             core: core.clone(),
             node: Slept::new(Some(node)),
@@ -136,6 +146,7 @@ impl<D: Driven> Card<D> {
         let mut card = try_box(Self {
             interface: None,
             care: Some(care),
+            vlans: Some(vlans),
             interrupts,
             core,
             device,
@@ -226,6 +237,7 @@ impl<D: Driven> Making<'_, D> {
         })?;
         let chime = Chime::new()?;
         let largest_mtu = offer.most_mtu;
+        let (vlans, told) = vlans()?;
         Shared::made(|| {
             Ok(Core {
                 own: self.bare.port(),
@@ -235,8 +247,9 @@ impl<D: Driven> Making<'_, D> {
                 interrupts: port.nic().interrupts(setup.vectors.kind),
                 vectors: setup.vectors,
                 jobs,
-                control: Slept::new(Control::new(port, *setup, link)),
+                control: Slept::new(Control::new(port, *setup, link, told)),
                 chime,
+                vlans,
                 largest_mtu,
             })
         })
@@ -274,6 +287,15 @@ impl<D: Driven> Making<'_, D> {
             )
         })
     }
+}
+
+/// No VLANs; in a stack frame of its own.
+#[inline(never)]
+fn vlans() -> Result<(Box<Tagged>, Box<VlanSet>), Errno> {
+    Ok((
+        memory::boxed_in(|place| Some(place.write(Tagged::none())))?,
+        memory::boxed_in(|place| Some(place.write(VlanSet::none())))?,
+    ))
 }
 
 /// A queue in front of a lane.
@@ -329,6 +351,7 @@ impl<D: Driven> AnyCard for Card<D> {
         let interface = self.interface.take();
         let parts = interface.and_then(|interface| interface.take_out(sleepable));
         // Nobody sends any more, and no request comes.
+        self.vlans = None;
         self.care = None;
         self.core.suspend(sleepable);
         self.interrupts.clear();

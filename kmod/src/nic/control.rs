@@ -10,20 +10,23 @@ use alloc::vec::Vec;
 
 use weft_engine::l3::Mac;
 use weft_engine::link::{self, Capabilities};
-use weft_engine::nic::{Error, Filter, Health, Link, Port, Setup, State, VlanSet};
+use weft_engine::nic::{Error, Extras, Filter, Health, Link, Port, Rss, Setup, State, VlanSet};
+use weft_engine::queue::Moved;
 
 use super::Driven;
 use super::core::Core;
 use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::Counter;
-use crate::kpi::kernel::Clock;
+use crate::kpi::kernel::{self, Clock};
 use crate::kpi::log;
 use crate::kpi::nic::Kernel;
 
-/// No VLAN: the card's own filter is not used.
-static NO_VLANS: VlanSet = VlanSet::none();
-
+/// Milliseconds for which a card is waited for to send what it has before it is stopped and
+/// started.
+const SETTLE_MS: u32 = 50;
+/// Milliseconds for which a queue is waited for when its flows are moved to another.
+const PATIENCE: u32 = 1_000;
 /// Nanoseconds between ticks, somewhat less than the time between looks.
 const TICK_NS: u64 = 900_000_000;
 const MEGA: u64 = 1_000_000;
@@ -36,6 +39,8 @@ pub(super) struct Control<D: Driven> {
     pub(super) offer: link::Offer,
     /// What it was last told to receive.
     told: Option<Wanted>,
+    /// The VLANs whose frames it takes, if it looks.
+    vlans: Box<VlanSet>,
     clock: Clock,
     last_tick: u64,
     /// Broken frames that the interface has counted.
@@ -47,12 +52,18 @@ pub(super) struct Control<D: Driven> {
 
 impl<D: Driven> Control<D> {
     /// Of a card that is stopped.
-    pub(super) fn new(port: Box<Port<Kernel, D>>, setup: Setup, offer: link::Offer) -> Self {
+    pub(super) fn new(
+        port: Box<Port<Kernel, D>>,
+        setup: Setup,
+        offer: link::Offer,
+        vlans: Box<VlanSet>,
+    ) -> Self {
         Self {
             port,
             setup,
             offer,
             told: None,
+            vlans,
             clock: Clock::new(),
             last_tick: 0,
             bad: 0,
@@ -62,21 +73,40 @@ impl<D: Driven> Control<D> {
     }
 }
 
-/// What is to be received, as the flags and groups say.
+/// Why something was not set.
+pub(super) enum Unset {
+    /// The card can't be so; nothing has changed.
+    Refused,
+    /// The card did not start so, which has been logged.
+    Failed(Errno),
+}
+
+/// Enables what was settled, as the driver wants to be told.
+pub(super) fn turn_on(setup: &mut Setup, on: Capabilities) {
+    setup.capabilities = on - Capabilities::HARDWARE;
+    let extras = &mut setup.extras;
+    extras.set(Extras::LRO, on.contains(Capabilities::JOIN));
+    let filters = on.contains(Capabilities::VLAN_FILTER);
+    extras.set(Extras::VLAN_FILTER, filters);
+}
+
+/// What is to be received, as the flags, groups and VLANs say.
 #[derive(PartialEq, Eq)]
 struct Wanted {
     promiscuous: bool,
     all_groups: bool,
     groups: Vec<Mac>,
+    /// Which VLANs there are, by [`Tagged::changes`](super::core::Tagged::changes).
+    vlans: u32,
 }
 
 impl Wanted {
-    fn filter(&self) -> Filter<'_> {
+    fn filter<'a>(&'a self, vlans: &'a VlanSet) -> Filter<'a> {
         Filter {
             promiscuous: self.promiscuous,
             all_multicast: self.all_groups,
             multicast: &self.groups,
-            vlans: &NO_VLANS,
+            vlans,
         }
     }
 }
@@ -94,31 +124,37 @@ fn errno(error: Error) -> Errno {
 impl<D: Driven> Core<D> {
     /// What is to be received, by the interface's flags and groups. All groups, if there was no
     /// memory to read which.
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self, control: &mut Control<D>) -> Wanted {
         let flags = self.own.flags();
         let groups = self.own.groups();
+        // Before they are read.
+        let vlans = self.vlans.changes();
+        self.vlans.write(&mut control.vlans);
         Wanted {
             promiscuous: flags.promiscuous,
             all_groups: flags.all_groups || groups.is_err(),
             groups: groups.unwrap_or_default(),
+            vlans,
         }
     }
 
     /// Starts the card with what is set, or starts it again.
     fn start(&self, control: &mut Control<D>) -> Result<(), Errno> {
-        let wanted = self.wanted();
-        let filter = wanted.filter();
-        self.own.set_running(false);
+        let wanted = self.wanted(control);
+        let filter = wanted.filter(&control.vlans);
         let started = control.port.start(&control.setup, &filter, self);
         control.has_failed = started.is_err();
         if let Err(error) = started {
             let name = self.own.name();
             let name = name.as_c_str().to_str().unwrap_or_default();
             log::error(format_args!("{name}: {error}"));
+            self.own.set_running(false);
             self.go_on_all();
             return Err(errno(error));
         }
         self.own.set_running(true);
+        // A link that comes back before the next tick was not down to anybody.
+        control.last_tick = control.clock.now();
         let health = control.port.event(&filter, self);
         control.told = Some(wanted);
         self.tell(&health);
@@ -172,7 +208,8 @@ impl<D: Driven> Core<D> {
                     Ok(())
                 }
                 (true, true) => {
-                    self.follow(control, self.wanted());
+                    let wanted = self.wanted(control);
+                    self.follow(control, wanted);
                     Ok(())
                 }
                 (false, false) => Ok(()),
@@ -183,7 +220,7 @@ impl<D: Driven> Core<D> {
     /// Has a card that goes receive what is wanted, if that is not what it was told.
     fn follow(&self, control: &mut Control<D>, wanted: Wanted) {
         if control.told.as_ref() != Some(&wanted) {
-            control.port.nic().filter(&wanted.filter());
+            control.port.nic().filter(&wanted.filter(&control.vlans));
             control.told = Some(wanted);
         }
     }
@@ -193,20 +230,127 @@ impl<D: Driven> Core<D> {
     /// # Errors
     /// Why not; then they have the one that they had.
     pub(super) fn resize(&self, sleepable: &mut Sleepable, mtu: u32) -> Result<(), Errno> {
-        self.control.with(sleepable, |_, control| {
-            let before = control.setup.mtu;
-            control.setup.mtu = mtu;
-            self.restart(control)
-                .inspect_err(|_| control.setup.mtu = before)
-                .or_else(|error| self.restart(control).and(Err(error)))
+        self.control.with(sleepable, |sleepable, control| {
+            self.alter(sleepable, control, &mut |setup| setup.mtu = mtu)
         })
     }
 
-    fn restart(&self, control: &mut Control<D>) -> Result<(), Errno> {
+    /// Has the card be otherwise.
+    ///
+    /// # Errors
+    /// Why not; then it is as it was.
+    fn alter(
+        &self,
+        sleepable: &mut Sleepable,
+        control: &mut Control<D>,
+        change: &mut dyn FnMut(&mut Setup),
+    ) -> Result<(), Errno> {
+        let before = control.setup;
+        change(&mut control.setup);
+        let Err(error) = self.restart(sleepable, control) else {
+            return Ok(());
+        };
+        control.setup = before;
+        self.restart(sleepable, control).and(Err(error))
+    }
+
+    /// Starts the card with what is set, if it is to go. If it goes, what it has is sent, and
+    /// what is to be sent waits until it goes again.
+    fn restart(&self, sleepable: &mut Sleepable, control: &mut Control<D>) -> Result<(), Errno> {
         match control.port.state() {
             State::Stopped if !self.own.flags().up || control.is_suspended => Ok(()),
-            _ => self.start(control),
+            State::Stopped | State::Broken => self.start(control),
+            State::Running => {
+                self.hold_all(true);
+                self.settle(sleepable);
+                let started = self.start(control);
+                self.hold_all(false);
+                self.go_on_all();
+                started
+            }
         }
+    }
+
+    fn hold_all(&self, is_held: bool) {
+        for lane in &self.lanes {
+            lane.hold(is_held);
+        }
+    }
+
+    /// Waits until the card has sent what it has, for a while.
+    fn settle(&self, sleepable: &mut Sleepable) {
+        for _ in 0..SETTLE_MS {
+            if !self.lanes.iter().any(|lane| lane.is_busy()) {
+                return;
+            }
+            kernel::pause_ms(sleepable, 1);
+        }
+    }
+
+    /// Has the card be as a setting says that was changed, if it can be so.
+    ///
+    /// # Errors
+    /// What of it the card can't be; or why it did not start, which has been logged. It is as it
+    /// was then.
+    pub(super) fn set(
+        &self,
+        sleepable: &mut Sleepable,
+        change: &mut dyn FnMut(&mut Setup),
+    ) -> Result<(), Unset> {
+        self.control.with(sleepable, |sleepable, control| {
+            let mut setup = control.setup;
+            change(&mut setup);
+            control.port.check(&setup).map_err(|_| Unset::Refused)?;
+            let (before, after) = (control.setup.tx_queues, setup.tx_queues);
+            // Flows leave a queue before it goes, and get one when it is there.
+            if after < before {
+                self.spread(after)?;
+            }
+            let altered = self.alter(sleepable, control, change);
+            if after > before && altered.is_ok() {
+                self.spread(after)?;
+            }
+            if after < before && altered.is_err() {
+                self.spread(before)?;
+            }
+            altered.map_err(Unset::Failed)
+        })
+    }
+
+    /// Has so many queues send what there is. Not a part of its caller's stack frame, for it has
+    /// batches.
+    #[inline(never)]
+    fn spread(&self, queues: u16) -> Result<(), Unset> {
+        let moved = self.queues.spread(queues.into(), PATIENCE);
+        if moved.map_err(|_| Unset::Failed(Errno::EBUSY))? == Moved::GaveUp {
+            let name = self.own.name();
+            let name = name.as_c_str().to_str().unwrap_or_default();
+            log::warning(format_args!(
+                "{name}: a transmit queue was stuck, frames may be out of order"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Spreads received flows otherwise, without a stop if the card can.
+    ///
+    /// # Errors
+    /// As for [`set`](Core::set).
+    pub(super) fn set_spreading(
+        &self,
+        sleepable: &mut Sleepable,
+        change: &mut dyn FnMut(&mut Rss),
+    ) -> Result<(), Unset> {
+        self.control.with(sleepable, |sleepable, control| {
+            let mut rss = control.setup.rss;
+            change(&mut rss);
+            if control.port.spread(&rss) {
+                control.setup.rss = rss;
+                return Ok(());
+            }
+            let altered = self.alter(sleepable, control, &mut |setup| setup.rss = rss);
+            altered.map_err(Unset::Failed)
+        })
     }
 
     /// Enables what it can of what is wanted.
@@ -214,29 +358,30 @@ impl<D: Driven> Core<D> {
         self.control.with(sleepable, |sleepable, control| {
             let on = control.offer.negotiate(wanted);
             self.own.enable(sleepable, on);
-            if control.setup.capabilities != on {
-                control.setup.capabilities = on;
+            let before = (control.setup.capabilities, control.setup.extras);
+            turn_on(&mut control.setup, on);
+            if (control.setup.capabilities, control.setup.extras) != before {
                 // What failed has been logged; the interface does not run then.
-                let _ = self.restart(control);
+                let _ = self.restart(sleepable, control);
             }
         });
     }
 
     /// Looks after the card: events, and each second whether it does its work.
     pub(super) fn look(&self, sleepable: &mut Sleepable) {
-        self.control.with(sleepable, |_, control| {
+        self.control.with(sleepable, |sleepable, control| {
             if control.port.state() == State::Stopped {
                 // An address turns an interface on as well, without a word to its driver.
                 if !control.has_failed {
                     // What fails has been logged.
-                    let _ = self.restart(control);
+                    let _ = self.restart(sleepable, control);
                 }
                 return;
             }
-            let wanted = self.wanted();
+            let wanted = self.wanted(control);
             let now = control.clock.now();
             let is_due = now.wrapping_sub(control.last_tick) >= TICK_NS;
-            let filter = wanted.filter();
+            let filter = wanted.filter(&control.vlans);
             let health = match is_due {
                 true => control.port.tick(&filter, self),
                 false => control.port.event(&filter, self),
@@ -248,6 +393,9 @@ impl<D: Driven> Core<D> {
             self.own.set_running(control.port.state() == State::Running);
             self.tell(&health);
             if is_due {
+                if control.port.link() == Link::Down {
+                    self.own.set_link(false);
+                }
                 self.count_bad(control);
                 // A card's queue may be full, and the interrupt that says otherwise lost.
                 self.go_on_all();
@@ -279,10 +427,10 @@ impl<D: Driven> Core<D> {
 
     /// Has the card go again, if it is to.
     pub(super) fn resume(&self, sleepable: &mut Sleepable) {
-        self.control.with(sleepable, |_, control| {
+        self.control.with(sleepable, |sleepable, control| {
             control.is_suspended = false;
             // As above.
-            let _ = self.restart(control);
+            let _ = self.restart(sleepable, control);
         });
     }
 }

@@ -3,9 +3,10 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use weft_engine::link::Capabilities;
-use weft_engine::nic::{self, Interrupts, Nic, Receiver, Transmitter, Vectors};
+use weft_engine::nic::{self, Interrupts, Nic, Receiver, Transmitter, Vectors, VlanSet};
 use weft_engine::queue::{Choice, QueueSet};
 use weft_engine::wire::toeplitz::Toeplitz;
 
@@ -17,6 +18,7 @@ use crate::kpi::chime::{Chime, Duty};
 use crate::kpi::context::{NetEpoch, Sleepable};
 use crate::kpi::epoch::NetEpochs;
 use crate::kpi::errno::Errno;
+use crate::kpi::event::Vlans;
 use crate::kpi::ifnet::{Counter, Interface, Port};
 use crate::kpi::interrupt::Handler;
 use crate::kpi::kernel;
@@ -63,7 +65,53 @@ pub(super) struct Core<D: Driven> {
     pub(super) jobs: Vec<Job>,
     pub(super) control: Slept<Control<D>>,
     pub(super) chime: Shared<Chime>,
+    pub(super) vlans: Box<Tagged>,
     pub(super) largest_mtu: u32,
+}
+
+/// The VLANs on the interface.
+pub(super) struct Tagged {
+    /// A bit each.
+    vlans: [AtomicU32; 128],
+    /// How often they have changed.
+    changes: AtomicU32,
+}
+
+impl Tagged {
+    /// None.
+    pub(super) const fn none() -> Self {
+        Self {
+            vlans: [const { AtomicU32::new(0) }; 128],
+            changes: AtomicU32::new(0),
+        }
+    }
+
+    /// A number that is another one when others are there, and that is read before them.
+    pub(super) fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Writes which there are; 0 is always, the one of frames that have a priority only.
+    pub(super) fn write(&self, to: &mut VlanSet) {
+        for (to, from) in to.0.iter_mut().zip(&self.vlans) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        to.set(0, true);
+    }
+}
+
+impl<D: Driven> Vlans for Core<D> {
+    fn vlan(&self, number: u16, is_there: bool) {
+        if let Some(word) = self.vlans.vlans.get(usize::from(number >> 5)) {
+            let bit = 1 << (number & 31);
+            match is_there {
+                true => word.fetch_or(bit, Ordering::Relaxed),
+                false => word.fetch_and(!bit, Ordering::Relaxed),
+            };
+        }
+        self.vlans.changes.fetch_add(1, Ordering::Release);
+        self.chime.ring();
+    }
 }
 
 impl<D: Driven> nic::Queues<Kernel, D> for Core<D> {

@@ -73,6 +73,21 @@ impl<D: Driven> Lane<D> {
         self.queue.with(|queue| inside(queue))
     }
 
+    /// Has frames wait in the engine's queue while the card is stopped and started, or ends
+    /// that; then [`go_on`](super::core::Core::go_on) is due.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.queue.with(|queue| queue.hold(is_held));
+    }
+
+    /// Whether the card has frames that it is not done with.
+    pub(super) fn is_busy(&self) -> bool {
+        self.queue.with(|queue| {
+            queue.kick();
+            queue.reap(u32::MAX);
+            queue.in_flight() > 0
+        })
+    }
+
     /// Frees what the card is done with. Whether the engine's queue is to go on.
     #[inline]
     pub(super) fn reap(&self) -> bool {

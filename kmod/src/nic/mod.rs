@@ -8,7 +8,8 @@
 //! | [`core`] | what interrupts, senders and the administrator share; receiving |
 //! | [`lane`] | a transmit queue of the engine's that drains into one of the card's |
 //! | [`control`] | what the administrator wants, and what becomes of it: up, down, MTU, filters, link, resets |
-//! | [`nodes`] | `dev.<driver>.<n>` |
+//! | [`nodes`], [`settings`] | `dev.<driver>.<n>` |
+//! | [`claims`] | which cards are taken unasked |
 //!
 //! # Threads and locks
 //!
@@ -20,20 +21,22 @@
 //! mutexes one by one.
 
 mod card;
+mod claims;
 mod control;
 mod core;
 mod lane;
 mod nodes;
+mod settings;
 
-use ::core::ffi::CStr;
 use alloc::boxed::Box;
 
 use crate::kpi::context::Sleepable;
-use crate::kpi::device::{Attached, Device, Driver, Power, Registered};
+use crate::kpi::device::{Attached, Device, Driver, Found, Power, Registered};
 use crate::kpi::errno::Errno;
 use crate::kpi::memory::try_box;
 use crate::kpi::nic::Kernel;
 use crate::kpi::shared::Shared;
+use crate::kpi::sysctl::Sysctls;
 use crate::tenants::Tenants;
 
 use card::Card;
@@ -93,13 +96,22 @@ fn made<D: Driven>(
 }
 
 impl Attached for Nic {
-    fn probe(driver: Driver, device: &Device) -> Option<&'static CStr> {
+    fn probe(sleepable: &mut Sleepable, driver: Driver, device: &Device) -> Option<Found> {
         let is_known = CARDS.is_open() && with_driver!(driver, known(device));
-        is_known.then_some(match driver {
-            Driver::Vmx => c"VMXNET3 (weft)",
-            Driver::Em => c"Intel PRO/1000 (weft)",
-            Driver::Vtnet => c"VirtIO network (weft)",
+        is_known.then(|| Found {
+            what: match driver {
+                Driver::Vmx => c"VMXNET3 (weft)",
+                Driver::Em => c"Intel PRO/1000 (weft)",
+                Driver::Vtnet => c"VirtIO network (weft)",
+            },
+            claimed: claims::has(sleepable, driver, device),
         })
+    }
+
+    fn is_missed(sleepable: &mut Sleepable, device: &Device) -> bool {
+        let is_known = |driver: &Driver| with_driver!(*driver, known(device));
+        let driver = Driver::ALL.into_iter().find(is_known);
+        driver.is_some_and(|driver| claims::is_missed(sleepable, driver, device))
     }
 
     fn attach(
@@ -133,6 +145,7 @@ impl Attached for Nic {
 /// That cards can be had, as long as the module is loaded.
 pub(crate) struct Gate {
     registered: Option<Registered>,
+    _sysctls: Sysctls,
 }
 
 impl Gate {
@@ -141,6 +154,8 @@ impl Gate {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn open(sleepable: &mut Sleepable) -> Result<Self, Errno> {
+        let _sysctls = claims::add_sysctls(sleepable)?;
+        claims::check(sleepable);
         CARDS.open();
         let registered = Registered::new(sleepable);
         if registered.is_err() {
@@ -149,6 +164,7 @@ impl Gate {
         }
         registered.map(|registered| Self {
             registered: Some(registered),
+            _sysctls,
         })
     }
 

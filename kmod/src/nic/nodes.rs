@@ -9,12 +9,13 @@ use weft_engine::nic::{RxFigures, Scope, TxFigures};
 
 use super::Driven;
 use super::core::Core;
+use super::settings::Settings;
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::device::Device;
 use crate::kpi::errno::Errno;
 use crate::kpi::jail;
 use crate::kpi::shared::Shared;
-use crate::kpi::sysctl::{Branch, Parent, Subject};
+use crate::kpi::sysctl::{Branch, Parent, Subject, TEXT};
 use crate::kpi::text::Text;
 use crate::queue_nodes::{self, Owner, Servants, Tuning, Watched};
 
@@ -24,6 +25,7 @@ const TX: u32 = 1 << 24;
 const RX: u32 = 2 << 24;
 const DEVICE: u32 = 3 << 24;
 const LABEL: u32 = 4 << 24;
+const SETTING: u32 = 5 << 24;
 
 type Figure<F> = (&'static CStr, fn(&F) -> u64, &'static CStr);
 
@@ -72,7 +74,7 @@ const TX_FIGURES: [Figure<TxFigures>; 10] = [
     ),
 ];
 
-const RX_FIGURES: [Figure<RxFigures>; 12] = [
+const RX_FIGURES: [Figure<RxFigures>; 13] = [
     (c"frames", |f| f.frames, c"Frames received"),
     (c"bytes", |f| f.bytes, c"Bytes of these frames"),
     (
@@ -106,6 +108,11 @@ const RX_FIGURES: [Figure<RxFigures>; 12] = [
         c"cut_off",
         |f| f.cut_off,
         c"Frames of which only a part was there at a reset or stop",
+    ),
+    (
+        c"left",
+        |f| f.left,
+        c"Whole frames that had come and were not taken before a reset or stop",
     ),
     (
         c"kicks",
@@ -160,6 +167,16 @@ fn device_figures<D: Driven>() -> [OfDevice<D>; 4] {
 pub(super) struct Outlet<D: Driven> {
     core: Shared<Core<D>>,
     tuning: Tuning,
+    name: Text<32>,
+}
+
+impl<D: Driven> Outlet<D> {
+    fn settings(&self) -> Settings<'_, D> {
+        Settings {
+            core: &self.core,
+            node: self.name.as_c_str().to_str().unwrap_or_default(),
+        }
+    }
 }
 
 impl<D: Driven> Owner for Outlet<D> {
@@ -198,13 +215,26 @@ impl<D: Driven> Subject for Outlet<D> {
                 nic.refresh();
                 nic.statistic(place, number as u16)
             })),
+            SETTING => Some(self.settings().read(place, sleepable)),
             _ => Some(queue_nodes::read(self, index)),
         };
         value.unwrap_or(0)
     }
 
-    fn write(&self, index: u32, _sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
-        queue_nodes::write(self, index, value)
+    fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
+        let place = (index & 0xff) as usize;
+        match index & 0xff << 24 {
+            SETTING => self.settings().write(place, sleepable, value),
+            _ => queue_nodes::write(self, index, value),
+        }
+    }
+
+    fn read_text(&self, index: u32, sleepable: &mut Sleepable, to: &mut Text<TEXT>) {
+        self.settings().read_text(index & 0xff, sleepable, to);
+    }
+
+    fn write_text(&self, index: u32, sleepable: &mut Sleepable, text: &str) -> Result<(), Errno> {
+        self.settings().write_text(index & 0xff, sleepable, text)
     }
 }
 
@@ -225,7 +255,8 @@ impl<D: Driven> Node<D> {
     ) -> Result<Self, Errno> {
         let tuning = Tuning::new(format_args!("the transmit queues of {}", device.name()))?;
         let core = core.clone();
-        let outlet = Shared::made(|| Ok(Outlet { core, tuning }))?;
+        let name = Text::format(format_args!("dev.{}.{}", D::NAME, device.unit()));
+        let outlet = Shared::made(|| Ok(Outlet { core, tuning, name }))?;
         let mut branch = Branch::new(sleepable, outlet.clone())?;
         let top = device.sysctls();
         let core = &outlet.core;
@@ -249,6 +280,8 @@ impl<D: Driven> Node<D> {
             labels::<D>(&mut branch, node, Scope::Tx, number)?;
         }
         labels::<D>(&mut branch, top, Scope::Device, 0)?;
+        let settings = outlet.settings();
+        settings.add(sleepable, &mut branch, top, SETTING)?;
         Ok(Self { _branch: branch })
     }
 }

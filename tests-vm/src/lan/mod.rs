@@ -18,7 +18,7 @@ mod port;
 mod station;
 
 pub use monitor::Monitor;
-pub use port::{Behaviour, Figures, Port};
+pub use port::{Behaviour, Figures, NUMBERED, Port};
 pub use station::Station;
 
 use std::path::Path;

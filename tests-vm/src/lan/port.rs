@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The host's end of a card's cable.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -51,6 +52,9 @@ pub struct Figures {
     pub udp: u64,
     /// As above.
     pub udp_bytes: u64,
+    /// Of them, to the [port](NUMBERED) of numbered ones: those with a number that is not above
+    /// that of the one before, from the same port.
+    pub late: u64,
     /// Packets that came in fragments, and the longest one's bytes behind the IP header.
     pub reassembled: u64,
     /// As above.
@@ -61,9 +65,14 @@ pub struct Figures {
     pub sent: u64,
 }
 
+/// Where datagrams go that begin with a number of 8 bytes.
+pub const NUMBERED: u16 = 19;
+
 struct State {
     behaviour: Behaviour,
     figures: Figures,
+    /// The last number from each port.
+    last: BTreeMap<u16, u64>,
     reassembly: Reassembly,
 }
 
@@ -95,6 +104,7 @@ impl Port {
             state: Mutex::new(State {
                 behaviour: Behaviour::Silent,
                 figures: Figures::default(),
+                last: BTreeMap::new(),
                 reassembly: Reassembly::default(),
             }),
             news: Condvar::new(),
@@ -128,7 +138,9 @@ impl Port {
 
     /// Forgets what was seen.
     pub fn clear(&self) {
-        locked(&self.line.state).figures = Figures::default();
+        let mut state = locked(&self.line.state);
+        state.figures = Figures::default();
+        state.last.clear();
     }
 
     /// Waits until the figures are such, or for so long: whether they are.
@@ -202,6 +214,12 @@ impl Line {
             let state = &mut *state;
             let found = check::frame(bytes, &mut state.reassembly);
             state.figures.count(bytes, &found);
+            if let Ok(frame) = &found
+                && let Some((from, number)) = numbered(frame)
+            {
+                let last = state.last.insert(from, number);
+                state.figures.late += u64::from(last.is_some_and(|last| last >= number));
+            }
             match (&mut state.behaviour, &found) {
                 (Behaviour::Station(station), Ok(frame)) => {
                     Reaction::Answer(station.answer(frame, bytes))
@@ -222,6 +240,17 @@ impl Line {
             }
         }
     }
+}
+
+/// The port that a numbered datagram is from, and its number.
+fn numbered(frame: &Frame) -> Option<(u16, u64)> {
+    let Content::Ip(Packet { protocol, body, .. }) = &frame.content else {
+        return None;
+    };
+    let (ports, rest) = body.split_first_chunk::<8>()?;
+    let [from, to] = [[ports[0], ports[1]], [ports[2], ports[3]]].map(u16::from_be_bytes);
+    let number = rest.first_chunk().copied().map(u64::from_be_bytes)?;
+    (*protocol == check::UDP && to == NUMBERED).then_some((from, number))
 }
 
 /// What is to be done about a frame.

@@ -179,7 +179,7 @@ impl Driver {
     /// Gives a card FreeBSD's driver again.
     fn give_back(&self, context: &mut Context<'_>) -> Result<()> {
         let place = Self::place(0);
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let detach = format!("devctl detach {place}");
         context
             .guest
@@ -358,11 +358,18 @@ impl Driver {
         let bytes = if context.full { STREAM_FULL } else { STREAM };
         let limit = Duration::from_secs(if context.full { 1800 } else { 60 });
         listen(context, "serve", &format!("{at}tcp serve 5000 7"))?;
+        let start = Instant::now();
         context
             .guest
             .start("stream", &format!("{from}tcp send {to} 5000 7 {bytes}"))?;
         context.guest.finish("stream", limit)?;
         let received = context.guest.finish("serve", limit)?;
+        let took = start.elapsed();
+        let rate = bytes as f64 / took.as_secs_f64() / 1e6;
+        context.report.note(&format!(
+            "{}: {bytes} bytes to {to} in {took:.1?}, {rate:.1} MB/s",
+            self.name
+        ));
         context.report.equal(
             &received,
             &vec![bytes, 0],

@@ -25,7 +25,8 @@ const STRIDE: u64 = 16;
 const GLANCE_MS: c_int = 50;
 
 /// `flood TO PORT SIZE FLOWS PACKETS MS` sends from so many ports in turn until it has
-/// sent that many packets or for that long (0: no limit), or is stopped.
+/// sent that many packets or for that long (0: no limit), or is stopped. A packet of 8 bytes
+/// or more begins with a number, which grows.
 pub(super) fn flood(words: &[&str], meter: &Meter) -> Outcome {
     let [to, port, size, flows, packets, ms] = words else {
         return Err(Failure::usage("flood TO PORT SIZE FLOWS PACKETS MS"));
@@ -42,7 +43,7 @@ pub(super) fn flood(words: &[&str], meter: &Meter) -> Outcome {
             "there is at least 1 flow, and size is at most {LONGEST}"
         )));
     }
-    Ok(vec![send(&sockets, &vec![0; size], packets, ms, meter)])
+    Ok(vec![send(&sockets, &mut vec![0; size], packets, ms, meter)])
 }
 
 /// A socket for each flow: the kernel gives each a port of its own.
@@ -58,7 +59,7 @@ fn connected(to: IpAddr, port: u16, flows: usize) -> Result<Vec<Fd>, Failure> {
 
 /// The line: packets that the stack took, that it had no room for (`ENOBUFS`), and that
 /// failed otherwise; nanoseconds since boot at the start and at the end.
-fn send(sockets: &[Fd], packet: &[u8], packets: u64, ms: u64, meter: &Meter) -> String {
+fn send(sockets: &[Fd], packet: &mut [u8], packets: u64, ms: u64, meter: &Meter) -> String {
     let (mut taken, mut full, mut failed) = (0u64, 0u64, 0u64);
     let start = clock::monotonic_ns();
     let end = ms.checked_mul(1_000_000).filter(|&time| time > 0);
@@ -66,6 +67,9 @@ fn send(sockets: &[Fd], packet: &[u8], packets: u64, ms: u64, meter: &Meter) -> 
     let mut tried = 0;
     while packets == 0 || tried < packets {
         let Some(socket) = turns.next() else { break };
+        if let Some(number) = packet.first_chunk_mut() {
+            *number = u64::to_be_bytes(tried);
+        }
         match socket.write(packet) {
             Ok(_) => taken += 1,
             Err(error) if error.0 == libc::ENOBUFS => full += 1,

@@ -25,8 +25,8 @@ pub(super) fn command(words: &[&str]) -> Outcome {
 /// `kenv set NAME VALUE`.
 pub(super) fn environment(words: &[&str]) -> Outcome {
     match words {
-        ["set", name, value] => {
-            sys::kenv_set(name, value)?;
+        ["set", name, value @ ..] => {
+            sys::kenv_set(name, &value.join(" "))?;
             Ok(vec![])
         }
         _ => Err(Failure::usage("kenv set NAME VALUE")),

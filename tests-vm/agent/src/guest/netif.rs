@@ -36,13 +36,14 @@ const SIOCIFCREATE2: c_ulong = 0xc020_697c;
 
 /// What an interface can do for the stack, as ifconfig(8) calls it, and its bit in
 /// `net/if.h`.
-const CAPABILITIES: [(&str, c_int); 9] = [
+const CAPABILITIES: [(&str, c_int); 10] = [
     ("rxcsum", 0x1),
     ("txcsum", 0x2),
     ("vlanhwtag", 0x10),
     ("tso4", 0x100),
     ("tso6", 0x200),
     ("lro", 0x400),
+    ("vlanhwfilter", 0x1_0000),
     ("vlanhwtso", 0x4_0000),
     ("rxcsum6", 0x20_0000),
     ("txcsum6", 0x40_0000),
