@@ -169,10 +169,12 @@ impl Order<'_> {
     }
 
     fn accelerator(&self) -> Accelerator {
-        if self.counted {
-            return Accelerator::Counting;
+        match (self.counted, self.nics) {
+            (false, _) => qemu::accelerator(),
+            (true, []) => Accelerator::Counting,
+            // Whoever is at the other end of a cable takes time.
+            (true, _) => Accelerator::CountingWork,
         }
-        qemu::accelerator()
     }
 
     fn path(&self, name: &str) -> PathBuf {

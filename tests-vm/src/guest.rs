@@ -236,6 +236,21 @@ impl Guest {
             .map_err(|_| Error::Unexpected(format!("{command}: {line} is no number")))
     }
 
+    /// A number of a sysctl that is a structure of 64-bit numbers, by its place there. `place`
+    /// is a command's prefix, such as `in JAIL`, with a space behind it, or nothing.
+    ///
+    /// # Errors
+    /// If there is no such number.
+    pub fn word(&mut self, place: &str, sysctl: &str, at: usize) -> Result<u64> {
+        let command = format!("{place}sysctl get {sysctl}");
+        let line = self.line(&command)?;
+        // The agent shows what has no type byte by byte.
+        let digits = line.get(at * 16..(at + 1) * 16);
+        let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let number = number.map(u64::swap_bytes);
+        number.ok_or_else(|| Error::Unexpected(format!("{command}: no number {at}")))
+    }
+
     /// Runs a command that must fail, and gives the agent's reason.
     ///
     /// # Errors

@@ -19,6 +19,9 @@ pub enum Accelerator {
     /// By translation, on one CPU whose clock counts instructions: one takes a
     /// nanosecond, and waiting takes none.
     Counting,
+    /// The same, but waiting takes as long as it takes, which is for guests that wait for
+    /// others.
+    CountingWork,
 }
 
 /// What the machine boots.
@@ -43,12 +46,13 @@ pub fn arguments(
 ) -> Vec<String> {
     let counting: &[&str] = match accelerator {
         Accelerator::Counting => &["-icount", "shift=0,sleep=off"],
+        Accelerator::CountingWork => &["-icount", "shift=0,sleep=on"],
         Accelerator::Kvm | Accelerator::Tcg => &[],
     };
     let (accelerator, cpu, cpus) = match accelerator {
         Accelerator::Kvm => ("kvm", "host", "2"),
         Accelerator::Tcg => ("tcg,thread=multi", "max", "2"),
-        Accelerator::Counting => ("tcg,thread=single", "max", "1"),
+        Accelerator::Counting | Accelerator::CountingWork => ("tcg,thread=single", "max", "1"),
     };
     let memory = memory_mib.to_string();
     let start = match start {

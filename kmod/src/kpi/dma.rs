@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
+use core::slice;
 
 use weft_bindings::kernel as c;
 use weft_engine::nic::{Dma, MOST_SEGMENTS, MapError, Segment, Segments, Word};
@@ -286,18 +287,51 @@ impl Maps {
         packet: &Mbuf,
         into: &mut Segments,
     ) -> Result<Loaded, MapError> {
+        Self::load_by::<MOST_SEGMENTS, ()>(maps, packet, |pieces| {
+            let mut pieces = pieces.iter();
+            pieces
+                .try_for_each(|&piece| into.push(segment(piece)))
+                .inspect_err(|_| into.clear())
+        })
+        .map(|(loaded, ())| loaded)
+    }
+
+    /// Has the device reach a packet that is in one piece for it, and says where, by maps of
+    /// a tag for one piece.
+    ///
+    /// # Errors
+    /// As for [`load`](Maps::load).
+    #[inline]
+    pub(crate) fn load_one(
+        maps: &Shared<Self>,
+        packet: &Mbuf,
+    ) -> Result<(Loaded, Segment), MapError> {
+        Self::load_by::<1, _>(maps, packet, |pieces| {
+            let piece = pieces.first().ok_or(MapError::Unfit)?;
+            Ok(segment(*piece))
+        })
+    }
+
+    /// Loads a packet, of no more than `N` pieces, that `read` gets.
+    #[inline]
+    fn load_by<const N: usize, R>(
+        maps: &Shared<Self>,
+        packet: &Mbuf,
+        read: impl FnOnce(&[c::weft_dma_segment]) -> Result<R, MapError>,
+    ) -> Result<(Loaded, R), MapError> {
         let map = match maps.idle {
             None => ptr::null_mut(),
             Some(_) => maps.take().ok_or(MapError::NoMemory)?,
         };
-        let result = load(&maps.tag, map, packet, into);
+        let result = load::<N, R>(&maps.tag, map, packet, read);
         if maps.idle.is_none() {
-            return result.map(|()| Loaded { on: None });
+            return result.map(|read| (Loaded { on: None }, read));
         }
         match result {
-            Ok(()) => Ok(Loaded {
-                on: Some((maps.clone(), map)),
-            }),
+            Ok(read) => {
+                let on = Some((maps.clone(), map));
+                Ok((Loaded { on }, read))
+            }
             Err(error) => {
                 maps.put(map);
                 Err(error)
@@ -353,16 +387,28 @@ fn destroy(tag: &Tag, map: *mut c::bus_dmamap) {
 }
 
 #[inline]
-fn load(
+fn segment(piece: c::weft_dma_segment) -> Segment {
+    Segment {
+        address: piece.address,
+        bytes: piece.len as u32,
+    }
+}
+
+/// Loads a packet, and unloads it again if `read` does not like its pieces. A tag that allows
+/// more than `N` of them loads nothing.
+#[inline]
+fn load<const N: usize, R>(
     tag: &Tag,
     map: *mut c::bus_dmamap,
     packet: &Mbuf,
-    into: &mut Segments,
-) -> Result<(), MapError> {
-    let mut pieces = [const { MaybeUninit::<c::weft_dma_segment>::uninit() }; MOST_SEGMENTS];
+    read: impl FnOnce(&[c::weft_dma_segment]) -> Result<R, MapError>,
+) -> Result<R, MapError> {
+    if tag.limits.segments as usize > N {
+        return Err(MapError::TooMany);
+    }
+    let mut pieces = [const { MaybeUninit::<c::weft_dma_segment>::uninit() }; N];
     let mut count = 0;
-    // SAFETY: there is room for as many pieces as a tag may have, as `Tag::new` saw to; so
-    // many of them are written.
+    // SAFETY: there is room for as many pieces as the tag allows; so many of them are written.
     let error = unsafe {
         let pieces = pieces.as_mut_ptr().cast();
         c::weft_shim_dma_map_load(tag.raw(), map, packet.raw(), pieces, &raw mut count)
@@ -373,21 +419,11 @@ fn load(
         c::ENOMEM => return Err(MapError::NoMemory),
         _ => return Err(MapError::Unfit),
     }
-    for piece in pieces.iter().take(count as usize) {
-        // SAFETY: written by the kernel.
-        let piece = unsafe { piece.assume_init_ref() };
-        let put = into.push(Segment {
-            address: piece.address,
-            bytes: piece.len as u32,
-        });
-        if let Err(error) = put {
-            into.clear();
-            // SAFETY: loaded above.
-            unsafe { c::weft_shim_dma_map_unload(tag.raw(), map) };
-            return Err(error);
-        }
-    }
-    Ok(())
+    let count = (count as usize).min(N);
+    // SAFETY: the kernel has written so many.
+    let pieces = unsafe { slice::from_raw_parts(pieces.as_ptr().cast(), count) };
+    // SAFETY: loaded above.
+    read(pieces).inspect_err(|_| unsafe { c::weft_shim_dma_map_unload(tag.raw(), map) })
 }
 
 /// That a packet is reached by the device. Dropping it ends that.

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use weft_bindings::kernel as c;
 use weft_engine::nic::{
-    self, Asked, Limits, MapError, Meta, Offload, Segment, SegmentSums, Segments, Verdict, describe,
+    self, Asked, MapError, Meta, Offload, Segment, SegmentSums, Segments, Verdict, describe,
 };
 use weft_engine::packet::HashKind;
 
@@ -143,14 +143,6 @@ pub(crate) struct Buffer {
     place: Segment,
 }
 
-/// What a buffer's cluster may be loaded as: one piece.
-const ONE_PIECE: Limits = Limits {
-    segments: 1,
-    segment_bytes: u32::MAX,
-    longest: 0,
-    sums: SegmentSums::WithLength,
-};
-
 impl Buffer {
     /// A buffer of so many bytes at least, if there is memory. Does not sleep.
     #[inline]
@@ -160,13 +152,12 @@ impl Buffer {
             let first = c::weft_shim_mbuf_with_cluster(bytes);
             Mbuf::from_raw(NonNull::new(first)?)
         };
-        let mut pieces = Segments::new(&ONE_PIECE);
-        let loaded = Maps::load(maps, &mbuf, &mut pieces).ok()?;
+        let (loaded, place) = Maps::load_one(maps, &mbuf).ok()?;
         loaded.sync(Sync::BeforeWrite);
         Some(Self {
-            place: pieces.as_slice().first().copied()?,
             loaded,
             mbuf,
+            place,
         })
     }
 

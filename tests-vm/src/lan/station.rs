@@ -3,7 +3,7 @@
 //! discovery, echoes of both families, datagrams to the echo port, and asks for addresses by
 //! DHCP's exchange; and it makes numbered datagrams.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::check::{Content, Frame, ICMP, ICMP6, Packet, UDP, checksum, pseudo};
 
@@ -13,6 +13,7 @@ const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 const DHCP_COOKIE: [u8; 4] = [99, 130, 83, 99];
 const ARP: u16 = 0x0806;
+const UNKNOWN: u16 = 0x88b5;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const TTL: u8 = 64;
@@ -128,7 +129,7 @@ impl Station {
     pub fn numbered(
         &self,
         to: [u8; 6],
-        address: Ipv4Addr,
+        address: IpAddr,
         port: u16,
         number: u64,
         size: usize,
@@ -140,7 +141,16 @@ impl Station {
         datagram.extend([0, 0]);
         datagram.extend(number.to_be_bytes());
         datagram.resize(size + 8, 0);
-        self.udp(to, &address.octets(), datagram)
+        match address {
+            IpAddr::V4(address) => self.udp(to, &address.octets(), datagram),
+            IpAddr::V6(address) => self.udp(to, &address.octets(), datagram),
+        }
+    }
+
+    /// A frame of so many bytes that no stack knows (IEEE 802's first EtherType for experiments).
+    #[must_use]
+    pub fn unknown(&self, to: [u8; 6], size: usize) -> Vec<u8> {
+        self.ethernet(to, UNKNOWN, &vec![0; size.saturating_sub(14)])
     }
 
     /// A datagram with its checksum filled in.
@@ -259,7 +269,7 @@ mod tests {
             ..station()
         };
         let host = station();
-        let sent = guest.numbered(host.mac, host.v4, ECHO, 5, 100);
+        let sent = guest.numbered(host.mac, host.v4.into(), ECHO, 5, 100);
         let frame = check::frame(&sent, &mut Reassembly::default()).unwrap();
         let answers = host.answer(&frame, &sent);
         assert_eq!(answers.len(), 1);
@@ -279,7 +289,7 @@ mod tests {
             vlan: None,
             ..station()
         };
-        let sent = guest.numbered(host.mac, host.v4, ECHO, 5, 100);
+        let sent = guest.numbered(host.mac, host.v4.into(), ECHO, 5, 100);
         let frame = check::frame(&sent, &mut Reassembly::default()).unwrap();
         assert!(host.answer(&frame, &sent).is_empty());
     }

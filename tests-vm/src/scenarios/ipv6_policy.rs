@@ -13,7 +13,7 @@ use super::pair::{
     PATIENCE_MS, await_home, counts, create_jail, destroy, listen, other, remove_jail,
 };
 use super::{Context, Scenario};
-use crate::guest::{Error, Result};
+use crate::guest::Result;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "ipv6-policy",
@@ -297,15 +297,9 @@ fn counted(context: &mut Context<'_>, rule: Rule, sent: u64) -> Result<()> {
 
 /// How many reports of groups a jail has sent.
 fn reports(context: &mut Context<'_>, jail: &str) -> Result<u64> {
-    // `icp6s_outhist` of `struct icmp6stat`, of MLDv2's reports: 64 bits each.
-    let digits = (3 + 143) * 16..(3 + 143 + 1) * 16;
-    let command = format!("in {jail} sysctl get net.inet6.icmp6.stats");
-    let line = context.guest.line(&command)?;
-    let number = line.get(digits);
-    let number = number.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    number
-        .map(u64::swap_bytes)
-        .ok_or(Error::Unexpected(format!("{command}: {line}")))
+    // `icp6s_outhist` of `struct icmp6stat`, of MLDv2's reports.
+    let place = format!("in {jail} ");
+    context.guest.word(&place, "net.inet6.icmp6.stats", 3 + 143)
 }
 
 /// Packets that the host's inner interface has sent, as inner counts them.

@@ -30,6 +30,7 @@ mod probes;
 mod queues;
 mod race;
 mod race_ipv6;
+mod race_nic;
 mod race_packet;
 mod race_pair;
 mod race_statistics;
@@ -161,6 +162,9 @@ pub const ALL: [Scenario; 39] = [
     nic_card::VTNET_LEGACY,
     race::SCENARIO,
     race_ipv6::SCENARIO,
+    race_nic::VMX,
+    race_nic::EM,
+    race_nic::VTNET,
     race_packet::SCENARIO,
     race_wire::SCENARIO,
     race_statistics::SCENARIO,

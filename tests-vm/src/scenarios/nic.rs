@@ -44,11 +44,13 @@ impl Wire {
         Ipv4Addr::new(10, 9, self.net(), 2)
     }
 
-    fn host6(&self) -> Ipv6Addr {
+    /// The host's of IPv6.
+    pub(super) fn host6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 9, self.net().into(), 0, 0, 0, 0, 1)
     }
 
-    fn guest6(&self) -> Ipv6Addr {
+    /// And the guest's.
+    pub(super) fn guest6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 9, self.net().into(), 0, 0, 0, 0, 2)
     }
 
@@ -173,16 +175,31 @@ impl Wire {
                     break;
                 }
             }
-            let frame = station.numbered(card_mac(self.number), guest, PORT, number, FLOOD_SIZE);
+            let frame = station.numbered(
+                card_mac(self.number),
+                guest.into(),
+                PORT,
+                number,
+                FLOOD_SIZE,
+            );
             let sent = port.send(&frame);
             sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
         }
         let back = port.gather(STREAM, |seen| seen.udp);
         let received = context.guest.stop("pong")?;
-        context.report.equal(
-            &(received, back),
-            &(vec![STREAM], STREAM),
+        let mut lost = [0; 2];
+        // `udps_noport` and `udps_fullsock` of `struct udpstat`.
+        for (lost, at) in lost.iter_mut().zip([5, 7]) {
+            *lost = context.guest.word("", "net.inet.udp.stats", at)?;
+        }
+        let counted = context.guest.line(&format!("if stat {name}"))?;
+        context.report.check(
+            received == [STREAM] && back == STREAM,
             &format!("{name}: all datagrams from the host arrive, and come back"),
+            format_args!(
+                "{received:?} of {STREAM} arrived, {back} came back; without a socket, and a \
+                 full one: {lost:?}; in and out: {counted}"
+            ),
         );
         Ok(())
     }

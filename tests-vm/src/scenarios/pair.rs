@@ -353,8 +353,10 @@ fn jumbo(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How often a count is made again that something of the system's own may have come into.
+/// How often at least, and how long at least, a count is made again that something of the
+/// system's own may have come into, or that something is still on its way to.
 const COUNTS: u32 = 20;
+const COUNTING: Duration = Duration::from_secs(20);
 
 /// Counts until nothing of the system's own (ARP, neighbour discovery, reports of groups) has
 /// come between, or so often that it cannot be that.
@@ -362,14 +364,15 @@ pub(super) fn undisturbed<T: PartialEq>(
     wanted: T,
     mut count: impl FnMut() -> Result<T>,
 ) -> Result<T> {
-    let mut found = count()?;
-    for _ in 1..COUNTS {
-        if found == wanted {
-            break;
+    let start = Instant::now();
+    let mut counts = 0;
+    loop {
+        let found = count()?;
+        counts += 1;
+        if found == wanted || (counts >= COUNTS && start.elapsed() >= COUNTING) {
+            return Ok(found);
         }
-        found = count()?;
     }
-    Ok(found)
 }
 
 /// An end goes by another name.

@@ -13,7 +13,7 @@ use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
     bulk, clock, devctl, echo, ether, exec, filter, flood, graph, group, jail, kld, memory, msgbuf,
-    netif, ping, root, route, sys, sysctl, tap, tcp, text, thread, traffic,
+    netif, ping, root, route, spent, sys, sysctl, tap, tcp, text, thread, traffic,
 };
 use crate::frame;
 
@@ -117,6 +117,8 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("pong", rest) => echo::pong(rest, meter),
         ("pour", rest) => bulk::pour(rest),
         ("sink", rest) => bulk::sink(rest, meter),
+        ("spent", rest) => spent::command(rest, meter),
+        ("spin", rest) => spent::spin(rest, meter),
         ("threads", rest) => thread::command(rest),
         ("tap", rest) => tap::command(rest, meter),
         ("pf", rest) => filter::pf(rest),

@@ -22,7 +22,9 @@ const LONGEST: usize = 65_507;
 /// How many packets a sender sends before it looks at the clock.
 const STRIDE: u64 = 16;
 /// How long the receiver waits for a packet at a time, in milliseconds.
-const GLANCE_MS: c_int = 50;
+const GLANCE_MS: c_int = 10;
+/// How long a receiver that has asked for packets waits for the first one, in nanoseconds.
+const FIRST_NS: u64 = 1_000_000_000;
 
 /// `flood TO PORT SIZE FLOWS PACKETS MS` sends from so many ports in turn until it has
 /// sent that many packets or for that long (0: no limit), or is stopped. A packet of 8 bytes
@@ -87,19 +89,28 @@ fn send(sockets: &[Fd], packet: &mut [u8], packets: u64, ms: u64, meter: &Meter)
     format!("{taken} {full} {failed} {start} {stop}")
 }
 
-/// `drain PORT IDLE_MS` counts the packets of either family that come, and ends when none
-/// has come for `IDLE_MS` since the first, or when it is stopped. The line: packets, bytes,
-/// nanoseconds since boot at the first and at the last of them.
+/// `drain PORT IDLE_MS [TO TO_PORT]` counts the packets of either family that come, and ends
+/// when none has come for `IDLE_MS` since the first, or when it is stopped. When it misses none
+/// any more, it sends one, and does not wait for the first for longer than a second. The line: packets, bytes, nanoseconds since boot at the first and at
+/// the last of them.
 pub(super) fn drain(words: &[&str], meter: &Meter) -> Outcome {
-    let [port, idle] = words else {
-        return Err(Failure::usage("drain PORT IDLE_MS"));
+    let (port, idle, to) = match words {
+        [port, idle] => (port, idle, None),
+        [port, idle, to, to_port] => (port, idle, Some((to, to_port))),
+        _ => return Err(Failure::usage("drain PORT IDLE_MS [TO TO_PORT]")),
     };
     let (port, idle): (u16, u64) = (number(port, "port")?, number(idle, "idle")?);
     let socket = listening(port)?;
     let mut buffer = vec![0; LONGEST];
     let (mut packets, mut bytes, mut first, mut last) = (0u64, 0u64, 0, 0);
     let mut counted = 0;
+    let start = clock::monotonic_ns();
     meter.ready();
+    if let Some((to, to_port)) = to {
+        for socket in connected(address::parse(to)?, number(to_port, "port")?, 1)? {
+            socket.write(&[0; 8])?;
+        }
+    }
     while !meter.stop_asked() {
         match socket.receive(&mut buffer) {
             Ok(got) => {
@@ -115,10 +126,13 @@ pub(super) fn drain(words: &[&str], meter: &Meter) -> Outcome {
                     (counted, last) = (packets, clock::monotonic_ns());
                     meter.set(0, packets);
                 }
-                let is_over = !socket.readable(GLANCE_MS)?
-                    && packets > 0
-                    && clock::monotonic_ns() - last > idle * 1_000_000;
-                if is_over {
+                let is_quiet = !socket.readable(GLANCE_MS)?;
+                let now = clock::monotonic_ns();
+                let is_over = match packets {
+                    0 => to.is_some() && now - start > FIRST_NS,
+                    _ => now - last > idle * 1_000_000,
+                };
+                if is_quiet && is_over {
                     break;
                 }
             }

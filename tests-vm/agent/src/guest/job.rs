@@ -142,6 +142,16 @@ impl Child {
         parse(&String::from_utf8_lossy(&text), status)
     }
 
+    /// Whether it has said that it misses nothing from now on.
+    pub(super) fn is_ready(&self) -> bool {
+        self.meter.values().last() == Some(&1) || self.ended()
+    }
+
+    /// Wants it to end.
+    pub(super) fn ask_to_stop(&self) {
+        self.meter.ask_to_stop();
+    }
+
     fn ended(&self) -> bool {
         // The pipe is readable once the child has written its outcome or is gone.
         self.output.readable(0).unwrap_or(true)
@@ -219,7 +229,7 @@ impl Jobs {
         let limit: u64 = command::number(limit, "limit")?;
         let (_, child) = self.running.remove(self.find(name)?);
         if stop {
-            child.meter.ask_to_stop();
+            child.ask_to_stop();
         }
         child.collect(clock::monotonic_ms() + limit)
     }

@@ -28,6 +28,7 @@ mod ping;
 mod root;
 mod route;
 mod serve;
+mod spent;
 mod start;
 mod sys;
 mod sysctl;

@@ -44,6 +44,7 @@ const SYS_GETSOCKOPT: usize = 118;
 const SYS_SENDTO: usize = 133;
 const SYS_SHUTDOWN: usize = 134;
 const SYS_SETSID: usize = 147;
+const SYS_RTPRIO: usize = 166;
 const SYS_SETFIB: usize = 175;
 const SYS_SYSCTL: usize = 202;
 const SYS_POLL: usize = 209;
@@ -725,6 +726,37 @@ pub(super) fn sleep(nanoseconds: u64) {
     time.tv_nsec = i64::try_from(nanoseconds % 1_000_000_000).unwrap_or(0);
     // SAFETY: the kernel reads one timespec.
     let _ = unsafe { syscall(SYS_NANOSLEEP, [&raw const time as usize, 0, 0, 0, 0, 0]) };
+}
+
+/// Has this process run only when nobody else wants to.
+pub(super) fn be_idle() -> Result<()> {
+    let mut wanted = libc::rtprio {
+        type_: libc::RTP_PRIO_IDLE,
+        prio: libc::RTP_PRIO_MAX,
+    };
+    let at = &raw mut wanted as usize;
+    let set = signed(libc::RTP_SET);
+    // SAFETY: the kernel reads one rtprio.
+    unsafe { syscall(SYS_RTPRIO, [set, 0, at, 0, 0, 0]) }.map(drop)
+}
+
+/// The processor's clock.
+pub(super) fn ticks() -> u64 {
+    // SAFETY: every amd64 has it, and the kernel leaves it to programs.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Goes round so often, which takes as many instructions each time.
+pub(super) fn turn(times: u64) {
+    // SAFETY: counts a register down.
+    unsafe {
+        asm!(
+            "2: dec {left}",
+            "jnz 2b",
+            left = inout(reg) times.max(1) => _,
+            options(nomem, nostack),
+        );
+    }
 }
 
 /// Reads a sysctl by number, into a buffer of `room` bytes; gives the bytes used.
