@@ -128,7 +128,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 39] = [
+pub const ALL: [Scenario; 42] = [
     load::SCENARIO,
     refuse::SCENARIO,
     fib::SCENARIO_V4,
