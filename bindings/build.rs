@@ -34,7 +34,7 @@ const FUNCTIONS: [&str; 30] = [
     "m_tag_(alloc|copy_chain|delete|locate)",
     "pfil_(add_hook|remove_hook|link)",
     "taskqueue_(enqueue|drain)",
-    "device_(get_unit|get_nameunit|set_desc)",
+    "device_(get_name|get_unit|get_nameunit|set_desc)",
     "ether_(ifattach|ifdetach|ioctl|gen_addr|output)",
     "if(_alloc|_free|_ref|_rele|_initname|_setname|_name|unit|_(get|set)(softc|mtu|vnet|capenable|capabilities|hwassist)|_inc_counter|_getdunit|_getdname|_gettype|_getlinkstate|_getflags)",
     "if_(set(flags|drvflagbits|baudrate|hwtsomax|hwtsomaxsegcount|hwtsomaxsegsize|(transmit|qflush|ioctl|init|output)fn)|link_state_change|vlancap|vlantrunkinuse|clone_addif)",

@@ -23,7 +23,7 @@ probe(device_t dev)
 	 * devctl(8) set driver, which fixes the device's class; or the device, for
 	 * the loader.
 	 */
-	switch (weft_nic_probe(dev)) {
+	switch (weft_card_probe(dev)) {
 	case WEFT_PROBE_CLAIMED:
 		return (BUS_PROBE_SPECIFIC);
 	case WEFT_PROBE_KNOWN:
@@ -37,21 +37,21 @@ static int
 attach(device_t dev)
 {
 
-	return (weft_nic_attach(dev));
+	return (weft_card_attach(dev));
 }
 
 static int
 detach(device_t dev)
 {
 
-	return (weft_nic_detach(dev));
+	return (weft_card_detach(dev));
 }
 
 static int
 shutdown(device_t dev)
 {
 
-	weft_nic_power(dev, WEFT_POWER_SHUTDOWN);
+	weft_card_power(dev, WEFT_POWER_SHUTDOWN);
 	return (0);
 }
 
@@ -59,7 +59,7 @@ static int
 suspend(device_t dev)
 {
 
-	weft_nic_power(dev, WEFT_POWER_SUSPEND);
+	weft_card_power(dev, WEFT_POWER_SUSPEND);
 	return (0);
 }
 
@@ -67,7 +67,7 @@ static int
 resume(device_t dev)
 {
 
-	weft_nic_power(dev, WEFT_POWER_RESUME);
+	weft_card_power(dev, WEFT_POWER_RESUME);
 	return (0);
 }
 

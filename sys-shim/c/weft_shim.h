@@ -56,6 +56,7 @@
 #include <netinet6/ip6_var.h>
 
 #include "weft.h"
+#include "weft_nic.h"
 
 /* Rust: the module's event handler. */
 int	weft_module_event(module_t, int, void *);
@@ -393,10 +394,10 @@ enum weft_probe {
 	WEFT_PROBE_KNOWN,
 	WEFT_PROBE_CLAIMED,
 };
-enum weft_probe weft_nic_probe(device_t);
-int	weft_nic_attach(device_t);
-int	weft_nic_detach(device_t);
-void	weft_nic_power(device_t, enum weft_power);
+enum weft_probe weft_card_probe(device_t);
+int	weft_card_attach(device_t);
+int	weft_card_detach(device_t);
+void	weft_card_power(device_t, enum weft_power);
 int	weft_shim_driver(enum weft_driver, bool);
 bool	weft_shim_is_booting(void);
 void	weft_shim_devices_reclaim(bool (*)(device_t));

@@ -45,6 +45,8 @@ pub struct Artifacts {
     pub module_for_tests: PathBuf,
     /// Modules that the kernel must refuse.
     pub variants: Vec<Variant>,
+    /// The driver in `examples/`, and that as if its header were of another version.
+    pub examples: [PathBuf; 2],
     /// The guest agent.
     pub agent: PathBuf,
     /// Where logs and reports go, a folder a kernel.

@@ -347,6 +347,9 @@ impl Plan<'_> {
         root.add(&format!("{MODULES}/weft.ko"), &self.artifacts.module);
         let for_tests = &self.artifacts.module_for_tests;
         root.add(&format!("{MODULES}/test/weft.ko"), for_tests);
+        let [example, of_other_abi] = &self.artifacts.examples;
+        root.add(&format!("{MODULES}/memnic.ko"), example);
+        root.add(&format!("{MODULES}/other-abi/memnic.ko"), of_other_abi);
         for variant in &self.artifacts.variants {
             root.add(
                 &format!("{MODULES}/{}/weft.ko", variant.name),

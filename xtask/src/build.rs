@@ -136,7 +136,15 @@ pub(crate) fn variant(build: &Build, variant: Variant) -> Result<PathBuf> {
 }
 
 /// Compiles one C file for the kernel.
-fn compile_c(build: &Build, flags: &[String], source: &Path, dir: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// What the compiler said.
+pub(crate) fn compile_c(
+    build: &Build,
+    flags: &[String],
+    source: &Path,
+    dir: &Path,
+) -> Result<PathBuf> {
     let name = source.file_name().context("a source without a name")?;
     let object = dir.join(name).with_extension("o");
     quiet(

@@ -7,6 +7,7 @@ mod audit;
 mod bench;
 mod build;
 mod check_ko;
+mod example;
 mod headers;
 mod run;
 mod rust_src;
@@ -33,7 +34,7 @@ struct Cli {
 enum Task {
     /// Find or install what the build and the tests need
     Setup,
-    /// Build weft.ko and hold it against check-ko
+    /// Build weft.ko and the driver in examples/, and hold them against check-ko
     Build,
     /// Lint the kernel module and the guest agent
     Clippy,
@@ -86,6 +87,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Build => {
             let build = build::Build::prepare(&root)?;
             let module = build::module(&build)?;
+            example::module(&build)?;
             print!(
                 "{}",
                 check_ko::check(&module, &check_ko::Options::for_weft()?)?

@@ -430,10 +430,16 @@ pub trait Nic<P: Platform>: Send + Sized {
     /// What happened. Is called after [`Cause::event`], and at each tick while the device goes.
     fn events(&mut self) -> Events;
 
+    /// What the device counts; [`LABELS`](Nic::LABELS), if that is known beforehand. The same
+    /// for as long as it is attached.
+    fn labels(&self) -> &[Label] {
+        Self::LABELS
+    }
+
     /// Has figures brought up to date, before [`statistic`](Nic::statistic).
     fn refresh(&mut self) {}
 
-    /// The figure of that place in [`LABELS`](Nic::LABELS), of that queue if it is a queue's.
+    /// The figure of that place in [`labels`](Nic::labels), of that queue if it is a queue's.
     fn statistic(&mut self, label: usize, queue: u16) -> u64 {
         let _ = (label, queue);
         0

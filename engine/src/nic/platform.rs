@@ -96,6 +96,7 @@ pub const FRONT: usize = 16;
 
 /// Where a piece of a frame is, for the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Segment {
     /// The device's address of the first byte.
     pub address: u64,

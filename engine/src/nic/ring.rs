@@ -134,6 +134,11 @@ impl<M: Dma> Ring<M> {
         })
     }
 
+    /// The memory that it is in.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
     /// Where the device sees it.
     pub fn address(&self) -> u64 {
         self.memory.address()

@@ -118,6 +118,12 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl Device {
+    /// # Safety
+    /// The device has a driver, and keeps it for as long as the value is there.
+    pub(super) unsafe fn from_raw(raw: NonNull<c::_device>) -> Self {
+        Self { raw }
+    }
+
     pub(super) fn raw(&self) -> *mut c::_device {
         self.raw.as_ptr()
     }
@@ -126,6 +132,12 @@ impl Device {
     pub(crate) fn unit(&self) -> u32 {
         // SAFETY: reads a number.
         unsafe { c::device_get_unit(self.raw()) as u32 }
+    }
+
+    /// The driver's name, which is there as long as the driver's module.
+    pub(crate) fn driver_name(&self) -> &'static CStr {
+        // SAFETY: the driver's own string; the device has gone before the module does.
+        unsafe { CStr::from_ptr(c::device_get_name(self.raw())) }
     }
 
     /// The driver's name and the unit's number.
@@ -195,7 +207,7 @@ unsafe fn asked(raw: *mut c::_device) -> Option<(Driver, Device)> {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn weft_nic_probe(raw: *mut c::_device) -> c::weft_probe {
+unsafe extern "C" fn weft_card_probe(raw: *mut c::_device) -> c::weft_probe {
     // SAFETY: called by a driver's method, in a thread that holds no other lock than Giant.
     let (asked, mut sleepable) = unsafe { (asked(raw), Sleepable::assume()) };
     let Some((driver, device)) = asked else {
@@ -222,7 +234,7 @@ unsafe extern "C" fn is_missed(raw: *mut c::_device) -> bool {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn weft_nic_attach(raw: *mut c::_device) -> c_int {
+unsafe extern "C" fn weft_card_attach(raw: *mut c::_device) -> c_int {
     // SAFETY: as above; the thread may sleep, as it holds no other lock than Giant.
     let Some((driver, device)) = (unsafe { asked(raw) }) else {
         return Errno::ENXIO.number();
@@ -237,7 +249,7 @@ unsafe extern "C" fn weft_nic_attach(raw: *mut c::_device) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn weft_nic_detach(raw: *mut c::_device) -> c_int {
+unsafe extern "C" fn weft_card_detach(raw: *mut c::_device) -> c_int {
     // SAFETY: the pointer that `attach` stored, and that is taken out here, with the bus's
     // topology locked; the thread may sleep.
     unsafe {
@@ -257,7 +269,7 @@ unsafe extern "C" fn weft_nic_detach(raw: *mut c::_device) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn weft_nic_power(raw: *mut c::_device, power: c::weft_power) {
+unsafe extern "C" fn weft_card_power(raw: *mut c::_device, power: c::weft_power) {
     let power = match power {
         c::WEFT_POWER_SUSPEND => Power::Suspend,
         c::WEFT_POWER_RESUME => Power::Resume,

@@ -151,6 +151,11 @@ impl Block {
         })
     }
 
+    /// Where its first byte is, here and for the device.
+    pub(super) fn ends(&self) -> (NonNull<u8>, u64) {
+        (self.memory, self.address)
+    }
+
     /// Where so many bytes are at that offset, if they are within the block, and aligned.
     #[inline]
     fn at(&self, at: usize, len: usize) -> Option<*mut u8> {

@@ -679,7 +679,7 @@ const ASSISTS: [(Capabilities, u32); 4] = [
     (Capabilities::SEGMENT_IPV6, c::CSUM_IP6_TSO),
 ];
 
-fn capabilities_of(bits: u32) -> Capabilities {
+pub(super) fn capabilities_of(bits: u32) -> Capabilities {
     let named = CAPABILITIES.iter().filter(|(_, bit)| bits & bit != 0);
     named.fold(Capabilities::empty(), |all, (one, _)| all | *one)
 }
@@ -689,7 +689,7 @@ fn mapped(capabilities: Capabilities, table: &[(Capabilities, u32)]) -> u32 {
     there.fold(0, |all, (_, bits)| all | bits)
 }
 
-fn bits_of(capabilities: Capabilities) -> u32 {
+pub(super) fn bits_of(capabilities: Capabilities) -> u32 {
     mapped(capabilities, &CAPABILITIES)
 }
 

@@ -46,20 +46,21 @@ pub(crate) struct Vectors {
     device: Shared<Device>,
     kind: Kind,
     count: usize,
-    /// The parts of memory that MSI-X is in, which stay mapped as long.
+    /// The parts of memory that MSI-X is in, which stay mapped as long; none if the driver has
+    /// mapped them.
     _tables: [Option<Shared<Bar>>; 2],
 }
 
 impl Vectors {
     /// As many MSI-X messages as are wanted, or fewer, but at least `needed`; else one MSI
-    /// message; else the line.
+    /// message; else the line. Without `bars` the driver has mapped what it needs.
     ///
     /// # Errors
     /// `ENOMEM`.
     pub(crate) fn new(
         sleepable: &mut Sleepable,
         device: &Shared<Device>,
-        bars: &Bars,
+        bars: Option<&Bars>,
         (needed, wanted): (usize, usize),
     ) -> Result<Shared<Self>, Errno> {
         let found = Self::msix(sleepable, device, bars, (needed, wanted))
@@ -76,7 +77,7 @@ impl Vectors {
     fn msix(
         sleepable: &mut Sleepable,
         device: &Shared<Device>,
-        bars: &Bars,
+        bars: Option<&Bars>,
         (needed, wanted): (usize, usize),
     ) -> Option<Self> {
         // SAFETY: asks the bus about the device.
@@ -85,12 +86,15 @@ impl Vectors {
         if count == 0 || count < needed {
             return None;
         }
-        let mut table = |pending| {
+        let mut table = |bars: &Bars, pending| {
             // SAFETY: as above.
             let rid = unsafe { c::weft_shim_pci_msix_bar(device.raw(), pending) };
             bars.get(sleepable, Bar::number_of(rid)?).ok()
         };
-        let tables = [Some(table(false)?), Some(table(true)?)];
+        let tables = match bars {
+            Some(bars) => [Some(table(bars, false)?), Some(table(bars, true)?)],
+            None => [None, None],
+        };
         Self::messages(device, Kind::MsiX, count, tables).filter(|found| found.count >= needed)
     }
 

@@ -95,6 +95,21 @@ fn hash_type(kind: HashKind) -> u8 {
     kind as u8
 }
 
+/// The kind of hash that the kernel calls so; one that has no name here is opaque.
+#[inline]
+pub(super) fn hash_kind(kernels: u8) -> HashKind {
+    match u32::from(kernels) {
+        c::M_HASHTYPE_NONE => HashKind::None,
+        c::WEFT_HASH_IPV4 => HashKind::Ipv4,
+        c::WEFT_HASH_TCP_IPV4 => HashKind::TcpIpv4,
+        c::WEFT_HASH_UDP_IPV4 => HashKind::UdpIpv4,
+        c::WEFT_HASH_IPV6 => HashKind::Ipv6,
+        c::WEFT_HASH_TCP_IPV6 => HashKind::TcpIpv6,
+        c::WEFT_HASH_UDP_IPV6 => HashKind::UdpIpv6,
+        _ => HashKind::Opaque,
+    }
+}
+
 /// A packet to be sent. Fields are dropped in order: first the device's reach ends.
 pub(crate) struct Frame {
     loaded: Option<Loaded>,

@@ -6,6 +6,7 @@
 //! where it may sleep, [`context::NetEpoch`] where it must be inside the network
 //! epoch, [`context::Vnet`] where a network stack must be current.
 
+pub(crate) mod cdriver;
 pub(crate) mod checksum;
 pub(crate) mod chime;
 pub(crate) mod cloner;

@@ -7,10 +7,12 @@ use core::fmt;
 use weft_bindings::kernel as c;
 use weft_engine::nic::{self, Error, Level, Limits, Segment, Word};
 
+use super::cdriver::Table;
 use super::context::Sleepable;
 use super::device::Device;
 use super::dma::{self, Block, Maps, Tag};
 use super::errno::Errno;
+use super::interrupt::Vectors;
 use super::kernel::Clock;
 use super::log;
 use super::mbuf_dma::{Buffer, Frame, Packet};
@@ -33,14 +35,38 @@ struct Parts {
     bars: Bars,
     buffers: Shared<Maps>,
     clock: Clock,
+    /// Of a driver in C.
+    table: Option<Shared<Table>>,
 }
 
 impl Kernel {
-    /// That of a device, which may reach memory from here on.
+    /// That of a device on PCI, which may reach memory from here on.
     ///
     /// # Errors
     /// `ENOMEM`.
     pub(crate) fn new(sleepable: &mut Sleepable, device: &Shared<Device>) -> Result<Self, Errno> {
+        let kernel = Self::made(sleepable, device, None)?;
+        device.set_bus_master(true);
+        Ok(kernel)
+    }
+
+    /// That of a device with a driver in C, which has its registers and may reach memory.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn with_table(
+        sleepable: &mut Sleepable,
+        device: &Shared<Device>,
+        table: Shared<Table>,
+    ) -> Result<Self, Errno> {
+        Self::made(sleepable, device, Some(table))
+    }
+
+    fn made(
+        sleepable: &mut Sleepable,
+        device: &Shared<Device>,
+        table: Option<Shared<Table>>,
+    ) -> Result<Self, Errno> {
         let limits = dma::Limits {
             alignment: 1,
             highest: u64::MAX,
@@ -50,12 +76,12 @@ impl Kernel {
         };
         let tag = Tag::new(sleepable, device, &limits)?;
         let buffers = Maps::new(sleepable, tag, KEPT_MAPS)?;
-        device.set_bus_master(true);
         let parts = Parts {
             device: device.clone(),
             bars: Bars::of(device),
             buffers,
             clock: Clock::new(),
+            table,
         };
         let of = Shared::made(|| Ok(parts))?;
         Ok(Self { of })
@@ -88,9 +114,28 @@ impl Kernel {
         &self.of.device
     }
 
-    /// What of the device's memory is mapped.
-    pub(crate) fn bars(&self) -> &Bars {
-        &self.of.bars
+    /// The table of a driver in C, if it has one.
+    pub(crate) fn table(&self) -> Option<&Shared<Table>> {
+        self.of.table.as_ref()
+    }
+
+    /// As many interrupts as are wanted, or fewer, but at least `needed`; `None` if the driver
+    /// finds out itself that the device interrupts.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn vectors(
+        &self,
+        sleepable: &mut Sleepable,
+        (needed, wanted): (usize, usize),
+    ) -> Result<Option<Shared<Vectors>>, Errno> {
+        // A driver in C has mapped what it needs.
+        let bars = match self.table() {
+            Some(table) if table.has_own_interrupts => return Ok(None),
+            Some(_) => None,
+            None => Some(&self.of.bars),
+        };
+        Vectors::new(sleepable, &self.of.device, bars, (needed, wanted)).map(Some)
     }
 }
 

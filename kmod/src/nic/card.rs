@@ -3,8 +3,10 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
+use weft_engine::l3::Mac;
 use weft_engine::link::{self, Capabilities};
 use weft_engine::nic::{self, Extras, Offer, Receiver, Rss, Setup, VectorKind, VlanSet};
 use weft_engine::queue::{QueueSet, Service, Settings, TxQueue};
@@ -17,7 +19,7 @@ use super::{AnyCard, Driven};
 use crate::kpi::chime::{Chime, Listener};
 use crate::kpi::context::Sleepable;
 use crate::kpi::cpu::CriticalSections;
-use crate::kpi::device::{Device, Driver, Power};
+use crate::kpi::device::{Device, Power};
 use crate::kpi::epoch::NetEpochs;
 use crate::kpi::errno::Errno;
 use crate::kpi::event::OnVlans;
@@ -94,37 +96,61 @@ fn link_offer(offer: &Offer) -> link::Offer {
     }
 }
 
-fn vector_kind(kind: Kind) -> VectorKind {
-    match kind {
+/// How interrupts come, and how many there are. A driver that has none allocated sends as many
+/// as are wanted.
+fn kind_and_count(vectors: Option<&Shared<Vectors>>, wanted: u16) -> (VectorKind, u16) {
+    let Some(vectors) = vectors else {
+        return (VectorKind::Msix, wanted);
+    };
+    let kind = match vectors.kind() {
         Kind::MsiX => VectorKind::Msix,
         Kind::Msi => VectorKind::Msi,
         Kind::Line => VectorKind::Intx,
+    };
+    (kind, vectors.count() as u16)
+}
+
+/// A card whose interface is not in the system yet. Dropping it gives the card back.
+pub(crate) struct Prepared<D: Driven> {
+    bare: Unattached<Face<D>>,
+    face: Box<Face<D>>,
+    card: Box<Card<D>>,
+    mac: Mac,
+}
+
+impl<D: Driven> Prepared<D> {
+    /// What the card's interrupts need.
+    pub(super) fn core(&self) -> &Shared<Core<D>> {
+        &self.card.core
+    }
+
+    /// Puts the interface in.
+    pub(super) fn put_in(self, sleepable: &mut Sleepable) -> Box<Card<D>> {
+        let mut card = self.card;
+        card.interface = Some(self.bare.put_in(sleepable, self.face, self.mac));
+        card
     }
 }
 
 impl<D: Driven> Card<D> {
-    /// Takes a card and puts its interface into the system.
+    /// Takes a card. `driver` is what its interface is called without its number.
     ///
     /// # Errors
     /// Why not, which has been logged; nothing is left behind.
-    pub(super) fn new(
+    pub(super) fn prepared(
         sleepable: &mut Sleepable,
-        driver: Driver,
-        device: Shared<Device>,
-    ) -> Result<Box<Self>, Errno> {
-        let kernel = Kernel::new(sleepable, &device)?;
+        driver: &'static CStr,
+        kernel: Kernel,
+    ) -> Result<Prepared<D>, Errno> {
+        let device = kernel.device().clone();
         let mut port = found::<D>(&kernel)?;
         let offer = *port.offer();
         let link = link_offer(&offer);
         let mut setup = setup(port.nic(), &offer, link.negotiate(link.initial));
         let wanted = nic::Vectors::wanted(setup.tx_queues, setup.rx_queues).min(offer.vectors);
-        let vectors = Vectors::new(sleepable, &device, kernel.bars(), (1, wanted.into()))?;
-        setup.vectors = nic::Vectors::plan(
-            vector_kind(vectors.kind()),
-            vectors.count() as u16,
-            setup.tx_queues,
-            setup.rx_queues,
-        );
+        let vectors = kernel.vectors(sleepable, (1, wanted.into()))?;
+        let (kind, count) = kind_and_count(vectors.as_ref(), wanted);
+        setup.vectors = nic::Vectors::plan(kind, count, setup.tx_queues, setup.rx_queues);
         let bare = bare::<D>(sleepable, driver, &device, &offer, &link);
         let made = Making {
             kernel: &kernel,
@@ -133,7 +159,10 @@ impl<D: Driven> Card<D> {
             setup: &setup,
         };
         let core = made.core(sleepable, port, link)?;
-        let interrupts = interrupts(sleepable, &vectors, &core)?;
+        let interrupts = match &vectors {
+            Some(vectors) => interrupts(sleepable, vectors, &core)?,
+            None => Vec::new(),
+        };
         let care = Care { core: core.clone() };
         let care = Listener::new(sleepable, &core.chime, LOOK_MS, care)?;
         let node = Node::new(sleepable, &device, &core)?;
@@ -143,7 +172,7 @@ impl<D: Driven> Card<D> {
             node: Slept::new(Some(node)),
         };
         let face = try_box(face).map_err(|_| Errno::ENOMEM)?;
-        let mut card = try_box(Self {
+        let card = try_box(Self {
             interface: None,
             care: Some(care),
             vlans: Some(vlans),
@@ -152,16 +181,20 @@ impl<D: Driven> Card<D> {
             device,
         })
         .map_err(|_| Errno::ENOMEM)?;
-        card.interface = Some(bare.put_in(sleepable, face, offer.mac));
         log::info(format_args!(
             "{}: {} transmit and {} receive queues, {} vectors of {}",
             card.device.name(),
             setup.tx_queues,
             setup.rx_queues,
             setup.vectors.count,
-            vectors.kind().name(),
+            vectors.map_or("the driver's own", |vectors| vectors.kind().name()),
         ));
-        Ok(card)
+        Ok(Prepared {
+            bare,
+            face,
+            card,
+            mac: offer.mac,
+        })
     }
 }
 
@@ -187,13 +220,13 @@ fn found<D: Driven>(kernel: &Kernel) -> Result<Box<nic::Port<Kernel, D>>, Errno>
 #[inline(never)]
 fn bare<D: Driven>(
     sleepable: &mut Sleepable,
-    driver: Driver,
+    driver: &'static CStr,
     device: &Device,
     offer: &Offer,
     link: &link::Offer,
 ) -> Unattached<Face<D>> {
     let plan = Plan {
-        cloner: driver.name(),
+        cloner: driver,
         unit: device.unit(),
         has: link.has,
         initial: link.negotiate(link.initial),

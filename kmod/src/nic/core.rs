@@ -177,6 +177,15 @@ impl<D: Driven> Core<D> {
         is_more
     }
 
+    /// A vector has interrupted, as the card's driver has found out: masks it, and has it
+    /// served soon. Does not sleep.
+    pub(super) fn interrupted(&self, vector: u32) {
+        if let Some(job) = self.jobs.get(vector as usize) {
+            self.interrupts.mask(vector as u16);
+            job.ask();
+        }
+    }
+
     /// Has a transmit queue go on that may have waited for the card.
     pub(super) fn go_on(&self, number: u16) {
         if let Some(queue) = self.queues.queues().get(usize::from(number)) {

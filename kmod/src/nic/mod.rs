@@ -4,6 +4,7 @@
 //!
 //! | part | is |
 //! | --- | --- |
+//! | [`cdriver`] | drivers in C, as one more driver of the library |
 //! | [`card`] | a card's life, from newbus's attach to its detach |
 //! | [`core`] | what interrupts, senders and the administrator share; receiving |
 //! | [`lane`] | a transmit queue of the engine's that drains into one of the card's |
@@ -21,6 +22,7 @@
 //! mutexes one by one.
 
 mod card;
+pub(crate) mod cdriver;
 mod claims;
 mod control;
 mod core;
@@ -87,12 +89,15 @@ fn known<D: Driven>(device: &Device) -> bool {
         .any(|id| id.vendor == vendor && id.device == number)
 }
 
+#[inline(never)]
 fn made<D: Driven>(
     sleepable: &mut Sleepable,
     driver: Driver,
     device: Shared<Device>,
 ) -> Result<Box<dyn AnyCard>, Errno> {
-    Card::<D>::new(sleepable, driver, device).map(|card| card as Box<dyn AnyCard>)
+    let kernel = Kernel::new(sleepable, &device)?;
+    let card = Card::<D>::prepared(sleepable, driver.name(), kernel)?;
+    Ok(card.put_in(sleepable))
 }
 
 impl Attached for Nic {

@@ -3,9 +3,10 @@
 //!
 //! Numbers of queues are labels, so that prometheus_sysctl_exporter(8) makes one metric of all.
 
+use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use weft_engine::nic::{RxFigures, Scope, TxFigures};
+use weft_engine::nic::{Label, RxFigures, Scope, TxFigures};
 
 use super::Driven;
 use super::core::Core;
@@ -14,6 +15,7 @@ use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::device::Device;
 use crate::kpi::errno::Errno;
 use crate::kpi::jail;
+use crate::kpi::memory::collected;
 use crate::kpi::shared::Shared;
 use crate::kpi::sysctl::{Branch, Parent, Subject, TEXT};
 use crate::kpi::text::Text;
@@ -254,6 +256,7 @@ impl<D: Driven> Node<D> {
         core: &Shared<Core<D>>,
     ) -> Result<Self, Errno> {
         let tuning = Tuning::new(format_args!("the transmit queues of {}", device.name()))?;
+        let counted = counted(sleepable, core)?;
         let core = core.clone();
         let name = Text::format(format_args!("dev.{}.{}", D::NAME, device.unit()));
         let outlet = Shared::made(|| Ok(Outlet { core, tuning, name }))?;
@@ -268,7 +271,7 @@ impl<D: Driven> Node<D> {
         for number in 0..core.receivers.len() {
             let node = queue(&mut branch, rx, number, c"A receive queue")?;
             figures(&mut branch, node, RX | (number as u32) << 8, &RX_FIGURES)?;
-            labels::<D>(&mut branch, node, Scope::Rx, number)?;
+            labels(&mut branch, node, (&counted, Scope::Rx), number)?;
         }
         let about = c"Transmit queues: who waits, and what the card does";
         let tx = branch.tree().node(top, c"tx", about)?;
@@ -277,13 +280,24 @@ impl<D: Driven> Node<D> {
             let about = c"The card's part of the queue";
             let node = branch.tree().node(node, c"card", about)?;
             figures(&mut branch, node, TX | (number as u32) << 8, &TX_FIGURES)?;
-            labels::<D>(&mut branch, node, Scope::Tx, number)?;
+            labels(&mut branch, node, (&counted, Scope::Tx), number)?;
         }
-        labels::<D>(&mut branch, top, Scope::Device, 0)?;
+        labels(&mut branch, top, (&counted, Scope::Device), 0)?;
         let settings = outlet.settings();
         settings.add(sleepable, &mut branch, top, SETTING)?;
         Ok(Self { _branch: branch })
     }
+}
+
+/// What the card itself counts.
+#[inline(never)]
+fn counted<D: Driven>(sleepable: &mut Sleepable, core: &Core<D>) -> Result<Vec<Label>, Errno> {
+    core.control.with(sleepable, |_, control| {
+        let labels = control.port.nic().labels();
+        collected(labels.len(), |n| {
+            labels.get(n).copied().ok_or(Errno::EINVAL)
+        })
+    })
 }
 
 fn queue<T: Subject>(
@@ -310,18 +324,18 @@ fn figures<T: Subject, F>(
 }
 
 /// Adds what the card itself counts of that scope, in a node of its own, if it counts any.
-fn labels<D: Driven>(
-    branch: &mut Branch<Outlet<D>>,
+fn labels<T: Subject>(
+    branch: &mut Branch<T>,
     node: Parent,
-    scope: Scope,
+    (labels, scope): (&[Label], Scope),
     number: usize,
 ) -> Result<(), Errno> {
-    if !D::LABELS.iter().any(|label| label.scope == scope) {
+    if !labels.iter().any(|label| label.scope == scope) {
         return Ok(());
     }
     let about = c"What the card itself counts";
     let node = branch.tree().node(node, c"device", about)?;
-    for (place, label) in D::LABELS.iter().enumerate() {
+    for (place, label) in labels.iter().enumerate() {
         if label.scope != scope {
             continue;
         }

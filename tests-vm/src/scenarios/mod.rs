@@ -17,6 +17,7 @@ mod load;
 mod memory;
 mod nic;
 mod nic_card;
+mod nic_example;
 mod nic_host;
 mod numbering;
 mod packets;
@@ -128,9 +129,10 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 42] = [
+pub const ALL: [Scenario; 43] = [
     load::SCENARIO,
     refuse::SCENARIO,
+    nic_example::SCENARIO,
     fib::SCENARIO_V4,
     fib::SCENARIO_V6,
     fibs::SCENARIO,

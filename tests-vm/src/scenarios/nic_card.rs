@@ -242,14 +242,14 @@ impl Driver {
     }
 
     fn received(&self, context: &mut Context<'_>, name: &str) -> Result<u64> {
-        Ok(stat(context, name)?[0])
+        Ok(stat(context, "", name)?[0])
     }
 
     /// The interface's counters and the queues' figures say the same.
     fn figures(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
         let (mut counted, mut by_queues) = (vec![], [0; 2]);
         undisturbed(true, || {
-            counted = stat(context, name)?;
+            counted = stat(context, "", name)?;
             by_queues = self.by_queues(context)?;
             Ok([counted[0], counted[4]] == by_queues)
         })?;
@@ -451,8 +451,10 @@ impl Driver {
     }
 }
 
-fn stat(context: &mut Context<'_>, name: &str) -> Result<Vec<u64>> {
-    let line = context.guest.line(&format!("if stat {name}"))?;
+/// What an interface has counted, of that place, such as `in jail `: in, bytes, errors, drops,
+/// out, bytes, errors, drops.
+pub(super) fn stat(context: &mut Context<'_>, place: &str, name: &str) -> Result<Vec<u64>> {
+    let line = context.guest.line(&format!("{place}if stat {name}"))?;
     let numbers: Vec<u64> = line.split(' ').filter_map(|n| n.parse().ok()).collect();
     match numbers.len() {
         8 => Ok(numbers),

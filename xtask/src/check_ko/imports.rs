@@ -69,16 +69,24 @@ fn defined_dynamic(file: &[u8]) -> anyhow::Result<HashSet<Vec<u8>>> {
     defined.collect()
 }
 
-/// Checks the undefined symbols of `module` against `list` and each of `kernels`.
-pub(super) fn check(module: &Module<'_>, list: &NameList, kernels: &[Kernel]) -> Vec<Violation> {
+/// Checks the undefined symbols of `module` against `list` and each of `kernels`, where those
+/// that are `provided` by another module need not be.
+pub(super) fn check(
+    module: &Module<'_>,
+    list: &NameList,
+    kernels: &[Kernel],
+    provided: &[String],
+) -> Vec<Violation> {
     let imports = imports(module);
     let mut found = local_undefined(module);
     found.extend(check_list(list, &imports));
     found.extend(imports.iter().filter_map(|import| unlisted(list, import)));
     for kernel in kernels {
+        let kernels_own = |import: &&Import<'_>| !provided.iter().any(|name| name == import.name);
         found.extend(
             imports
                 .iter()
+                .filter(kernels_own)
                 .filter_map(|import| not_in_kernel(kernel, import)),
         );
     }

@@ -91,7 +91,7 @@ fn inspect(
     violations.extend(floating::check(module, &functions));
     violations.extend(sections::check(module));
     violations.extend(exports::check(module, &options.exports));
-    violations.extend(imports::check(module, list, kernels));
+    violations.extend(imports::check(module, list, kernels, &options.provided));
     violations.extend(too_deep);
     violations.extend(forbidden::check_names(module, path, &options.forbidden));
     violations.extend(forbidden::check_texts(module, &options.forbidden_texts));

@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) exports: Vec<String>,
     /// The list of kernel symbols that the module may, and must, need.
     pub(crate) symbol_list: PathBuf,
+    /// Of these, what another module has and no kernel.
+    pub(crate) provided: Vec<String>,
     /// A list of those that it may, and must, need beside these.
     pub(crate) more_symbols: Option<PathBuf>,
     /// Kernel files that must define each of them.
@@ -127,6 +129,7 @@ impl Options {
                 .into_keys()
                 .collect(),
             symbol_list: workspace.join("kmod/kernel-symbols.txt"),
+            provided: Vec::new(),
             more_symbols: None,
             kernels: kernels()?,
             max_frame: MAX_FRAME,

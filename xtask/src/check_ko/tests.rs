@@ -27,6 +27,7 @@ fn options() -> Options {
         required_sets: owned(&["set_modmetadata_set", "set_sysinit_set"]),
         exports: Vec::new(),
         symbol_list: PathBuf::from("kernel-symbols.txt"),
+        provided: Vec::new(),
         more_symbols: None,
         kernels: Vec::new(),
         max_frame: 1024,
