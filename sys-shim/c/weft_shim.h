@@ -210,6 +210,10 @@ void	weft_shim_mbuf_set_meta(struct mbuf *, const struct weft_mbuf_meta *,
 struct m_tag *weft_shim_mbuf_tags(const struct mbuf *);
 void	weft_shim_mbuf_set_tags(struct mbuf *, struct m_tag *);
 
+/* probe.c */
+struct sdt_probe;
+void	weft_shim_probe(struct sdt_probe *, uintptr_t, uintptr_t, uintptr_t);
+
 #ifdef WEFT_TEST
 /* test/mbuf.c */
 void	weft_shim_mbuf_catpkt(struct mbuf *, struct mbuf *);
@@ -227,6 +231,10 @@ enum weft_test_way {
 };
 uint64_t weft_test_sum(u_int, u_int, u_int, u_int, enum weft_test_way);
 int	weft_test_sums_differ(u_int);
+
+/* test/probes.c */
+u_int	weft_test_probes(bool);
+uint64_t weft_test_probe(u_int, u_int);
 
 /* test/ip6.c */
 struct mbuf *weft_test_ip6(const void *, u_int);
@@ -482,6 +490,7 @@ struct sysctl_oid_list *weft_shim_sysctl_hw(void);
 struct sysctl_oid_list *weft_shim_sysctl_children(struct sysctl_oid *);
 void	*weft_shim_sysctl_subject(const struct sysctl_oid *);
 bool	weft_shim_sysctl_is_write(const struct sysctl_req *);
+int	weft_shim_sysctl_out(struct sysctl_req *, const void *, size_t);
 
 /* fib.c */
 u_int	weft_shim_numfibs(void);

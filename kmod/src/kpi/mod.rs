@@ -46,6 +46,7 @@ pub(crate) mod pci;
 #[cfg(feature = "test")]
 pub(crate) mod peers;
 pub(crate) mod pfil;
+pub(crate) mod probe;
 pub(crate) mod published;
 pub(crate) mod rib;
 pub(crate) mod segment;

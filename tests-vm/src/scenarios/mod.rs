@@ -3,6 +3,7 @@
 //! here what it needs. Scenarios of one group share a boot, in this order, and each
 //! leaves the guest as it found it.
 
+mod audit;
 mod checker;
 mod churn;
 mod contest;
@@ -26,12 +27,14 @@ mod pair_long;
 mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
+mod probes;
 mod queues;
 mod race;
 mod race_ipv6;
 mod race_nic;
 mod race_packet;
 mod race_pair;
+mod race_statistics;
 mod race_wire;
 mod refuse;
 mod sharing;
@@ -126,7 +129,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 40] = [
+pub const ALL: [Scenario; 43] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -146,6 +149,8 @@ pub const ALL: [Scenario; 40] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     statistics::SCENARIO,
+    probes::SCENARIO,
+    audit::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     pair_verbs::SCENARIO,
@@ -164,6 +169,7 @@ pub const ALL: [Scenario; 40] = [
     race_nic::VTNET,
     race_packet::SCENARIO,
     race_wire::SCENARIO,
+    race_statistics::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
     system_tests::SCENARIO,
