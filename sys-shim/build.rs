@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 include!("../bindings/layout.rs");
 
-const AREAS: [&str; 23] = [
-    "module", "bus", "pci", "dma", "kernel", "cpu", "epoch", "event", "lock", "mbuf", "ifnet",
-    "cloner", "counter", "filter", "jail", "l3", "netmap", "worker", "sysctl", "task", "fib",
-    "nhop", "vnet",
+const AREAS: [&str; 24] = [
+    "module", "probe", "bus", "pci", "dma", "kernel", "cpu", "epoch", "event", "lock", "mbuf",
+    "ifnet", "cloner", "counter", "filter", "jail", "l3", "netmap", "worker", "sysctl", "task",
+    "fib", "nhop", "vnet",
 ];
 
 const WARNINGS: [&str; 9] = [
@@ -61,7 +61,7 @@ fn main() {
     }
     if std::env::var_os("CARGO_FEATURE_TEST").is_some() {
         build.define("WEFT_TEST", None);
-        for area in ["ip6", "mbuf", "peers", "sums"] {
+        for area in ["ip6", "mbuf", "peers", "probes", "sums"] {
             build.file(Path::new("c/test").join(area).with_extension("c"));
         }
     }

@@ -5,6 +5,8 @@ use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use weft_engine::stats::{Declared, FibStat};
+
 use crate::fib_figures::Figures;
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::errno::Errno;
@@ -12,7 +14,8 @@ use crate::kpi::fib::{self, Family, FlatTops, Inet, Inet6, Opened, Policy, Regis
 use crate::kpi::log;
 use crate::kpi::memory::FibMemory;
 use crate::kpi::module::refuse_while;
-use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
+use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
+use crate::stats::{self, Once, allow_declared, initial};
 
 /// A family's algorithm: its name and choices.
 struct Weft<F>(PhantomData<F>);
@@ -34,10 +37,12 @@ impl Named for Inet6 {
 static OUT_OF_MEMORY: AtomicU64 = AtomicU64::new(0);
 
 /// `net.weft.fib.auto`.
-static AUTO: AtomicU64 = AtomicU64::new(1);
+static AUTO: AtomicU64 = AtomicU64::new(initial(&FibStat::GROUP, FibStat::Auto as usize));
 /// `net.weft.fib.flat_prefixes` and `flat_tables`.
-static FLAT_PREFIXES: AtomicU64 = AtomicU64::new(100_000);
-static FLAT_TABLES: AtomicU64 = AtomicU64::new(16);
+static FLAT_PREFIXES: AtomicU64 =
+    AtomicU64::new(initial(&FibStat::GROUP, FibStat::FlatPrefixes as usize));
+static FLAT_TABLES: AtomicU64 =
+    AtomicU64::new(initial(&FibStat::GROUP, FibStat::FlatTables as usize));
 
 /// How much the algorithms want a table; the kernel changes to another algorithm if
 /// that wants it by more than 12 points more.
@@ -157,83 +162,47 @@ fn refuse_family<P: Policy>(name: &str, other: &str) -> Result<(), Errno> {
     )
 }
 
-struct Tables;
+/// Those of all tables.
+struct OfTables;
 
-impl Number for Tables {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        u64::from(fib::instances::<Inet>()) + u64::from(fib::instances::<Inet6>())
+/// Where a setting of this file's is.
+fn place(stat: FibStat) -> Option<&'static AtomicU64> {
+    match stat {
+        FibStat::Auto => Some(&AUTO),
+        FibStat::FlatPrefixes => Some(&FLAT_PREFIXES),
+        FibStat::FlatTables => Some(&FLAT_TABLES),
+        _ => None,
     }
 }
 
-struct OutOfMemory;
-
-impl Number for OutOfMemory {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        OUT_OF_MEMORY.load(Ordering::Relaxed)
-    }
-}
-
-struct Bytes;
-
-impl Number for Bytes {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        FibMemory::bytes()
-    }
-}
-
-struct Pages;
-
-impl Number for Pages {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        fib::store_figures().pages as u64
-    }
-}
-
-struct Pending;
-
-impl Number for Pending {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        fib::store_figures().pending as u64
-    }
-}
-
-struct BytesLimit;
-
-impl Number for BytesLimit {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        FibMemory::limit()
-    }
-
-    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, bytes: u64) -> Result<(), Errno> {
-        FibMemory::set_limit(bytes);
-        Ok(())
-    }
-}
-
-/// A number that may be set to anything, up to `MOST`.
-struct Setting<const WHICH: usize>;
-
-/// Their places, and the largest value of each.
-const SETTINGS: [(&AtomicU64, u64); 3] = [
-    (&AUTO, 1),
-    (&FLAT_PREFIXES, u64::MAX),
-    (&FLAT_TABLES, 65_536),
-];
-
-impl<const WHICH: usize> Number for Setting<WHICH> {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        const { SETTINGS[WHICH].0 }.load(Ordering::Relaxed)
-    }
-
-    fn write(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>, value: u64) -> Result<(), Errno> {
-        let (place, most) = const { SETTINGS[WHICH] };
-        if value > most {
-            log::warning(format_args!(
-                "net.weft.fib: {value} refused, allowed are 0 to {most}"
-            ));
-            return Err(Errno::EINVAL);
+impl Indexed for OfTables {
+    fn read(index: u32, _sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        match FibStat::at(index) {
+            Some(FibStat::Tables) => {
+                u64::from(fib::instances::<Inet>()) + u64::from(fib::instances::<Inet6>())
+            }
+            Some(FibStat::Bytes) => FibMemory::bytes(),
+            Some(FibStat::Pages) => fib::store_figures().pages as u64,
+            Some(FibStat::Pending) => fib::store_figures().pending as u64,
+            Some(FibStat::BytesLimit) => FibMemory::limit(),
+            Some(FibStat::OutOfMemory) => OUT_OF_MEMORY.load(Ordering::Relaxed),
+            Some(stat) => place(stat).map_or(0, |place| place.load(Ordering::Relaxed)),
+            None => 0,
         }
-        place.store(value, Ordering::Relaxed);
+    }
+
+    fn write(
+        index: u32,
+        _sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        value: u64,
+    ) -> Result<(), Errno> {
+        let stat = FibStat::at(index).ok_or(Errno::EINVAL)?;
+        allow_declared(c"net.weft.fib", stat.stat(), value)?;
+        match place(stat) {
+            Some(place) => place.store(value, Ordering::Relaxed),
+            None => FibMemory::set_limit(value),
+        }
         Ok(())
     }
 }
@@ -243,64 +212,5 @@ impl<const WHICH: usize> Number for Setting<WHICH> {
 /// # Errors
 /// `ENOMEM`.
 pub(crate) fn add_sysctls(tree: &mut Sysctls, node: Parent) -> Result<(), Errno> {
-    tree.number::<Tables>(
-        node,
-        c"tables",
-        Access::READ | Access::STATS,
-        c"Route tables of all network stacks that weft4 and weft6 serve; unload is refused above 0",
-    )?;
-    tree.number::<Bytes>(
-        node,
-        c"bytes",
-        Access::READ | Access::STATS,
-        c"Bytes that the tables of all network stacks hold",
-    )?;
-    tree.number::<Pages>(
-        node,
-        c"pages",
-        Access::READ | Access::STATS,
-        c"Pages of these tables, each for 256 addresses or prefixes; one that several tables have \
-          alike counts once",
-    )?;
-    tree.number::<Pending>(
-        node,
-        c"pending",
-        Access::READ | Access::STATS,
-        c"Pages and rows that changes took out and that lookups under way may still read",
-    )?;
-    tree.number::<BytesLimit>(
-        node,
-        c"bytes_limit",
-        Access::READ | Access::WRITE,
-        c"Bytes that these tables may hold in all, 0 for no limit; a table that would pass it is \
-          served as before, and by another algorithm if it is new",
-    )?;
-    tree.number::<OutOfMemory>(
-        node,
-        c"out_of_memory",
-        Access::READ | Access::STATS,
-        c"Changes and builds that found no memory; each makes the kernel rebuild the table later",
-    )?;
-    let tunable = Access::READ | Access::WRITE | Access::TUNABLE;
-    tree.number::<Setting<0>>(
-        node,
-        c"auto",
-        tunable,
-        c"1: tables of more than some 140 IPv4 or 520 IPv6 prefixes use weft4 and weft6 by \
-          themselves, unless dxr has them; 0: only where net.route.algo.inet.algo or \
-          net.route.algo.inet6.algo say so",
-    )?;
-    tree.number::<Setting<1>>(
-        node,
-        c"flat_prefixes",
-        tunable,
-        c"Prefixes from which on a table gets a flat top when it is built: 256 KB of its own, \
-          which save each lookup a step",
-    )?;
-    tree.number::<Setting<2>>(
-        node,
-        c"flat_tables",
-        tunable,
-        c"Tables that may have a flat top at once, over all network stacks",
-    )
+    stats::add(&mut Once::<OfTables>::new(tree), node, 0, |_: FibStat| true)
 }

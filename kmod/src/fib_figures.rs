@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `net.weft.fib.<n>`: what the tables of FIB `n` hold and what has happened to them.
+//! `net.weft.fib.<n>`: what the tables of FIB `n` hold and what has happened to them, and
+//! `net.weft.latency.fib_change.<n>`: how long its changes took.
 //!
-//! The numbers of the FIBs are labels, so that prometheus_sysctl_exporter(8) makes one
-//! metric of all of them. A node is there for each FIB that any network stack has, up
-//! to [`MOST_FIBS`]; what it shows is the reader's own network stack's FIB.
+//! What there is of each is declared in [`TableStat`]. The numbers of the FIBs are labels,
+//! so that prometheus_sysctl_exporter(8) makes one metric of all of them. A node is there
+//! for each FIB that any network stack has, up to [`MOST_FIBS`]; what it shows is the
+//! reader's own network stack's FIB.
 //!
 //! FIBs appear when `net.fibs` grows, for which the kernel has no event. But it asks
 //! each algorithm how much it wants the new tables: with a lock held, so a task adds
@@ -11,89 +13,65 @@
 
 use core::ffi::CStr;
 
+use weft_engine::stats::{CHANGE, Declared, TableStat};
+
 use crate::kpi::context::{Sleepable, Vnet, with_current_vnet};
 use crate::kpi::errno::Errno;
-use crate::kpi::fib::{self, Family, FibWatch, Figure, Inet, Inet6, LIMITS, limit_ns};
+use crate::kpi::fib::{self, Family, FibWatch, Inet, Inet6};
 use crate::kpi::log;
 use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
 use crate::kpi::text::Text;
+use crate::latency::{self, INDEX_BITS, Timed};
+use crate::stats::{self, Once};
 
-/// FIBs that have nodes, at most: some 70 OIDs each, in 20 KB.
+/// FIBs that have nodes, at most: some 80 OIDs each, in 25 KB.
 const MOST_FIBS: u32 = 256;
 
-/// What each family's node has, by its index.
-const FIGURES: [(Figure, &CStr, &CStr); 11] = [
-    (
-        Figure::Served,
-        c"served",
-        c"1: weft looks up this table; 0: another algorithm does, and all below reads 0",
-    ),
-    (Figure::Prefixes, c"prefixes", c"Routes in the table"),
-    (
-        Figure::NextHops,
-        c"next_hops",
-        c"Next hops and groups of them that the routes use, or used a moment ago",
-    ),
-    (
-        Figure::BytesOwn,
-        c"bytes_own",
-        c"Bytes of lookup memory that this table alone has",
-    ),
-    (
-        Figure::BytesShared,
-        c"bytes_shared",
-        c"This table's part of the lookup memory that it shares: what n tables have counts 1/n in each",
-    ),
-    (
-        Figure::Flat,
-        c"flat",
-        c"1: the table has a flat top, 256 KB for faster lookups; see net.weft.fib.flat_prefixes",
-    ),
-    (
-        Figure::Generation,
-        c"generation",
-        c"Times that lookups saw the table change since it was last built",
-    ),
-    (
-        Figure::Changes,
-        c"change_ns_count",
-        c"Changes of routes that the table followed since weft serves it",
-    ),
-    (
-        Figure::ChangesNs,
-        c"change_ns_sum",
-        c"Nanoseconds that these changes took together, each with the routing table locked",
-    ),
-    (
-        Figure::Rebuilds,
-        c"rebuilds",
-        c"Times that the table was built again; growing numbers of next hops are one reason",
-    ),
-    (
-        Figure::Failures,
-        c"failures",
-        c"Changes and builds that failed, mostly for want of memory; the table as it was answers on",
-    ),
-];
+/// Indices of times begin here.
+const TIMES: u32 = 1 << 31;
+/// Places of limits of the histogram begin here; before are the figures'.
+const WITHIN: u32 = 0x40;
 
-/// An index: the FIB, the family's place, and which figure; past the figures above,
-/// a limit of times.
-fn index(fib: u32, place: usize, which: usize) -> u32 {
-    fib << 8 | (place as u32) << 7 | which as u32
+/// An index: the FIB and the family's place; the figure's place comes on top.
+fn index(fib: u32, place: usize) -> u32 {
+    fib << 8 | (place as u32) << 7
+}
+
+/// Likewise, of times.
+fn times_index(fib: u32, place: usize) -> u32 {
+    TIMES | (fib << 1 | place as u32) << INDEX_BITS
 }
 
 struct OfFib;
 
+fn figure<F: Family>(sleepable: &mut Sleepable, vnet: &Vnet<'_>, fib: u32, which: u32) -> u64 {
+    if let Some(limit) = which.checked_sub(WITHIN) {
+        let limit = CHANGE.limits.get(limit as usize).copied();
+        let within = limit.unwrap_or(u64::MAX);
+        return fib::times::<F, _>(sleepable, vnet, fib, |times| {
+            times.map_or(0, |times| times.within(within))
+        });
+    }
+    TableStat::at(which).map_or(0, |stat| fib::figure::<F>(sleepable, vnet, fib, stat))
+}
+
+fn time<F: Family>(sleepable: &mut Sleepable, vnet: &Vnet<'_>, fib: u32, index: u32) -> u64 {
+    fib::times::<F, _>(sleepable, vnet, fib, |times| latency::read(times, index))
+}
+
 impl Indexed for OfFib {
     fn read(index: u32, sleepable: &mut Sleepable, vnet: &Vnet<'_>) -> u64 {
-        let (fib, inet6, which) = (index >> 8, index & 0x80 != 0, (index & 0x7f) as usize);
-        let figure = match FIGURES.get(which) {
-            Some((figure, ..)) => *figure,
-            None => Figure::ChangesWithin(which - FIGURES.len()),
-        };
-        match inet6 {
-            false => fib::figure::<Inet>(sleepable, vnet, fib, figure),
-            true => fib::figure::<Inet6>(sleepable, vnet, fib, figure),
+        if index >= TIMES {
+            let table = (index - TIMES) >> INDEX_BITS;
+            return match table & 1 {
+                0 => time::<Inet>(sleepable, vnet, table >> 1, index),
+                _ => time::<Inet6>(sleepable, vnet, table >> 1, index),
+            };
+        }
+        let (fib, which) = (index >> 8, index & 0x7f);
+        match index & 0x80 {
+            0 => figure::<Inet>(sleepable, vnet, fib, which),
+            _ => figure::<Inet6>(sleepable, vnet, fib, which),
         }
     }
 }
@@ -102,6 +80,7 @@ impl Indexed for OfFib {
 pub(crate) struct Figures {
     tree: Sysctls,
     parent: Parent,
+    times: Parent,
     /// FIBs that have nodes.
     fibs: u32,
 }
@@ -116,6 +95,7 @@ impl Figures {
         let mut figures = Self {
             tree: Sysctls::new(sleepable)?,
             parent,
+            times: latency::parent(sleepable, Timed::FibChange)?,
             fibs: 0,
         };
         let fibs = with_current_vnet(sleepable, |_, vnet| fib::fibs(vnet));
@@ -130,56 +110,33 @@ impl Figures {
             let fib = self.fibs;
             self.fibs += 1;
             let name = Text::<8>::format(format_args!("{fib}"));
+            let (name, tree) = (name.as_c_str(), &mut self.tree);
             let about = c"Route lookup in the FIB of this number";
-            let node = self
-                .tree
-                .node_labelled(self.parent, name.as_c_str(), c"fib", about)?;
-            self.family::<Inet6>(node, fib, c"inet6", c"The FIB's IPv6 table")?;
-            self.family::<Inet>(node, fib, c"inet", c"The FIB's IPv4 table")?;
+            let node = tree.node_labelled(self.parent, name, c"fib", about)?;
+            let about = c"Changes of the FIB of this number";
+            let times = tree.node_labelled(self.times, name, c"fib", about)?;
+            let nodes = [node, times];
+            self.family::<Inet6>(nodes, fib, c"inet6", c"The FIB's IPv6 table")?;
+            self.family::<Inet>(nodes, fib, c"inet", c"The FIB's IPv4 table")?;
         }
         Ok(())
     }
 
     fn family<F: Family>(
         &mut self,
-        node: Parent,
+        [figures, times]: [Parent; 2],
         fib: u32,
         name: &'static CStr,
         about: &'static CStr,
     ) -> Result<(), Errno> {
-        let node = self.tree.node(node, name, about)?;
-        self.buckets::<F>(node, fib)?;
-        // The kernel lists what came last first.
-        for (which, (_, name, about)) in FIGURES.iter().enumerate().rev() {
-            let index = index(fib, F::PLACE, which);
-            self.tree
-                .number_of::<OfFib>(node, name, None, index, about)?;
-        }
-        Ok(())
-    }
-
-    /// The histogram of changes: the numbers add up, as those who read it expect.
-    fn buckets<F: Family>(&mut self, node: Parent, fib: u32) -> Result<(), Errno> {
-        let buckets = self.tree.node(
-            node,
-            c"change_ns_bucket",
-            c"Changes by the time they took: how many took no more than so many nanoseconds",
-        )?;
-        for limit in (0..=LIMITS).rev() {
-            let name = match limit {
-                LIMITS => Text::<16>::format(format_args!("+Inf")),
-                _ => Text::format(format_args!("{}", limit_ns(limit))),
-            };
-            let index = index(fib, F::PLACE, FIGURES.len() + limit);
-            self.tree.number_of::<OfFib>(
-                buckets,
-                name.as_c_str(),
-                Some(c"le"),
-                index,
-                c"Changes that took no more than this many nanoseconds",
-            )?;
-        }
-        Ok(())
+        let node = self.tree.node(figures, name, about)?;
+        let base = index(fib, F::PLACE);
+        let mut tree = Once::<OfFib>::new(&mut self.tree);
+        stats::add_buckets(&mut tree, node, base | WITHIN, &CHANGE)?;
+        stats::add(&mut tree, node, base, |_: TableStat| true)?;
+        let node = self.tree.node(times, name, about)?;
+        let mut tree = Once::<OfFib>::new(&mut self.tree);
+        latency::add(&mut tree, node, times_index(fib, F::PLACE))
     }
 }
 

@@ -58,9 +58,8 @@ use crate::kpi::text::Text;
 use crate::pair;
 use crate::tenants::Tenants;
 use weft_engine::l3::NUMBERS;
-use weft_engine::link::Capabilities;
 
-use child::Child;
+use child::{Child, OFFER};
 use follow::Follow;
 pub(crate) use follow::Follower;
 use trunk::Trunk;
@@ -160,10 +159,10 @@ fn make(
     let plan = Plan {
         cloner: derived::NAME,
         unit: number,
-        has: Capabilities::empty(),
-        initial: Capabilities::empty(),
+        has: OFFER.has,
+        initial: OFFER.initial,
         baudrate: BAUDRATE,
-        longest_segment: 0,
+        longest_segment: pair::LONGEST_SEGMENT,
     };
     let workers = pair::workers(sleepable)?;
     let bare = Unattached::new(sleepable, &plan, name);

@@ -24,6 +24,7 @@ mod fib_figures;
 #[allow(unsafe_code)]
 mod kpi;
 mod l3;
+mod latency;
 mod nic;
 mod packet;
 mod pair;

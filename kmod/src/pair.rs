@@ -63,6 +63,7 @@ use crate::kpi::lock::Mtx;
 use crate::kpi::mbuf::{Mbuf, Row};
 use crate::kpi::memory::{self, StateMemory, try_box};
 use crate::kpi::netmap::{Offered, Shape};
+use crate::kpi::probe;
 use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
@@ -95,7 +96,7 @@ const OFFER: Offer = {
 const BAUDRATE: u64 = 10_000_000_000;
 
 /// The longest IP packet, which leaves room for headers of Ethernet in 64 KB.
-const LONGEST_SEGMENT: u32 = 65_535 - 18;
+pub(crate) const LONGEST_SEGMENT: u32 = 65_535 - 18;
 
 /// Frames that are kept while a bucket moves from queue to queue.
 const LIMBO: usize = 1024;
@@ -169,6 +170,7 @@ impl Sink<Mbuf> for Receiver {
             return Verdict::GoOn;
         }
         while let Some(frame) = burst.pop() {
+            probe::dequeue(&frame, &self.port, self.drainer.queue());
             if watched == frame.address() {
                 self.drainer.drained(&self.sojourn);
             }
@@ -179,7 +181,7 @@ impl Sink<Mbuf> for Receiver {
         }
         if !self.port.is_going() {
             self.port.count(Counter::ReceivedDropped, row.len());
-            self.lost.count(Cause::Down, row.len());
+            self.lost.count(Cause::Down, row.len(), &self.port);
             return Verdict::GoOn;
         }
         self.port.count(Counter::Received, row.len());
@@ -189,7 +191,7 @@ impl Sink<Mbuf> for Receiver {
 
     fn dropped(&mut self, frame: Mbuf, reason: Reason) {
         self.port.count(Counter::ReceivedDropped, 1);
-        self.lost.count(reason.into(), 1);
+        self.lost.count(reason.into(), 1, &self.port);
         self.sojourn.gone(frame.address());
         drop(frame);
     }
@@ -215,7 +217,7 @@ impl Receiver {
             Some(plan) if !self.port.keeps(&plan) => {
                 if frame.cut(&plan, row).is_err() {
                     self.port.count(Counter::ReceivedDropped, 1);
-                    self.lost.count(Cause::Uncut, 1);
+                    self.lost.count(Cause::Uncut, 1, &self.port);
                 }
             }
             _ => row.push(frame),
@@ -254,7 +256,7 @@ impl Interface for End {
         // As on a wire, whoever sends does not learn that nobody listens.
         if !self.peer.is_going() {
             self.own.count(Counter::SendErrors, 1);
-            self.lost.count(Cause::Down, 1);
+            self.lost.count(Cause::Down, 1, &self.own);
             return Ok(());
         }
         frame.ensure_hash(&TOEPLITZ);
@@ -316,6 +318,7 @@ impl End {
     #[inline(never)]
     fn submit(&self, frame: Mbuf, through: bool, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
         let address = frame.address();
+        probe::enqueue(&frame, &self.own);
         self.sojourn.sent(address);
         let submitted = match through {
             false => self.queues.submit_one(epoch, Choice::Flow, frame),
@@ -324,7 +327,7 @@ impl End {
         submitted.map_err(|(_frame, reason)| {
             self.sojourn.gone(address);
             self.own.count(Counter::SendDropped, 1);
-            self.lost.count(reason.into(), 1);
+            self.lost.count(reason.into(), 1, &self.own);
             Errno::ENOBUFS
         })
     }
@@ -384,7 +387,10 @@ impl End {
     /// Empties the queues, to which nobody submits any more.
     fn close(&self, sleepable: &mut Sleepable) {
         for queue in self.queues.queues() {
-            while queue.close(|_| self.lost.count(Cause::Closed, 1)).is_err() {
+            while queue
+                .close(|_| self.lost.count(Cause::Closed, 1, &self.own))
+                .is_err()
+            {
                 kernel::pause_ms(sleepable, 1);
             }
         }

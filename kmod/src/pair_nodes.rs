@@ -29,10 +29,12 @@ use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::Port;
 use crate::kpi::jail;
 use crate::kpi::log;
+use crate::kpi::probe;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::sysctl::{Branch, Indexed, Parent, Subject, Sysctls};
 use crate::kpi::text::Text;
+use crate::latency::{self, INDEX_BITS, Timed};
 use crate::pair::{self, Queues};
 use crate::queue_nodes::{self, Owner, Servants, Tuning, Watched};
 use crate::sojourn::{self, Sojourn};
@@ -111,9 +113,11 @@ impl Losses {
         Self([const { AtomicU64::new(0) }; Cause::ALL.len()])
     }
 
-    /// Counts frames of one end's, and of all.
+    /// Counts frames of one end's, and of all, which an interface has sent or was to
+    /// receive.
     #[cold]
-    pub(crate) fn count(&self, cause: Cause, frames: u32) {
+    pub(crate) fn count(&self, cause: Cause, frames: u32, port: &Port) {
+        probe::lost(cause, frames, port);
         for losses in [self, &LOST] {
             if let Some(count) = losses.0.get(cause as usize) {
                 count.fetch_add(u64::from(frames), Ordering::Relaxed);
@@ -155,6 +159,8 @@ struct Outlet {
 
 /// Indices of an end's own numbers; smaller ones are its queues'.
 const OF_END: u32 = 1 << 31;
+/// Indices of quantiles and buckets begin here.
+const LATENCY: u32 = OF_END + (1 << 29);
 /// Indices of histograms begin here.
 const SOJOURN: u32 = OF_END + (1 << 30);
 
@@ -239,6 +245,7 @@ impl Subject for Outlet {
     fn read(&self, index: u32, _sleepable: &mut Sleepable) -> u64 {
         match index {
             SOJOURN.. => self.end.sojourn.read(index - SOJOURN),
+            LATENCY.. => self.end.sojourn.latency(index - LATENCY),
             OF_END.. => EndStat::at(index - OF_END).map_or(0, |stat| self.get(stat)),
             _ => queue_nodes::read(self, index),
         }
@@ -274,6 +281,7 @@ impl Node {
     pub(crate) fn new(sleepable: &mut Sleepable, name: &CStr, end: Shown) -> Result<Self, Errno> {
         let parent = PARENT.with(sleepable, |_, parent| *parent);
         let parent = parent.ok_or(Errno::ENXIO)?;
+        let times = latency::parent(sleepable, Timed::Sojourn)?;
         let interface = name.to_str().unwrap_or_default();
         let name = match jail::current(sleepable) {
             None => Text::<NAME>::format(format_args!("{interface}")),
@@ -296,6 +304,11 @@ impl Node {
         let tree = branch.tree();
         let node = tree.node_labelled(parent, name, c"interface", about)?;
         add_queues(&mut branch, node, count)?;
+        let about = c"An end of a pair";
+        let waits = branch
+            .tree()
+            .node_labelled(times, name, c"interface", about)?;
+        add_times(&mut branch, waits, count)?;
         stats::add(&mut branch, node, OF_END, |_: EndStat| true)?;
         Ok(Self { _branch: branch })
     }
@@ -310,6 +323,17 @@ fn add_queues(branch: &mut Branch<Outlet>, node: Parent, count: usize) -> Result
     for number in 0..count {
         let node = queue_nodes::add(branch, queue, number, Servants::Workers)?;
         sojourn::add(branch, node, SOJOURN, number)?;
+    }
+    Ok(())
+}
+
+fn add_times(branch: &mut Branch<Outlet>, node: Parent, count: usize) -> Result<(), Errno> {
+    for number in 0..count {
+        let name = Text::<8>::format(format_args!("{number}"));
+        let about = c"A transmit queue";
+        let tree = branch.tree();
+        let node = tree.node_labelled(node, name.as_c_str(), c"queue", about)?;
+        latency::add(branch, node, LATENCY | (number as u32) << INDEX_BITS)?;
     }
     Ok(())
 }

@@ -211,13 +211,27 @@ impl Screen {
 impl Filter for Screen {
     const LAYER: Layer = Layer::Inet6;
 
+    #[inline(always)]
+    fn lets_pass(&self, packet: &Mbuf, point: &Point) -> bool {
+        let (front, len) = packet.front();
+        let is_sent = !point.is_inward() && !point.is_forwarded();
+        if is_sent || !is_plain(front, len) {
+            return is_sent;
+        }
+        let [counts, drops] = [&self.counts, &self.drops].map(|rules| match point.is_inward() {
+            true => rules[0].load(Ordering::Relaxed),
+            false => rules[1].load(Ordering::Relaxed),
+        });
+        if counts | drops != 0 {
+            self.looked_at.add(1);
+        }
+        true
+    }
+
     fn pass(&self, _epoch: &NetEpoch<'_>, packet: Mbuf, point: &Point) -> Fate {
-        let place = if point.is_inward() {
-            Place::Received
-        } else if point.is_forwarded() {
-            Place::Transit
-        } else {
-            return Fate::Passed(packet);
+        let place = match point.is_inward() {
+            true => Place::Received,
+            false => Place::Transit,
         };
         let policy = self.policy(place);
         if policy.is_idle() {
@@ -225,9 +239,6 @@ impl Filter for Screen {
         }
         self.looked_at.add(1);
         let len = packet.packet_len() as usize;
-        if is_plain(packet.head(), len) {
-            return Fate::Passed(packet);
-        }
         let found = match packet.whole() {
             Some(bytes) => judge(bytes, bytes.len(), &policy),
             None => {

@@ -12,17 +12,17 @@
 //! it finds no room when its flow moves) leaves its address behind, and the next frame at
 //! that address counts for it.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use weft_engine::stats::{BUCKETS, Declared, EndStat, Histogram, SOJOURN};
+use weft_engine::stats::{Declared, EndStat, Histogram, SOJOURN};
 
 use crate::kpi::errno::Errno;
 use crate::kpi::kernel::Clock;
 use crate::kpi::late::Late;
-use crate::kpi::memory::{self, try_box};
+use crate::kpi::memory;
 use crate::kpi::sysctl::{Branch, Parent, Subject};
+use crate::latency::{self, INDEX_BITS};
 use crate::stats::{self, Part, initial};
 
 /// Frames of which one is watched, unless it is set.
@@ -53,7 +53,7 @@ impl Sojourn {
     /// # Errors
     /// `ENOMEM`. Does not sleep.
     pub(crate) fn new(queues: usize) -> Result<Self, Errno> {
-        let waits = memory::collected(queues, |_| Ok(Late::new()))?;
+        let waits = memory::collected(queues, |_| Ok(Late::default()))?;
         Ok(Self {
             watched: AtomicUsize::new(WANTED),
             since: AtomicU64::new(0),
@@ -124,6 +124,11 @@ impl Drainer {
         Self { queue, left: 0 }
     }
 
+    /// The queue's number.
+    pub(crate) fn queue(&self) -> usize {
+        self.queue
+    }
+
     /// The address for whose frame to [tell](Drainer::drained), or what is no address.
     #[inline]
     pub(crate) fn watched(&self, sojourn: &Sojourn) -> usize {
@@ -137,7 +142,7 @@ impl Drainer {
         let waited = sojourn.clock.now().saturating_sub(since);
         sojourn.watched.store(IDLE, Ordering::Relaxed);
         let place = sojourn.waits.get(self.queue);
-        if let Some(waits) = place.and_then(|place| place.get_or_make(histogram)) {
+        if let Some(waits) = place.and_then(|place| place.get_or_make(memory::histogram)) {
             waits.count(waited);
         }
     }
@@ -163,13 +168,6 @@ impl Drainer {
     }
 }
 
-/// An empty histogram. Does not sleep.
-fn histogram() -> Result<Box<Histogram>, Errno> {
-    let counts = memory::collected(BUCKETS, |_| Ok(AtomicU64::new(0)))?;
-    let histogram = Histogram::of(counts).ok_or(Errno::ENOMEM)?;
-    try_box(histogram).map_err(|_| Errno::ENOMEM)
-}
-
 impl Sojourn {
     /// A queue's number, by what [`add`] put beside its base.
     pub(crate) fn read(&self, index: u32) -> u64 {
@@ -185,6 +183,14 @@ impl Sojourn {
                 waits.within(limit.copied().unwrap_or(u64::MAX))
             }
         }
+    }
+}
+
+impl Sojourn {
+    /// A quantile or a bucket of a queue's, by what [`latency::add`] was told and has added.
+    pub(crate) fn latency(&self, index: u32) -> u64 {
+        let place = self.waits.get((index >> INDEX_BITS) as usize);
+        latency::read(place.and_then(Late::get), index)
     }
 }
 

@@ -9,7 +9,7 @@
 use core::ffi::CStr;
 use core::marker::PhantomData;
 
-use weft_engine::stats::{Below, Declared, Group, Kind, Shown, Stat};
+use weft_engine::stats::{BUCKETS, Below, Declared, Group, Kind, Shown, Stat};
 
 use crate::kpi::errno::Errno;
 use crate::kpi::log;
@@ -26,6 +26,12 @@ pub(crate) trait Tree {
     /// # Errors
     /// `ENOMEM`.
     fn number(&mut self, node: Parent, stat: &'static Stat, index: u32) -> Result<(), Errno>;
+
+    /// Adds the number of what is within a limit.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    fn bucket(&mut self, node: Parent, limit: &CStr, index: u32) -> Result<(), Errno>;
 }
 
 impl<T: Subject> Tree for Branch<T> {
@@ -37,8 +43,13 @@ impl<T: Subject> Tree for Branch<T> {
         let (name, label, about) = (stat.name, stat.label(), stat.about);
         match stat.kind {
             Kind::Setting(setting) => self.setting(node, name, index, setting.writer, about),
+            Kind::Buckets => self.figures(node, name, index, BUCKETS as u32, about),
             _ => self.figure(node, name, label, index, about),
         }
+    }
+
+    fn bucket(&mut self, node: Parent, limit: &CStr, index: u32) -> Result<(), Errno> {
+        self.figure(node, limit, Some(c"le"), index, WITHIN)
     }
 }
 
@@ -68,10 +79,22 @@ impl<N: Indexed> Tree for Once<'_, N> {
                 let writer = setting.writer;
                 self.tree.setting_by::<N>(node, name, index, writer, about)
             }
+            Kind::Buckets => {
+                let count = BUCKETS as u32;
+                self.tree.numbers_of::<N>(node, name, index, count, about)
+            }
             _ => self.tree.number_of::<N>(node, name, label, index, about),
         }
     }
+
+    fn bucket(&mut self, node: Parent, limit: &CStr, index: u32) -> Result<(), Errno> {
+        let le = Some(c"le");
+        self.tree.number_of::<N>(node, limit, le, index, WITHIN)
+    }
 }
+
+/// The first index of a list of numbers on top of its object's base.
+pub(crate) const LIST: u32 = 1 << 10;
 
 /// Adds a group's numbers to an object's node, but for those that it does not have. The
 /// index of each is its place on top of `base`.
@@ -97,7 +120,11 @@ pub(crate) fn add<D: Declared>(
                 parent
             }
         };
-        tree.number(parent, stat, base | one.place())?;
+        let index = match stat.kind {
+            Kind::Buckets => base | LIST,
+            _ => base | one.place(),
+        };
+        tree.number(parent, stat, index)?;
     }
     Ok(())
 }
@@ -150,14 +177,30 @@ pub(crate) fn add_histogram<T: Subject>(
     let about = about.as_c_str();
     branch.figure(node, named("_sum").as_c_str(), None, base | SUM, about)?;
     branch.figure(node, named("_count").as_c_str(), None, base | COUNT, about)?;
-    let tree = branch.tree();
-    let buckets = tree.node_said(node, named("_bucket").as_c_str(), about)?;
-    let said = c"Those that were no more than this";
-    let le = Some(c"le");
-    branch.figure(buckets, c"+Inf", le, base | shown.limits.len() as u32, said)?;
+    add_buckets(branch, node, base, shown)
+}
+
+const WITHIN: &CStr = c"Those that were no more than this";
+
+/// Adds what of a histogram is within each limit: their places on top of `base`, that
+/// past the last being of all.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn add_buckets(
+    tree: &mut impl Tree,
+    node: Parent,
+    base: u32,
+    shown: &'static Shown,
+) -> Result<(), Errno> {
+    let name = Text::<32>::format(format_args!("{}_bucket", shown.name));
+    let about = Text::<160>::format(format_args!("{}", shown.about));
+    let (name, about) = (name.as_c_str(), about.as_c_str());
+    let buckets = tree.sysctls().node_said(node, name, about)?;
+    tree.bucket(buckets, c"+Inf", base | shown.limits.len() as u32)?;
     for (place, limit) in shown.limits.iter().enumerate().rev() {
         let name = Text::<24>::format(format_args!("{limit}"));
-        branch.figure(buckets, name.as_c_str(), le, base | place as u32, said)?;
+        tree.bucket(buckets, name.as_c_str(), base | place as u32)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::sysctl::{LINE, Line, Sysctls};
 use crate::kpi::text::Text;
-use crate::{fib, fib_check, l3, packet, pair_nodes, pfil6};
+use crate::{fib, fib_check, l3, latency, packet, pair_nodes, pfil6};
 
 /// The module's version, as `net.weft.version` shows it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -52,6 +52,7 @@ pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<(Figures, Sysctls), Errn
     )?;
     #[cfg(feature = "test")]
     crate::test::add_sysctls(sleepable, &mut tree, weft)?;
+    latency::add_sysctls(sleepable, &mut tree, weft)?;
     packet::add_sysctls(&mut tree, weft)?;
     pair_nodes::add_sysctls(sleepable, &mut tree, weft)?;
     l3::add_sysctls(sleepable, &mut tree, weft)?;

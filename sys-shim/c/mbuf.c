@@ -21,6 +21,9 @@ _Static_assert(offsetof(struct mbuf, m_next) ==
     offsetof(struct weft_mbuf_link, next) &&
     offsetof(struct mbuf, m_data) == offsetof(struct weft_mbuf_link, data) &&
     offsetof(struct mbuf, m_len) == offsetof(struct weft_mbuf_link, len) &&
+    offsetof(struct mbuf, m_pkthdr.len) ==
+    offsetof(struct weft_mbuf_link, packet_len) &&
+    sizeof(((struct mbuf *)NULL)->m_pkthdr.len) == sizeof(int32_t) &&
     sizeof(((struct mbuf *)NULL)->m_len) == sizeof(int32_t),
     "first members of struct mbuf");
 
@@ -270,6 +273,27 @@ weft_shim_mbuf_next(const struct mbuf *m)
 	return (m->m_nextpkt);
 }
 
+/* The same as below, of more bytes than an mbuf with a header has room for. */
+static struct mbuf *
+own_long_front(struct mbuf *m, u_int len)
+{
+	struct mbuf *front;
+
+	front = (u_int)m->m_pkthdr.len < len ? NULL :
+	    m_get2(max_linkhdr + len, M_NOWAIT, MT_DATA, M_PKTHDR);
+	if (front == NULL) {
+		m_freem(m);
+		return (NULL);
+	}
+	m_copydata(m, 0, len, front->m_data + max_linkhdr);
+	m_move_pkthdr(front, m);
+	front->m_data += max_linkhdr;
+	front->m_len = len;
+	m_adj(m, len);
+	front->m_next = m;
+	return (front);
+}
+
 /*
  * The packet with its first bytes in one piece that nobody shares.  NULL, and the
  * packet is gone, if there is no memory or it is shorter.
@@ -280,7 +304,36 @@ weft_shim_mbuf_own_front(struct mbuf *m, u_int len)
 
 	if (M_WRITABLE(m) && (u_int)m->m_len >= len)
 		return (m);
+	if (len > MHLEN)
+		return (own_long_front(m, len));
 	return (m_copyup(m, len, 0));
+}
+
+/*
+ * The packet with that many bytes of any value in front.  NULL, and the packet is
+ * gone, if there is no memory.
+ */
+struct mbuf *
+weft_shim_mbuf_grow_front(struct mbuf *m, u_int len)
+{
+
+	M_PREPEND(m, len, M_NOWAIT);
+	return (m);
+}
+
+/*
+ * Something that was asked of a device is done: what it is not to do any more, and
+ * what it still is.
+ */
+void
+weft_shim_mbuf_settle(struct mbuf *m, uint32_t done, uint32_t left, bool untag)
+{
+
+	m->m_pkthdr.csum_flags = (m->m_pkthdr.csum_flags & ~done) | left;
+	if (untag) {
+		m->m_flags &= ~M_VLANTAG;
+		m->m_pkthdr.ether_vtag = 0;
+	}
 }
 
 void *
@@ -334,7 +387,7 @@ weft_shim_mbuf_part(const struct mbuf *m, u_int headers, u_int from, u_int len)
 	if (part->m_next == NULL)
 		goto fail;
 	part->m_pkthdr.len = headers + len;
-	part->m_pkthdr.csum_flags &= ~CSUM_TSO;
+	part->m_pkthdr.csum_flags &= ~(CSUM_TSO | CSUM_INNER_TSO);
 	part->m_pkthdr.tso_segsz = 0;
 	return (part);
 fail:

@@ -33,6 +33,13 @@ weft_shim_sysctl_is_write(const struct sysctl_req *req)
 	return (req->newptr != NULL);
 }
 
+int
+weft_shim_sysctl_out(struct sysctl_req *req, const void *data, size_t len)
+{
+
+	return (SYSCTL_OUT(req, data, len));
+}
+
 /*
  * The argument that the OID was added with.  What a handler is given is something
  * else if the OID is one of each network stack's (CTLFLAG_VNET).

@@ -174,6 +174,8 @@ struct weft_mbuf_link {
 	char		*data;
 	int32_t		 len;
 	uint32_t	 bits;		/* the type, and the flags above it */
+	uint64_t	 header[3];
+	int32_t		 packet_len;	/* of one that begins a packet */
 };
 struct weft_mbuf_meta {
 	uint64_t	timestamp;
@@ -208,6 +210,10 @@ void	weft_shim_mbuf_set_meta(struct mbuf *, const struct weft_mbuf_meta *,
 struct m_tag *weft_shim_mbuf_tags(const struct mbuf *);
 void	weft_shim_mbuf_set_tags(struct mbuf *, struct m_tag *);
 
+/* probe.c */
+struct sdt_probe;
+void	weft_shim_probe(struct sdt_probe *, uintptr_t, uintptr_t, uintptr_t);
+
 #ifdef WEFT_TEST
 /* test/mbuf.c */
 void	weft_shim_mbuf_catpkt(struct mbuf *, struct mbuf *);
@@ -225,6 +231,10 @@ enum weft_test_way {
 };
 uint64_t weft_test_sum(u_int, u_int, u_int, u_int, enum weft_test_way);
 int	weft_test_sums_differ(u_int);
+
+/* test/probes.c */
+u_int	weft_test_probes(bool);
+uint64_t weft_test_probe(u_int, u_int);
 
 /* test/ip6.c */
 struct mbuf *weft_test_ip6(const void *, u_int);
@@ -263,6 +273,8 @@ void	weft_shim_mbuf_hand_over(struct mbuf *, if_t);
 void	weft_shim_mbuf_set_next(struct mbuf *, struct mbuf *);
 struct mbuf *weft_shim_mbuf_next(const struct mbuf *);
 struct mbuf *weft_shim_mbuf_own_front(struct mbuf *, u_int);
+struct mbuf *weft_shim_mbuf_grow_front(struct mbuf *, u_int);
+void	weft_shim_mbuf_settle(struct mbuf *, uint32_t, uint32_t, bool);
 void	*weft_shim_mbuf_front(struct mbuf *);
 void	weft_shim_mbuf_trust(struct mbuf *);
 bool	weft_shim_mbuf_is_tagged(const struct mbuf *);
@@ -569,6 +581,7 @@ struct sysctl_oid_list *weft_shim_sysctl_hw(void);
 struct sysctl_oid_list *weft_shim_sysctl_children(struct sysctl_oid *);
 void	*weft_shim_sysctl_subject(const struct sysctl_oid *);
 bool	weft_shim_sysctl_is_write(const struct sysctl_req *);
+int	weft_shim_sysctl_out(struct sysctl_req *, const void *, size_t);
 
 /* fib.c */
 u_int	weft_shim_numfibs(void);

@@ -27,7 +27,10 @@ mod histogram;
 pub mod page;
 
 pub use cause::Cause;
-pub use declared::{EndStat, GROUPS, HISTOGRAMS, PairStat, QueueStat, SOJOURN};
+pub use declared::{
+    CHANGE, EndStat, FibStat, GROUPS, HISTOGRAMS, PairStat, QueueStat, SOJOURN, TableStat,
+    TimesStat,
+};
 pub use histogram::{BUCKETS, Histogram, limit_of};
 
 /// A number that is shown.
@@ -63,6 +66,8 @@ pub enum Kind {
     Lost(Cause),
     /// How it is now.
     Gauge,
+    /// Counters in a row, one for each bucket of a [`Histogram`].
+    Buckets,
     /// It can be written.
     Setting(Setting),
 }
@@ -176,6 +181,10 @@ impl Stat {
         Self::of(Kind::Gauge, name, about)
     }
 
+    const fn buckets(name: &'static CStr, about: &'static CStr) -> Self {
+        Self::of(Kind::Buckets, name, about)
+    }
+
     const fn setting(name: &'static CStr, about: &'static CStr, setting: Setting) -> Self {
         Self::of(Kind::Setting(setting), name, about)
     }
@@ -215,6 +224,17 @@ impl Stat {
             _ => None,
         }
     }
+}
+
+/// So many powers of two, from that one on.
+const fn powers_of_two<const N: usize>(first: u32) -> [u64; N] {
+    let mut powers = [1 << first; N];
+    let mut place = 1;
+    while place < N {
+        powers[place] = powers[place - 1] << 1;
+        place += 1;
+    }
+    powers
 }
 
 /// Declares a group: an enum of its numbers that is [`Declared`].

@@ -3,7 +3,9 @@
 
 use std::fmt::{self, Write};
 
-use super::{Cause, GROUPS, Group, HISTOGRAMS, Initial, Kind, Range, Setting, Stat, Writer};
+use super::{
+    BUCKETS, Cause, GROUPS, Group, HISTOGRAMS, Initial, Kind, Range, Setting, Stat, Writer,
+};
 
 /// A page and where it is in the repository.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ fn statistics(text: &mut String) -> fmt::Result {
          has a label in prometheus_sysctl_exporter(8): `net.weft.pair.wpair0a.queue.3.packets` is there\n\
          `sysctl_net_weft_pair_queue_packets{{interface=\"wpair0a\",queue=\"3\"}}`; names below `drops` and `lost` of one object are values\n\
          of the label `reason`. Settings are in [tuning.md](tuning.md). IPv6's rules are in [ipv6-policy.md](ipv6-policy.md).\n\n\
-         What is not declared in this way yet is described in the manual pages: `net.weft.fib`, `.packet`, `.l3`, `.ipv6`, and what\n\
+         What is not declared in this way yet is described in the manual pages: `net.weft.packet`, `.l3`, `.ipv6`, and what\n\
          cards count ([weft(4)](../man/weft.4), [wip(4)](../man/wip.4), [wvmx(4)](../man/wvmx.4))."
     )?;
     for group in GROUPS {
@@ -51,6 +53,7 @@ fn statistics(text: &mut String) -> fmt::Result {
             let kind = match stat.kind {
                 Kind::Counter | Kind::Lost(_) => "counter",
                 Kind::Gauge => "gauge",
+                Kind::Buckets => "counters",
                 Kind::Setting(_) => continue,
             };
             writeln!(text, "| `{}` | {kind} | {} |", name(stat), about(stat))?;
@@ -84,6 +87,9 @@ fn histograms(text: &mut String) -> fmt::Result {
         "\n## Histograms\n\n\
          `<name>_bucket.<limit>` counts all that was no more than the limit, `+Inf` all; `<name>_count` is the same number, and\n\
          `<name>_sum` the sum. Limits are values of the label `le`. Memory for one is taken when something is first counted.\n\n\
+         Behind these, and behind the numbers of `net.weft.latency`, are {BUCKETS} buckets, which can be added to those of others. The\n\
+         first 16 are of one number each, 0 and 1 in the first; from there on each power of two is divided into 16 of one size. A\n\
+         bucket ends with its limit, and the last is of all above 2^36. So a limit is at most 1/16 above any number in its bucket.\n\n\
          | histogram | below | limits | of |\n| --- | --- | --- | --- |"
     )?;
     for shown in HISTOGRAMS {
@@ -126,7 +132,7 @@ fn tuning(text: &mut String) -> fmt::Result {
         "# Tuning\n\n{MADE}\n\n\
          A value out of its range is refused with `EINVAL`, and a line on the console says what is allowed. A test in the kernel\n\
          holds defaults and ranges against what is written here.\n\n\
-         Settings of `net.weft.fib`, `.packet` and `.ipv6` are not declared in this way yet: see [weft(4)](../man/weft.4) and\n\
+         Settings of `net.weft.packet` and `.ipv6` are not declared in this way yet: see [weft(4)](../man/weft.4) and\n\
          [weft_ipv6(4)](../man/weft_ipv6.4)."
     )?;
     for group in GROUPS {

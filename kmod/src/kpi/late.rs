@@ -17,13 +17,14 @@ unsafe impl<T: Send + Sync> Send for Late<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for Late<T> {}
 
-impl<T: Send + Sync> Late<T> {
-    /// With nothing in it.
-    pub(crate) const fn new() -> Self {
+impl<T> Default for Late<T> {
+    fn default() -> Self {
         let value = AtomicPtr::new(ptr::null_mut());
         Self { value }
     }
+}
 
+impl<T: Send + Sync> Late<T> {
     /// The value, if it was needed already.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {

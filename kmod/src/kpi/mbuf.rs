@@ -81,7 +81,7 @@ impl Mbuf {
         let header = self.header();
         Traits {
             is_multicast: header.flags & (c::M_BCAST | c::M_MCAST) != 0,
-            is_segmented: header.csum_flags & c::CSUM_TSO != 0,
+            is_segmented: header.csum_flags & (c::CSUM_TSO | c::CSUM_INNER_TSO) != 0,
         }
     }
 
@@ -112,6 +112,22 @@ impl Mbuf {
         unsafe {
             let head = c::weft_shim_mbuf_head(self.raw(), &raw mut len);
             slice::from_raw_parts(head.cast(), len as usize)
+        }
+    }
+
+    /// What is in one piece from the first byte on, and the bytes of the packet, by its header:
+    /// as [`head`](Mbuf::head) and [`packet_len`](Mbuf::packet_len), without a call.
+    #[inline(always)]
+    pub(crate) fn front(&self) -> (&[u8], usize) {
+        // SAFETY: the chain is this value's own and begins with a header, and with what is
+        // read here, as `mbuf.c` asserts; so many bytes are at `data` if they are mapped.
+        unsafe {
+            let link = &*self.raw().cast::<c::weft_mbuf_link>();
+            let head = match link.bits & c::WEFT_MBUF_UNMAPPED {
+                0 => slice::from_raw_parts(link.data.cast(), link.len as u32 as usize),
+                _ => &[],
+            };
+            (head, link.packet_len as u32 as usize)
         }
     }
 
@@ -341,6 +357,21 @@ impl Row {
         self.len = self.len.wrapping_add(1);
     }
 
+    /// Takes the first packet out.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Mbuf> {
+        let (first, last) = self.ends?;
+        // SAFETY: the packets are the row's own, and linked by `push`.
+        let (next, packet) = unsafe {
+            let next = NonNull::new(c::weft_shim_mbuf_next(first.as_ptr()));
+            c::weft_shim_mbuf_set_next(first.as_ptr(), ptr::null_mut());
+            (next, Mbuf::from_raw(first))
+        };
+        self.ends = next.map(|next| (next, last));
+        self.len = self.len.wrapping_sub(1);
+        Some(packet)
+    }
+
     /// The first packet, with the others behind it, which are the caller's now.
     pub(super) fn into_raw(mut self) -> *mut c::mbuf {
         let ends = self.ends.take();
@@ -350,14 +381,8 @@ impl Row {
 
 impl Drop for Row {
     fn drop(&mut self) {
-        let mut next = self.ends.map(|(first, _)| first);
-        while let Some(packet) = next {
-            // SAFETY: the packets are the row's own, and linked by `push`.
-            unsafe {
-                next = NonNull::new(c::weft_shim_mbuf_next(packet.as_ptr()));
-                c::weft_shim_mbuf_set_next(packet.as_ptr(), ptr::null_mut());
-                drop(Mbuf::from_raw(packet));
-            }
+        while let Some(packet) = self.pop() {
+            drop(packet);
         }
     }
 }

@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::Memory;
+use weft_engine::stats::{BUCKETS, Histogram};
 
 use super::context::Sleepable;
 use super::errno::Errno;
@@ -326,4 +327,14 @@ pub(crate) fn filled<T: Copy>(
     // SAFETY: at least `len` elements were reserved, and the loop wrote to each.
     unsafe { vec.set_len(len) };
     Ok(vec)
+}
+
+/// An empty histogram, in memory of its own. Does not sleep.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn histogram() -> Result<Box<Histogram>, Errno> {
+    let counts = collected(BUCKETS, |_| Ok(AtomicU64::new(0)))?;
+    let histogram = Histogram::of(counts).ok_or(Errno::ENOMEM)?;
+    try_box(histogram).map_err(|_| Errno::ENOMEM)
 }

@@ -42,11 +42,13 @@ pub(crate) mod module;
 pub(crate) mod netmap;
 pub(crate) mod netmap_dma;
 pub(crate) mod nic;
+pub(crate) mod offload;
 mod panic;
 pub(crate) mod pci;
 #[cfg(feature = "test")]
 pub(crate) mod peers;
 pub(crate) mod pfil;
+pub(crate) mod probe;
 pub(crate) mod published;
 pub(crate) mod rib;
 pub(crate) mod segment;

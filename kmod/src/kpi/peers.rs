@@ -257,3 +257,15 @@ unsafe impl Item for Loan<'_> {
         self.packet().queued_at()
     }
 }
+
+/// Turns the module's probes on, or off; returns how many places there are.
+pub(crate) fn turn_probes(_sleepable: &mut Sleepable, on: bool) -> u32 {
+    // SAFETY: stops the other CPUs for a moment.
+    unsafe { c::weft_test_probes(on) }
+}
+
+/// How often a probe fired (0), or one of its last arguments (1 to 3).
+pub(crate) fn probe(number: u32, which: u32) -> u64 {
+    // SAFETY: reads what it keeps.
+    unsafe { c::weft_test_probe(number, which) }
+}

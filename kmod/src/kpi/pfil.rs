@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use core::ffi::{CStr, c_int, c_void};
+use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
 use weft_bindings::kernel as c;
@@ -88,6 +89,13 @@ pub(crate) trait Filter: Send + Sync + 'static {
     const LAYER: Layer;
     /// Whether it comes behind those that are linked already, and not in front of them.
     const IS_LAST: bool = false;
+
+    /// Whether a packet passes as it is, by a short look at its front. Runs before
+    /// [`pass`](Filter::pass), as that does; where this is not said, that decides.
+    #[inline(always)]
+    fn lets_pass(&self, _packet: &Mbuf, _point: &Point) -> bool {
+        false
+    }
 
     /// Decides on a packet. Runs for each packet, on any CPU; must not sleep.
     fn pass(&self, epoch: &NetEpoch<'_>, packet: Mbuf, point: &Point) -> Fate;
@@ -190,14 +198,35 @@ unsafe extern "C" fn check<F: Filter>(
     filter: *mut c_void,
     _pcb: *mut c::inpcb,
 ) -> c::pfil_return_t {
-    // SAFETY: the kernel calls in the network epoch, with the filter of a hook that is
-    // there, and gives the packet away until this returns; null in its place says that it
-    // is gone.
+    // SAFETY: the kernel calls in the network epoch, with a packet in the place and the filter
+    // of a hook that is there. The packet is only lent to the first look.
+    unsafe {
+        let filter = &*filter.cast::<F>();
+        let point = Point { ifp, flags };
+        let packet = ManuallyDrop::new(Mbuf::from_raw(NonNull::new_unchecked(*place)));
+        match filter.lets_pass(&packet, &point) {
+            true => c::PFIL_PASS,
+            false => decide(place, filter, &point),
+        }
+    }
+}
+
+/// Has a filter decide.
+///
+/// # Safety
+/// In the network epoch, with a packet in the place that is given away until this returns; null
+/// in its place then says that it is gone.
+#[inline(never)]
+unsafe fn decide<F: Filter>(
+    place: *mut *mut c::mbuf,
+    filter: &F,
+    point: &Point,
+) -> c::pfil_return_t {
+    // SAFETY: as promised.
     unsafe {
         let packet = Mbuf::from_raw(NonNull::new_unchecked(*place));
         *place = ptr::null_mut();
-        let filter = &*filter.cast::<F>();
-        match filter.pass(&NetEpoch::assume(), packet, &Point { ifp, flags }) {
+        match filter.pass(&NetEpoch::assume(), packet, point) {
             Fate::Passed(packet) => {
                 *place = packet.into_raw().as_ptr();
                 c::PFIL_PASS

@@ -2,7 +2,6 @@
 //! Long segments of TCP: whether the stack that receives one keeps it whole, and cutting
 //! it into frames if not. Headers: `sys/mbuf.h`, `netinet/ip_var.h`.
 
-use core::ptr::NonNull;
 use core::{mem, slice};
 
 use weft_bindings::kernel as c;
@@ -64,23 +63,7 @@ impl Mbuf {
 
     /// The n-th part.
     fn part(&self, cut: &Cut, n: usize) -> Option<Self> {
-        let (headers, payload) = (cut.headers() as u32, cut.payload(n));
-        let (from, len) = (payload.start as u32, payload.len() as u32);
-        // SAFETY: so many bytes are in the chain, which is this value's own: its length
-        // was right when the cut was made, of this very frame.
-        let part = unsafe {
-            let part = c::weft_shim_mbuf_part(self.raw(), headers, from, len);
-            Self::from_raw(NonNull::new(part)?)
-        };
-        let mut there = 0;
-        // SAFETY: the part is our own, and its first mbuf, which has just the headers, is
-        // nobody else's.
-        let header = unsafe {
-            let head = c::weft_shim_mbuf_head(part.raw(), &raw mut there);
-            slice::from_raw_parts_mut(head.cast::<u8>().cast_mut(), there as usize)
-        };
-        cut.write(n, header);
-        Some(part)
+        self.part_of(cut.headers(), cut.payload(n), |header| cut.write(n, header))
     }
 }
 

@@ -283,6 +283,28 @@ impl Sysctls {
         self.add_indexed::<N>(parent, &oid, access)
     }
 
+    /// Adds `count` numbers of 64 bits in a row, which are told their indices, from `index`
+    /// on.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn numbers_of<N: Indexed>(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        count: u32,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            count,
+            ..Oid::plain(name, description)
+        };
+        let access = Access::READ | Access::VNET | Access::STATS;
+        self.add_indexed::<N>(parent, &oid, access)
+    }
+
     /// Adds a setting, a number of 64 bits that root may write, which is told its index.
     ///
     /// # Errors
@@ -387,7 +409,7 @@ impl Sysctls {
                 // With CTLFLAG_VNET the kernel adds the network stack's base to a
                 // pointer here, but leaves null alone.
                 subject,
-                i64::from(oid.index),
+                i64::from(oid.index) | i64::from(oid.count) << 32,
                 handler,
                 format.as_ptr(),
                 oid.description.as_ptr(),
@@ -470,6 +492,26 @@ impl<T: Subject> Branch<T> {
         let oid = Oid {
             label,
             index,
+            ..Oid::plain(name, description)
+        };
+        self.add(parent, &oid, Access::READ | Access::STATS)
+    }
+
+    /// Adds `count` figures in a row, with indices from `index` on.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn figures(
+        &mut self,
+        parent: Parent,
+        name: &CStr,
+        index: u32,
+        count: u32,
+        description: &'static CStr,
+    ) -> Result<(), Errno> {
+        let oid = Oid {
+            index,
+            count,
             ..Oid::plain(name, description)
         };
         self.add(parent, &oid, Access::READ | Access::STATS)
@@ -561,6 +603,8 @@ struct Oid<'n> {
     name: &'n CStr,
     label: Option<&'static CStr>,
     index: u32,
+    /// Numbers in a row; 0 for one by itself.
+    count: u32,
     description: &'n CStr,
 }
 
@@ -570,6 +614,7 @@ impl<'n> Oid<'n> {
             name,
             label: None,
             index: 0,
+            count: 0,
             description,
         }
     }
@@ -622,6 +667,25 @@ unsafe fn exchange(
     }
 }
 
+/// Shows numbers in a row to who asks: as many as the upper half of an OID's second argument
+/// says.
+///
+/// # Safety
+/// The kernel's own arguments of a handler, which has not returned.
+unsafe fn list(
+    request: *mut c::sysctl_req,
+    argument: i64,
+    mut number: impl FnMut(u32) -> u64,
+) -> Result<(), Errno> {
+    let (first, count) = (argument as u32, (argument >> 32) as u32);
+    for place in 0..count {
+        let value = number(first.wrapping_add(place));
+        // SAFETY: the caller's promise; the value is a u64 on this stack.
+        Errno::check(unsafe { c::weft_shim_sysctl_out(request, (&raw const value).cast(), 8) })?;
+    }
+    Ok(())
+}
+
 /// The handler of a number's OID.
 unsafe extern "C" fn handle_number<N: Number>(
     oid: *mut c::sysctl_oid,
@@ -657,6 +721,10 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
     let outcome = with_current_vnet(&mut sleepable, |sleepable, vnet| {
         if N::is_of_host(index as u32) && jail::current(sleepable).is_some() {
             return Err(Errno::ENOENT);
+        }
+        if index >> 32 != 0 {
+            // SAFETY: the kernel's own arguments.
+            return unsafe { list(request, index, |index| N::read(index, sleepable, vnet)) };
         }
         let value = N::read(index as u32, sleepable, vnet);
         // SAFETY: the kernel's own arguments.
@@ -698,6 +766,10 @@ unsafe extern "C" fn handle_subject<T: Subject>(
     request: *mut c::sysctl_req,
 ) -> c_int {
     let what = |subject: &T, sleepable: &mut Sleepable| {
+        if index >> 32 != 0 {
+            // SAFETY: the kernel's own arguments.
+            return unsafe { list(request, index, |index| subject.read(index, sleepable)) };
+        }
         let value = subject.read(index as u32, sleepable);
         // SAFETY: the kernel's own arguments.
         match unsafe { exchange(oid, request, value) }? {

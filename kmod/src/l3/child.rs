@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use weft_engine::l3::{self, FRONT, Forgery, Mac};
-use weft_engine::link::{self, Capabilities};
+use weft_engine::link::{self, Capabilities, Offer};
 use weft_engine::queue::{Batch, Platform, Reason, Service, Settings, Sink, TxQueue, Verdict};
 
 use super::trunk::{PARENT, Trunk, ends, readdressed};
@@ -30,6 +30,23 @@ const ROOM: usize = 1024;
 /// The job of the frames to the interface, and that of its frames to the parent.
 const INBOX: usize = 0;
 const OUTBOX: usize = 1;
+
+/// What an interface does for its packets: all of it is done by the parent, or before the parent
+/// gets them; what a neighbour on the host sends stays as it is.
+pub(super) const OFFER: Offer = {
+    let check = Capabilities::CHECK_IPV4.union(Capabilities::CHECK_IPV6);
+    let has = Capabilities::FILL_IPV4
+        .union(Capabilities::FILL_IPV6)
+        .union(Capabilities::SEGMENT)
+        .union(check);
+    Offer {
+        has,
+        // What is received may say that its checksum was left out.
+        always: check,
+        initial: has,
+        shared: Capabilities::empty(),
+    }
+};
 
 /// What is counted of an interface.
 #[derive(Clone, Copy)]
@@ -334,13 +351,14 @@ impl Child {
         if !parent.is_going() {
             return Err(Errno::ENETDOWN);
         }
-        if link::is_too_long(frame.packet_len(), parent.mtu()) {
+        let is_whole = !frame.traits().is_segmented;
+        if is_whole && link::is_too_long(frame.packet_len(), parent.mtu()) {
             // The parent's MTU was lowered.
             super::follow::ask_in(epoch);
             return Err(Errno::EMSGSIZE);
         }
         self.counts.add(Figure::ToWire, 1);
-        parent.send(frame, epoch)
+        parent.send_helped(frame, epoch)
     }
 }
 
@@ -351,7 +369,7 @@ impl Interface for Child {
             self.own.count(Counter::SendErrors, 1);
             return Err(Errno::ENETDOWN);
         }
-        self.own.admit(&frame, false, epoch)?;
+        self.own.admit(&frame, traits.is_segmented, epoch)?;
         let sent = match (self.check(&frame, epoch), ends(&frame)) {
             (Ok(()), Some((destination, _))) => self.dispatch(frame, destination, epoch),
             _ => {
@@ -383,7 +401,9 @@ impl Interface for Child {
         }
     }
 
-    fn enable(&self, _sleepable: &mut Sleepable, _wanted: Capabilities) {}
+    fn enable(&self, sleepable: &mut Sleepable, wanted: Capabilities) {
+        self.own.enable(sleepable, OFFER.negotiate(wanted));
+    }
 
     fn changed(&self, epoch: &NetEpoch<'_>) {
         self.trunk.refresh(epoch);

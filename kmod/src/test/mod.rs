@@ -5,6 +5,7 @@
 mod bench;
 mod exercise;
 mod incoming;
+mod probes;
 mod queues;
 mod repack;
 mod rounds;
@@ -28,6 +29,7 @@ impl Tests {
         repack::stop(sleepable);
         queues::stop(sleepable);
         bench::stop(sleepable);
+        probes::stop(sleepable);
     }
 }
 
@@ -51,5 +53,6 @@ pub(crate) fn add_sysctls(
     queues::add_sysctls(sleepable, tree, node)?;
     exercise::add_sysctls(tree, node)?;
     incoming::add_sysctls(tree, node)?;
+    probes::add_sysctls(tree, node)?;
     repack::add_sysctls(tree, node)
 }

@@ -3,6 +3,7 @@
 //! packet that it has a rule for, each counted under its rule, with ordinary traffic beside
 //! them that loses nothing; what is forwarded; settings; each network stack by itself.
 
+use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
@@ -123,6 +124,27 @@ fn figure(context: &mut Context<'_>, name: &str) -> Result<u64> {
     context.guest.number(&format!("sysctl get {NODE}.{name}"))
 }
 
+/// The numbers of all rules, by their full names.
+struct OfRules(BTreeMap<String, u64>);
+
+impl OfRules {
+    fn of(&self, rule: Rule, what: &str) -> Option<u64> {
+        let full = format!("{NODE}.rule.{}.{what}", name(rule));
+        self.0.get(&full).copied()
+    }
+}
+
+fn of_rules(context: &mut Context<'_>) -> Result<OfRules> {
+    let command = format!("sysctl tree {NODE}.rule");
+    let lines = context.guest.call_within(&command, LIMIT)?;
+    let number = |line: &String| {
+        let (name, rest) = line.split_once('\t')?;
+        let (_, value) = rest.rsplit_once('\t')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    Ok(OfRules(lines.iter().filter_map(number).collect()))
+}
+
 fn set(context: &mut Context<'_>, name: &str, value: u64) -> Result<()> {
     let command = format!("sysctl set {NODE}.{name} {value}");
     context.guest.call(&command).map(drop)
@@ -201,13 +223,13 @@ fn settings(context: &mut Context<'_>) -> Result<()> {
     }
     for preset in [Preset::Off, Preset::Router, Preset::Host] {
         set(context, "preset", preset as u64)?;
+        let set = of_rules(context)?;
         let mut wrong = vec![];
         for about in RULES {
             for point in Point::ALL {
-                let place = format!("rule.{}.{}", name(about.rule), point.name());
-                let found = figure(context, &place)?;
-                if found != preset.action(about, point) as u64 {
-                    wrong.push(format!("{place}={found}"));
+                let found = set.of(about.rule, point.name());
+                if found != Some(preset.action(about, point) as u64) {
+                    wrong.push(format!("{}.{}={found:?}", name(about.rule), point.name()));
                 }
             }
         }
@@ -250,9 +272,15 @@ fn received(context: &mut Context<'_>, far: &str) -> Result<()> {
     set(context, "preset", Preset::Host as u64)?;
     let sent = context.guest.finish("send", LIMIT)?;
     let received = context.guest.finish("receive", LIMIT)?;
+    let counted = of_rules(context)?;
+    let reports = reports(context, "outer")? + reports(context, "inner")?;
     for about in RULES {
-        let is_flood = floods.contains(&about.rule);
-        counted(context, about.rule, if is_flood { count } else { 0 })?;
+        let sent = if floods.contains(&about.rule) {
+            count
+        } else {
+            0
+        };
+        counted.are(context, about.rule, sent, reports);
     }
     context
         .report
@@ -271,28 +299,28 @@ fn received(context: &mut Context<'_>, far: &str) -> Result<()> {
 /// Rules that the jails' own reports of groups come under (MLD, RFC 3810).
 const OF_REPORTS: [Rule; 2] = [Rule::RouterAlert, Rule::HopByHop];
 
-/// A rule has dropped as many as were sent, and reports of the jails' own if they come under
-/// it.
-fn counted(context: &mut Context<'_>, rule: Rule, sent: u64) -> Result<()> {
-    let name = name(rule);
-    let dropped = figure(context, &format!("rule.{name}.dropped"))?;
-    let more = match OF_REPORTS.contains(&rule) {
-        true => reports(context, "outer")? + reports(context, "inner")?,
-        false => 0,
-    };
-    context.report.check(
-        (sent..=sent + more).contains(&dropped),
-        &format!("{name}: dropped as many as were sent"),
-        format_args!("{dropped} of {sent}, and of up to {more} reports"),
-    );
-    // Some packets are counted by a second rule.
-    let applied = figure(context, &format!("rule.{name}.applied"))?;
-    context.report.check(
-        applied >= dropped,
-        &format!("{name}: applied to as many"),
-        format_args!("{applied}, dropped {dropped}"),
-    );
-    Ok(())
+impl OfRules {
+    /// A rule has dropped as many as were sent, and at most so many reports if they come under
+    /// it.
+    fn are(&self, context: &mut Context<'_>, rule: Rule, sent: u64, reports: u64) {
+        let more = if OF_REPORTS.contains(&rule) {
+            reports
+        } else {
+            0
+        };
+        let [dropped, applied] = ["dropped", "applied"].map(|what| self.of(rule, what));
+        context.report.check(
+            dropped.is_some_and(|dropped| (sent..=sent + more).contains(&dropped)),
+            &format!("{}: dropped as many as were sent", name(rule)),
+            format_args!("{dropped:?} of {sent}, and of up to {more} reports"),
+        );
+        // Some packets are counted by a second rule.
+        context.report.check(
+            applied >= dropped,
+            &format!("{}: applied to as many", name(rule)),
+            format_args!("{applied:?}, dropped {dropped:?}"),
+        );
+    }
 }
 
 /// How many reports of groups a jail has sent.

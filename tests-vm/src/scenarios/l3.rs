@@ -86,6 +86,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     for (from, to) in [(RED, BLUE), (HOST, RED), (BLUE, HOST)] {
         traffic(context, from, to)?;
     }
+    long_segments(context, &pair)?;
     figures(context)?;
     forged(context)?;
     addresses(context)?;
@@ -271,6 +272,65 @@ fn traffic(context: &mut Context<'_>, from: Place, to: Place) -> Result<()> {
             &vec![bytes, 0],
             &format!("{what}: the stream to {address} arrived, byte by byte"),
         );
+    }
+    Ok(())
+}
+
+/// Bytes of a stream of long segments, and of what a frame has of it at the most.
+const LONG_STREAM: u64 = 2_000_000;
+const SHORT: u64 = 1_460;
+
+/// TCP leaves segments long: a neighbour on the host gets them whole, the wire in frames; none is
+/// long if the administrator has turned that off.
+fn long_segments(context: &mut Context<'_>, pair: &str) -> Result<()> {
+    let far = other(pair);
+    let ways = [
+        (BLUE, format!("{pair}.ip1"), OUTER, far.clone(), "", true),
+        (
+            RED,
+            format!("{pair}.ip0"),
+            BLUE,
+            format!("{pair}.ip1"),
+            "",
+            false,
+        ),
+        (BLUE, format!("{pair}.ip1"), OUTER, far, "-", true),
+    ];
+    for (from, near, to, end, sign, is_cut) in ways {
+        let change = format!("{}if capability {near} {sign}tso4 {sign}tso6", from.at);
+        context.guest.call(&change)?;
+        for address in to.addresses {
+            let sent = counts(context, from.at, &near)?[4];
+            let got = counts(context, to.at, &end)?[0];
+            listen(context, "serve", &format!("{}tcp serve 5002 9", to.at))?;
+            let send = format!("{}tcp send {address} 5002 9 {LONG_STREAM}", from.at);
+            context.guest.start("stream", &send)?;
+            context.guest.finish("stream", LIMIT)?;
+            let received = context.guest.finish("serve", LIMIT)?;
+            let what = format!("{sign}tso, {} to {address}", from.name);
+            context.report.equal(
+                &received,
+                &vec![LONG_STREAM, 0],
+                &format!("{what}: the stream arrived, byte by byte"),
+            );
+            let sent = counts(context, from.at, &near)?[4] - sent;
+            let got = counts(context, to.at, &end)?[0] - got;
+            // How long they are is up to TCP: on the average a quarter longer than without.
+            let is_long = |frames: u64| frames * 5 / 4 < LONG_STREAM / SHORT;
+            let is_right = is_long(sent) == sign.is_empty() && is_long(got) != is_cut;
+            let wanted = match (sign, is_cut) {
+                ("-", _) => "no frame is long",
+                (_, true) => "frames are long, and in parts on the wire",
+                (_, false) => "frames are long, and stay so",
+            };
+            context.report.check(
+                is_right,
+                &format!("{what}: {wanted}"),
+                format_args!("{sent} sent, {got} received"),
+            );
+        }
+        let change = format!("{}if capability {near} tso4 tso6", from.at);
+        context.guest.call(&change)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! here what it needs. Scenarios of one group share a boot, in this order, and each
 //! leaves the guest as it found it.
 
+mod audit;
 mod checker;
 mod churn;
 mod contest;
@@ -27,12 +28,14 @@ mod pair_long;
 mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
+mod probes;
 mod queues;
 mod race;
 mod race_ipv6;
 mod race_nic;
 mod race_packet;
 mod race_pair;
+mod race_statistics;
 mod race_wire;
 mod refuse;
 mod sharing;
@@ -127,7 +130,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 41] = [
+pub const ALL: [Scenario; 44] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -147,6 +150,8 @@ pub const ALL: [Scenario; 41] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     statistics::SCENARIO,
+    probes::SCENARIO,
+    audit::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     pair_verbs::SCENARIO,
@@ -166,6 +171,7 @@ pub const ALL: [Scenario; 41] = [
     race_nic::VTNET,
     race_packet::SCENARIO,
     race_wire::SCENARIO,
+    race_statistics::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
     system_tests::SCENARIO,

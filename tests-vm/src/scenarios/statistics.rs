@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use weft_engine::stats::{GROUPS, Group, HISTOGRAMS, Initial, Kind, Range, Setting, Stat, Writer};
+use regex::Regex;
+use weft_engine::stats::{
+    BUCKETS, GROUPS, Group, HISTOGRAMS, Initial, Kind, Range, Setting, Stat, Writer,
+};
 
 use super::{Context, Scenario};
 use crate::guest::Result;
@@ -21,9 +24,15 @@ pub(super) const SCENARIO: Scenario = Scenario {
 /// How long reading a tree may take.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Where all is declared.
-const TOP: &str = "net.weft.pair";
+const TOPS: [&str; 3] = ["net.weft.pair", "net.weft.fib", "net.weft.latency"];
+/// Below them, what begins so is not.
+const NOT_DECLARED: &str = "net.weft.fib.check";
 /// What queues have that workers do not drain alone: a pair's have no such setting.
 const NOT_OF_PAIRS: &str = "service";
+
+/// A dashboard for Grafana, and alerts for Prometheus.
+const DASHBOARD: &str = include_str!("../../../docs/grafana.json");
+const ALERTS: &str = include_str!("../../../docs/alerts.yml");
 
 /// A number as the kernel shows it.
 struct Shown {
@@ -55,10 +64,11 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     context.unload_weft()
 }
 
-/// All that is declared of pairs, with the full name, in which some parts stand for others.
+/// All that is declared of these, with the full name, in which some parts stand for others.
 fn declared() -> impl Iterator<Item = (String, &'static Stat)> {
     let of = |group: &'static Group| {
-        let places = group.places.iter().filter(|place| place.starts_with(TOP));
+        let in_tops = |place: &&&str| TOPS.iter().any(|top| place.starts_with(top));
+        let places = group.places.iter().filter(in_tops);
         places.flat_map(|place| {
             group
                 .stats
@@ -87,10 +97,18 @@ fn is(name: &str, declared: &str) -> bool {
             .all(|(part, declared)| declared.starts_with('<') || part == declared)
 }
 
+fn below_tops(context: &mut Context<'_>, command: &str) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for top in TOPS {
+        let command = format!("sysctl {command} {top}");
+        lines.extend(context.guest.call_within(&command, LIMIT)?);
+    }
+    lines.retain(|line| !line.starts_with(NOT_DECLARED));
+    Ok(lines)
+}
+
 fn tree(context: &mut Context<'_>) -> Result<Vec<Shown>> {
-    let lines = context
-        .guest
-        .call_within(&format!("sysctl tree {TOP}"), LIMIT)?;
+    let lines = below_tops(context, "tree")?;
     let shown = lines.iter().filter_map(|line| {
         let fields: Vec<&str> = line.split('\t').collect();
         let [name, _, _, label, about, value] = fields[..] else {
@@ -120,7 +138,7 @@ fn described(context: &mut Context<'_>, shown: &[Shown], full: &str, stat: &Stat
     let wrong = found.iter().find(|shown| {
         shown.about != stat.about.to_string_lossy()
             || shown.label != label
-            || shown.value.parse::<u64>().is_err()
+            || !holds(stat, &shown.value)
     });
     context.report.check(
         !found.is_empty() && wrong.is_none(),
@@ -130,6 +148,16 @@ fn described(context: &mut Context<'_>, shown: &[Shown], full: &str, stat: &Stat
             None => "it is nowhere".to_owned(),
         },
     );
+}
+
+/// Whether a value is of its kind.
+fn holds(stat: &Stat, value: &str) -> bool {
+    let numbers: Vec<_> = value.split(' ').map(str::parse::<u64>).collect();
+    let count = match stat.kind {
+        Kind::Buckets => BUCKETS,
+        _ => 1,
+    };
+    numbers.len() == count && numbers.iter().all(std::result::Result::is_ok)
 }
 
 /// Nothing is there that is not declared.
@@ -160,10 +188,9 @@ fn undeclared(context: &mut Context<'_>, shown: &[Shown]) {
 
 /// Readers of metrics find each number under one name, told apart by labels.
 fn labelled(context: &mut Context<'_>) -> Result<()> {
-    let metrics = context
-        .guest
-        .call_within(&format!("sysctl metrics {TOP}"), LIMIT)?;
+    let metrics = below_tops(context, "metrics")?;
     let missing: Vec<String> = declared()
+        .filter(|(_, stat)| !matches!(stat.kind, Kind::Buckets))
         .map(|(full, stat)| metric(&full, stat))
         .filter(|wanted| !metrics.iter().any(|line| line.starts_with(wanted.as_str())))
         .collect();
@@ -172,7 +199,38 @@ fn labelled(context: &mut Context<'_>) -> Result<()> {
         &Vec::new(),
         "each is a metric of prometheus_sysctl_exporter(8) with its labels",
     );
+    asked_for(context, &metrics);
     Ok(())
+}
+
+/// Each number that the dashboard and the alerts in `docs/` ask for is there, and has the
+/// labels by which they ask.
+fn asked_for(context: &mut Context<'_>, metrics: &[String]) {
+    let name = Regex::new(r#"(sysctl_net_weft_\w+)(?:\{([^}]*)\})?"#).expect("a pattern");
+    let label = Regex::new(r#"(\w+)(?:=|!=|=~)\\?""#).expect("a pattern");
+    for (file, text) in [("grafana.json", DASHBOARD), ("alerts.yml", ALERTS)] {
+        let missing: Vec<&str> = name
+            .captures_iter(text)
+            .filter(|asked| {
+                let labels = asked.get(2).map_or("", |labels| labels.as_str());
+                let labels: Vec<String> = label
+                    .captures_iter(labels)
+                    .map(|found| format!("{}=\"", &found[1]))
+                    .collect();
+                !metrics.iter().any(|line| {
+                    let (metric, rest) = line.split_at(line.find(['{', ' ']).unwrap_or(0));
+                    metric == &asked[1] && labels.iter().all(|label| rest.contains(label))
+                })
+            })
+            .map(|asked| asked.get(0).map_or("", |all| all.as_str()))
+            .collect();
+        let asked = name.find_iter(text).count();
+        context.report.check(
+            asked > 5 && missing.is_empty(),
+            &format!("docs/{file} asks for what is there, {asked} times"),
+            format_args!("{missing:?}"),
+        );
+    }
 }
 
 /// How the first of those that `full` stands for begins as a metric.
@@ -183,6 +241,7 @@ fn metric(full: &str, stat: &Stat) -> String {
     for (place, part) in full.split('.').enumerate() {
         match (part, stat.label()) {
             ("<interface>", _) => labels.push("interface=\"wpair0a\"".to_owned()),
+            ("<fib>", _) => labels.push("fib=\"0\"".to_owned()),
             ("<queue>", _) => labels.push("queue=\"0\"".to_owned()),
             (_, Some(label)) if place == last => {
                 labels.push(format!("{}=\"{own}\"", label.to_string_lossy()));

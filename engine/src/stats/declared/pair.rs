@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Pairs of interfaces, wpair(4).
 
-use crate::stats::{Below, Cause, Initial, Range, Setting, Shown, Stat, Writer, declare};
+use crate::stats::{
+    Below, Cause, Initial, Range, Setting, Shown, Stat, Writer, declare, powers_of_two,
+};
 
 /// Frames that were lost, of all pairs.
 static LOST: Below = Below {
@@ -26,23 +28,13 @@ const LATE: Stat = Stat::counter(
     c"Frames dropped since they had been queued for too long; see codel_target_us",
 );
 
-/// Limits of [`SOJOURN`]: powers of two, from about a microsecond to about a second.
-const SOJOURN_LIMITS: [u64; 21] = {
-    let mut limits = [1 << 10; 21];
-    let mut place = 1;
-    while place < limits.len() {
-        limits[place] = limits[place - 1] << 1;
-        place += 1;
-    }
-    limits
-};
-
 /// How long frames wait in a queue of a pair.
 pub static SOJOURN: Shown = Shown {
     name: "sojourn_ns",
     places: &["net.weft.pair.<interface>.queue.<queue>"],
     about: "Nanoseconds that frames waited in the queue, one in sojourn_every of them",
-    limits: &SOJOURN_LIMITS,
+    // From about a microsecond to about a second.
+    limits: &powers_of_two::<21>(10),
 };
 
 declare! {

@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 
 use weft_bindings::kernel as c;
 use weft_engine::fib::Weight;
+use weft_engine::stats::{Histogram, TableStat};
 
 use super::common::FibStore;
 use super::datapath::Datapath;
@@ -12,36 +13,6 @@ use super::family::Family;
 use super::instance::Instance;
 use crate::kpi::context::{NetEpoch, Sleepable, Vnet};
 use crate::kpi::epoch::in_net_epoch;
-
-/// A figure of a table.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Figure {
-    /// 1: the module serves the table.
-    Served,
-    /// Routes.
-    Prefixes,
-    /// Next hops in use, groups among them.
-    NextHops,
-    /// Bytes that nothing but this table holds.
-    BytesOwn,
-    /// Its part of the bytes that it holds together with other tables.
-    BytesShared,
-    /// 1: it has a flat top of its own.
-    Flat,
-    /// Changes that lookups have seen, counted from the last time it was made anew.
-    Generation,
-    /// Changes that were taken.
-    Changes,
-    /// How often it was made anew.
-    Rebuilds,
-    /// Changes and builds that failed.
-    Failures,
-    /// How long changes took together, in nanoseconds.
-    ChangesNs,
-    /// Changes that took no longer than the limit of that number; all, if there is no
-    /// such limit.
-    ChangesWithin(usize),
-}
 
 /// How many FIBs the current network stack has.
 pub(crate) fn fibs(_vnet: &Vnet<'_>) -> u32 {
@@ -55,17 +26,30 @@ pub(crate) fn figure<F: Family>(
     sleepable: &mut Sleepable,
     vnet: &Vnet<'_>,
     fib: u32,
-    figure: Figure,
+    figure: TableStat,
 ) -> u64 {
     match figure {
-        Figure::BytesShared => weight::<F>(sleepable, vnet, fib).part,
-        Figure::BytesOwn => {
+        TableStat::BytesShared => weight::<F>(sleepable, vnet, fib).part,
+        TableStat::BytesOwn => {
             let own = weight::<F>(sleepable, vnet, fib).own;
             own + of_instance::<F, _>(sleepable, vnet, fib, Instance::own_bytes).unwrap_or(0)
         }
         _ => of_instance::<F, _>(sleepable, vnet, fib, |instance| read(instance, figure))
             .unwrap_or(0),
     }
+}
+
+/// What `look` finds in the times of a FIB's changes, if there were any.
+pub(crate) fn times<F: Family, R: Default>(
+    sleepable: &mut Sleepable,
+    vnet: &Vnet<'_>,
+    fib: u32,
+    look: impl FnOnce(Option<&Histogram>) -> R,
+) -> R {
+    let found = of_instance::<F, _>(sleepable, vnet, fib, |instance| {
+        look(instance.record.times.get())
+    });
+    found.unwrap_or_default()
 }
 
 /// Looks at the instance that serves a FIB, if one of the module's does.
@@ -85,21 +69,21 @@ fn of_instance<F: Family, R>(
     })
 }
 
-fn read<F: Family>(instance: &Instance<F>, figure: Figure) -> u64 {
+fn read<F: Family>(instance: &Instance<F>, figure: TableStat) -> u64 {
     let record = &*instance.record;
     let table = instance.table_figures();
     match figure {
-        Figure::Served => 1,
-        Figure::Prefixes => table.prefixes as u64,
-        Figure::NextHops => u64::from(instance.next_hops_bound()),
-        Figure::Flat => u64::from(instance.is_flat()),
-        Figure::Generation => table.generation,
-        Figure::Changes => record.changes.load(Ordering::Relaxed),
-        Figure::Rebuilds => record.builds.load(Ordering::Relaxed).saturating_sub(1),
-        Figure::Failures => record.failures.load(Ordering::Relaxed),
-        Figure::ChangesNs => record.changes_ns.load(Ordering::Relaxed),
-        Figure::ChangesWithin(limit) => record.changes_within(limit),
-        Figure::BytesOwn | Figure::BytesShared => 0,
+        TableStat::Served => 1,
+        TableStat::Prefixes => table.prefixes as u64,
+        TableStat::NextHops => u64::from(instance.next_hops_bound()),
+        TableStat::Flat => u64::from(instance.is_flat()),
+        TableStat::Generation => table.generation,
+        TableStat::Changes => record.changes.load(Ordering::Relaxed),
+        TableStat::Rebuilds => record.builds.load(Ordering::Relaxed).saturating_sub(1),
+        TableStat::Failures => record.failures.load(Ordering::Relaxed),
+        TableStat::ChangesNs => record.changes_ns.load(Ordering::Relaxed),
+
+        TableStat::BytesOwn | TableStat::BytesShared => 0,
     }
 }
 

@@ -38,6 +38,7 @@ use crate::kpi::errno::Errno;
 use crate::kpi::kernel::Moment;
 use crate::kpi::lock::Mtx;
 use crate::kpi::memory::{FibMemory, try_box};
+use crate::kpi::probe;
 
 pub(super) type FibBindings = Bindings<'static, c::nhop_object, FibMemory, Mtx>;
 type FibTable<K> = Table<'static, K, FibMemory, EpochGrace, Mtx>;
@@ -342,7 +343,8 @@ impl<F: Family> Instance<F> {
             }
         }
         self.note_bindings(writer);
-        self.record.note_change(began);
+        let ns = self.record.note_change(began);
+        probe::fib_change(F::NUMBER, self.fib, ns);
         Ok(())
     }
 

@@ -31,9 +31,8 @@ mod routes;
 pub(crate) use common::{FibWatch, Opened, store_figures};
 pub(super) use datapath::Datapath;
 pub(crate) use family::{Family, Inet, Inet6, Route, Written};
-pub(crate) use figures::{Figure, fibs, figure};
+pub(crate) use figures::{fibs, figure, times};
 pub(crate) use instance::{FlatTops, instances};
-pub(crate) use record::{LIMITS, limit_ns};
 
 use alloc::boxed::Box;
 use core::ffi::{CStr, c_void};

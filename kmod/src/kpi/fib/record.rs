@@ -3,25 +3,16 @@
 //! across the instances that follow one another.
 
 use alloc::boxed::Box;
-use core::array;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use weft_engine::stats::Histogram;
+
 use crate::kpi::errno::Errno;
 use crate::kpi::kernel::Moment;
-use crate::kpi::memory::try_box;
-
-/// The shortest time that is told from shorter ones: 2 to the power of this, in
-/// nanoseconds.
-const SHORTEST: u32 = 10;
-/// Limits of times, each twice the one before: 1.024 us to 33.6 ms.
-pub(crate) const LIMITS: usize = 16;
-
-/// The `n`-th limit, in nanoseconds.
-pub(crate) const fn limit_ns(n: usize) -> u64 {
-    1 << (SHORTEST as usize + n)
-}
+use crate::kpi::late::Late;
+use crate::kpi::memory::{self, try_box};
 
 /// Counts, each of which only grows.
 #[derive(Default)]
@@ -35,24 +26,20 @@ pub(super) struct Record {
     pub(super) changes: AtomicU64,
     /// How long these took together, in nanoseconds.
     pub(super) changes_ns: AtomicU64,
-    /// Changes by the first limit that they were within; the rest at the end.
-    within: [AtomicU64; LIMITS + 1],
+    /// How long each took, in nanoseconds; made with the first.
+    pub(super) times: Late<Histogram>,
 }
 
 impl Record {
-    /// Counts a change that began then and was taken.
-    pub(super) fn note_change(&self, began: Moment) {
+    /// Counts a change that began then and was taken; returns how long it took.
+    pub(super) fn note_change(&self, began: Moment) -> u64 {
         let ns = began.elapsed_ns();
-        let above = ns
-            .saturating_sub(1)
-            .checked_ilog2()
-            .map_or(0, |log| log + 1);
-        let place = (above.saturating_sub(SHORTEST) as usize).min(LIMITS);
-        if let Some(within) = self.within.get(place) {
-            add(within, 1);
+        if let Some(times) = self.times.get_or_make(memory::histogram) {
+            times.count(ns);
         }
         add(&self.changes, 1);
         add(&self.changes_ns, ns);
+        ns
     }
 
     pub(super) fn note_failure(&self) {
@@ -61,13 +48,6 @@ impl Record {
 
     pub(super) fn note_build(&self) {
         add(&self.builds, 1);
-    }
-
-    /// Changes that took no longer than the limit of that number; all, if there is no
-    /// such limit.
-    pub(super) fn changes_within(&self, limit: usize) -> u64 {
-        let counts = self.within.iter().take(limit.saturating_add(1));
-        counts.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -93,7 +73,6 @@ impl Kept {
     pub(super) fn new() -> Result<Self, Errno> {
         let record = Record {
             holders: AtomicU32::new(1),
-            within: array::from_fn(|_| AtomicU64::new(0)),
             ..Record::default()
         };
         let record = try_box(record).map_err(|_| Errno::ENOMEM)?;

@@ -218,7 +218,8 @@ fn metric(node: Node) -> Option<String> {
     if matches!(node.kind, NODE | STRING) {
         return None;
     }
-    let value = show(&node).ok()?;
+    // Of several numbers in a row there is no metric.
+    let value = show(&node).ok().filter(|value| !value.contains(' '))?;
     let (mut metric, mut labels) = (String::from("sysctl"), Vec::new());
     for (depth, part) in node.text(META_NAME).split('.').enumerate() {
         let label = text(META_LABEL, node.oid.get(..=depth)?);
