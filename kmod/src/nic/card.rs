@@ -148,6 +148,7 @@ impl<D: Driven> Card<D> {
     ///
     /// # Errors
     /// Why not, which has been logged; nothing is left behind.
+    #[inline(never)]
     pub(super) fn prepared(
         sleepable: &mut Sleepable,
         driver: &'static CStr,
