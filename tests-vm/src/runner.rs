@@ -307,7 +307,8 @@ impl Plan<'_> {
             root: self.root(kernel, group),
             agent: &self.artifacts.agent,
             folder,
-            name: group.first().map_or("none", |scenario| scenario.group),
+            // A group of this name may run in several parts, at the same time.
+            name: group.first().map_or("none", |scenario| scenario.name),
             memory_mib: group
                 .first()
                 .map_or(0, |scenario| scenario.memory_mib[usize::from(self.full)]),
