@@ -306,7 +306,7 @@ fn naive(bytes: &[u8], bounds: &Bounds) -> Option<Vec<Rule>> {
         Verdict::TooManyOptions => found.push(Rule::Options),
         Verdict::Nothing => found.push(Rule::NoNext),
         Verdict::Unknown if layer.protocol == 50 => found.push(Rule::Esp),
-        Verdict::Unknown if layer.protocol >= 253 => found.push(Rule::Trial),
+        Verdict::Unknown if matches!(layer.protocol, 253 | 254) => found.push(Rule::Trial),
         Verdict::Unknown => found.push(Rule::Unknown),
         _ => {}
     }
