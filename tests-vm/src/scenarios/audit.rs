@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::pair::{await_home, create_jail, destroy, listen, remove_jail};
+use super::pair::{await_home, destroy, listen, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 
@@ -77,17 +77,12 @@ const STAGES: [Stage; 5] = [
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     context.load_weft()?;
-    for (jail, ..) in ENDS {
-        create_jail(context, jail)?;
-    }
     let command = format!("sysctl set net.weft.pair.queues {QUEUES}");
     context.guest.call(&command)?;
-    context.guest.line("if create wpair0")?;
-    for (jail, end, address) in ENDS {
-        context.guest.call(&format!("if vnet {end} {jail}"))?;
-        context.guest.call(&format!(
-            "in {jail} each if addr {end} {address}/24 -- if up {end} -- sysctl set net.inet.udp.blackhole 1"
-        ))?;
+    super::pair::between(context, &ENDS)?;
+    for (jail, ..) in ENDS {
+        let command = format!("in {jail} sysctl set net.inet.udp.blackhole 1");
+        context.guest.call(&command)?;
     }
     super::pair::reached(
         context,

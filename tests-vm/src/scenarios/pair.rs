@@ -167,6 +167,21 @@ pub(super) fn meet(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Makes `wpair0` between two jails that it makes: each jail, its end, and its address.
+pub(super) fn between(context: &mut Context<'_>, ends: &[(&str, &str, &str); 2]) -> Result<()> {
+    for (jail, ..) in ends {
+        create_jail(context, jail)?;
+    }
+    context.guest.line("if create wpair0")?;
+    for (jail, end, address) in ends {
+        context.guest.call(&format!("if vnet {end} {jail}"))?;
+        context.guest.call(&format!(
+            "in {jail} each if addr {end} {address}/24 -- if up {end}"
+        ))?;
+    }
+    Ok(())
+}
+
 /// Checks that an address answers an echo request of so many bytes, the first or a later
 /// one: who is asked first may not be ready, and who asks may have no way there yet.
 pub(super) fn reached(

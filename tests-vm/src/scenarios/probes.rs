@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weft_engine::stats::Cause;
 
-use super::pair::{create_jail, destroy, remove_jail};
+use super::pair::{destroy, remove_jail};
 use super::{Context, Scenario, V4};
 use crate::guest::Result;
 
@@ -48,18 +48,9 @@ const INET: u64 = 2;
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     context.load_weft_for_tests()?;
-    for (jail, ..) in ENDS {
-        create_jail(context, jail)?;
-    }
     set(context, "net.weft.pair.queues", QUEUES)?;
     set(context, &format!("{NODE}.on"), 1)?;
-    context.guest.line("if create wpair0")?;
-    for (jail, end, address) in ENDS {
-        context.guest.call(&format!("if vnet {end} {jail}"))?;
-        context.guest.call(&format!(
-            "in {jail} each if addr {end} {address}/24 -- if up {end}"
-        ))?;
-    }
+    super::pair::between(context, &ENDS)?;
     send(context, "10.1.0.2")?;
     passed(context)?;
     lost(context)?;

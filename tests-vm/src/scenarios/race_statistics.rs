@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::contest::{Contest, INSTRUCTIONS, Values, What};
-use super::pair::{create_jail, listen, remove_jail};
+use super::pair::{listen, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 use crate::record::At;
@@ -54,16 +54,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     }
     let mut contest = Contest::new(context)?;
     context.guest.call("sysctl set net.weft.pair.queues 1")?;
-    for (jail, ..) in ENDS {
-        create_jail(context, jail)?;
-    }
-    context.guest.line("if create wpair0")?;
-    for (jail, end, address) in ENDS {
-        context.guest.call(&format!("if vnet {end} {jail}"))?;
-        context.guest.call(&format!(
-            "in {jail} each if addr {end} {address}/24 -- if up {end}"
-        ))?;
-    }
+    super::pair::between(context, &ENDS)?;
     super::pair::reached(
         context,
         "in left ",
