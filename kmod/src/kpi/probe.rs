@@ -17,6 +17,7 @@ struct Probe {
     _opaque: u64,
 }
 
+// SAFETY: `c/probe.c` defines these, and only their addresses are used.
 unsafe extern "C" {
     static sdt_weft___drop: Probe;
     static sdt_weft___enqueue: Probe;
