@@ -118,15 +118,16 @@ fn causes(text: &mut String) -> fmt::Result {
     writeln!(
         text,
         "\n## Why packets are lost\n\n\
-         | number | reason | what has happened | what to do |\n| --- | --- | --- | --- |"
+         | number | reason | what has happened | what to do | what test brings it about |\n| --- | --- | --- | --- | --- |"
     )?;
     for (number, cause) in Cause::ALL.iter().enumerate() {
         writeln!(
             text,
-            "| {number} | `{}` | {} | {} |",
+            "| {number} | `{}` | {} | {} | {} |",
             cause.name().to_string_lossy(),
             cause.meaning(),
-            cause.remedy()
+            cause.remedy(),
+            cause.shown()
         )?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use weft_engine::stats::{Declared, QueueStat};
 
-use super::pair::{listen, put_up, remove_jail, undisturbed};
+use super::pair::{await_home, destroy, listen, remove_jail, undisturbed};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 
@@ -104,36 +104,12 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     }
     context.report.note(&format!("{programs:?}"));
     snapshots(context)?;
-    destroyed(context)?;
     for (jail, ..) in ENDS {
         remove_jail(context, jail)?;
     }
+    await_home(context, ENDS[0].1)?;
+    destroy(context, ENDS[0].1)?;
     context.unload_weft()
-}
-
-/// A pair is destroyed while its queues have packets, which are counted as lost for that.
-fn destroyed(context: &mut Context<'_>) -> Result<()> {
-    let (start, mut lost, mut turns) = (Instant::now(), 0, 0);
-    while lost == 0 && start.elapsed() < LIMIT {
-        let to = ENDS[1].2;
-        let command = format!("in left flood {to} {PORT} {SIZE} {FLOWS} 0 0");
-        context.guest.start("flood", &command)?;
-        std::thread::sleep(Duration::from_millis(200));
-        let command = format!("in left if destroy {}", ENDS[0].1);
-        context.guest.call_within(&command, LIMIT)?;
-        context.guest.stop("flood")?;
-        lost = number(context, "lost.destroyed")?;
-        turns += 1;
-        if lost == 0 {
-            put_up(context, &ENDS)?;
-        }
-    }
-    context.report.check(
-        lost > 0,
-        "packets that were queued when their pair was destroyed are counted",
-        format_args!("{lost} after {turns} pairs"),
-    );
-    Ok(())
 }
 
 /// What programs have counted.

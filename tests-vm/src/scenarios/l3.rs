@@ -537,7 +537,9 @@ fn lost(context: &mut Context<'_>, pair: &str) -> Result<()> {
     ];
     for (number, reason, before, during, after) in ways {
         let counted = figure(context, number, reason)?;
-        context.guest.each(&before)?;
+        for command in &before {
+            context.guest.call(command)?;
+        }
         let start = Instant::now();
         let mut more = 0;
         while more == 0 && start.elapsed() < LIMIT {
@@ -547,7 +549,9 @@ fn lost(context: &mut Context<'_>, pair: &str) -> Result<()> {
             }
             more = figure(context, number, reason)? - counted;
         }
-        context.guest.each(&after)?;
+        for command in &after {
+            context.guest.call(command)?;
+        }
         let what = format!("frames are lost for {reason}, and counted");
         context.report.check(more > 0, &what, more);
     }

@@ -36,6 +36,7 @@ mod race_nic;
 mod race_packet;
 mod race_pair;
 mod race_statistics;
+mod race_tuning;
 mod race_wire;
 mod refuse;
 mod sharing;
@@ -130,7 +131,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 45] = [
+pub const ALL: [Scenario; 46] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -173,6 +174,7 @@ pub const ALL: [Scenario; 45] = [
     race_packet::SCENARIO,
     race_wire::SCENARIO,
     race_statistics::SCENARIO,
+    race_tuning::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
     system_tests::SCENARIO,

@@ -172,11 +172,6 @@ pub(super) fn between(context: &mut Context<'_>, ends: &[(&str, &str, &str); 2])
     for (jail, ..) in ends {
         create_jail(context, jail)?;
     }
-    put_up(context, ends)
-}
-
-/// The same, in jails that are there.
-pub(super) fn put_up(context: &mut Context<'_>, ends: &[(&str, &str, &str); 2]) -> Result<()> {
     context.guest.line("if create wpair0")?;
     for (jail, end, address) in ends {
         context.guest.call(&format!("if vnet {end} {jail}"))?;
