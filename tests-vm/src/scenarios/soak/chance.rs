@@ -195,7 +195,7 @@ impl Chance {
         if let Some(ends) = self.world.pairs[pair] {
             let end = self.random.below(2);
             self.world.pairs[pair] = None;
-            self.world.orphan(Parent::Pair(pair));
+            self.world.ends(Parent::Pair(pair));
             let text = format!("{}if destroy {}", at(ends[end]), end_name(pair, end));
             return Some(vec![Do::Call(text)]);
         }
@@ -261,6 +261,7 @@ impl Chance {
         let mut does = vec![Do::Call(format!("if create {name}"))];
         does.extend(moving(&name, 0, place));
         does.push(Do::Call(address(place, &name, &addresses)));
+        self.world.had_children.push(parent);
         self.world.children.push(Child {
             name,
             parent,
@@ -274,9 +275,9 @@ impl Chance {
     /// A sender ends, and one of its name begins, somewhere, to somebody.
     fn sender(&mut self) -> Option<Vec<Do>> {
         let sender = self.random.below(SENDERS);
-        let place = self.random.below(PLACES);
-        let all = self.world.addresses();
-        let to = &all[self.random.below(all.len())][self.random.below(2)];
+        let ways = self.world.ways();
+        let (place, to) = ways.get(self.random.below(ways.len()))?;
+        let (place, to) = (*place, &to[self.random.below(2)]);
         let rate = self.one(&[100, 500, 2_000, 10_000])?;
         let size = self.one(&[16, 64, 200, 1_200, 1_400, 3_000, 8_000])?;
         let port = 4_000 + self.random.below(64);
@@ -409,7 +410,7 @@ impl Chance {
         if *is_on {
             return Some(take_card(card));
         }
-        self.world.orphan(Parent::Card(card));
+        self.world.ends(Parent::Card(card));
         let text = format!("devctl disable {}", card_place(card));
         Some(vec![Do::Call(text)])
     }

@@ -14,6 +14,7 @@ mod chance;
 mod tally;
 mod world;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use weft_engine::sim::random::mix;
@@ -28,7 +29,8 @@ use crate::lan::{Behaviour, Nic};
 use chance::{Chance, Do, Kind, SENDERS, Step, make_jail, make_pair, take_card};
 use tally::Tally;
 use world::{
-    CALM, DRIVERS, JAILS, PAIRS, World, address, card_name, card_place, end_name, on_card, on_pair,
+    CALM, CALM_PLACE, DRIVERS, JAILS, PAIRS, World, address, card_name, card_place, end_name,
+    on_card, on_pair,
 };
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -106,8 +108,12 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     let mut seed = context.soak.seed.unwrap_or(SEED);
     let start = Instant::now();
     let end = start + Duration::from_secs(60 * u64::from(minutes));
+    let folder = folder(context);
+    let log = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::File::create(folder.join("steps.log")));
     let mut tally = Tally {
         seed,
+        log: Some(log.map_err(|error| Error::Unexpected(format!("steps.log: {error}")))?),
         ..Tally::default()
     };
     context.guest.call("sysctl set net.inet6.ip6.dad_count 0")?;
@@ -129,7 +135,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         context.report.say(&format!(
             "round {number}, --seed {seed}: {} steps, {} loads so far, {:.0} s",
             tally.steps,
-            tally.cycles.iter().sum::<u64>(),
+            tally.cycles[0],
             start.elapsed().as_secs_f32()
         ));
         seed = mix(seed ^ 0x5eed);
@@ -144,16 +150,16 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     conclude(context, &tally)
 }
 
+/// Where the steps and the summary are written: beside the console's log.
+fn folder(context: &Context<'_>) -> PathBuf {
+    let output = &context.artifacts.output;
+    output.join(&context.kernel.name).join(NAME)
+}
+
 /// Writes and says the summary.
 fn conclude(context: &mut Context<'_>, tally: &Tally) -> Result<()> {
     let summary = tally.summary(&context.kernel.name);
-    let folder = context
-        .artifacts
-        .output
-        .join(&context.kernel.name)
-        .join(NAME);
-    let written = std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::write(folder.join("summary.md"), &summary));
+    let written = std::fs::write(folder(context).join("summary.md"), &summary);
     written.map_err(|error| Error::Unexpected(format!("summary.md: {error}")))?;
     context.report.say(&summary);
     context.report.note(&summary);
@@ -191,6 +197,7 @@ fn round(
     end: Instant,
     tally: &mut Tally,
 ) -> Result<()> {
+    tally.log(&format!("--seed {seed}"));
     let mut chance = Chance::new(seed, World::default());
     let [least, most] = CYCLES;
     let times = least + chance.below(most - least);
@@ -244,12 +251,12 @@ fn round(
 /// What each round begins with.
 fn build(context: &mut Context<'_>, world: &mut World, is_first: bool) -> Result<()> {
     let mut does = vec![];
-    for card in 0..DRIVERS.len() {
+    for (card, driver) in DRIVERS.into_iter().enumerate() {
         let wire = Wire::new(card);
         let port = wire.port(context)?;
         port.set(Behaviour::Station(wire.station()));
         port.clear();
-        let set = format!("devctl set {} {}", card_place(card), DRIVERS[card]);
+        let set = format!("devctl set {} {driver}", card_place(card));
         match is_first {
             true => does.extend([
                 Do::Call(set),
@@ -268,7 +275,7 @@ fn build(context: &mut Context<'_>, world: &mut World, is_first: bool) -> Result
     }
     create_jail(context, CALM)?;
     let [near, far] = [end_name(0, 0), end_name(0, 1)];
-    world.pairs[0] = Some([0, 0]);
+    world.pairs[0] = Some([0, CALM_PLACE]);
     does.extend([
         Do::Call("if create wpair0".into()),
         Do::Call(format!("if vnet {far} {CALM}")),
@@ -305,6 +312,7 @@ fn build(context: &mut Context<'_>, world: &mut World, is_first: bool) -> Result
 /// Takes a step; what the guest refuses is counted.
 fn take(context: &mut Context<'_>, step: &Step, tally: &mut Tally) -> Result<()> {
     for one in &step.does {
+        tally.log(&format!("{one:?}"));
         let outcome = match one {
             Do::Call(command) => context.guest.call_within(command, LIMIT).map(drop),
             Do::Start(job, command) => context.guest.start(job, command),
@@ -325,7 +333,7 @@ fn take(context: &mut Context<'_>, step: &Step, tally: &mut Tally) -> Result<()>
         match outcome {
             Ok(()) => tally.done(step.kind),
             Err(Error::Failed { why, .. }) => {
-                log::debug!("{one:?}: {why}");
+                tally.log(&format!("    {why}"));
                 tally.refused(step.kind, &why);
             }
             Err(error) => return Err(error),

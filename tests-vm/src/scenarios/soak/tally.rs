@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::time::Duration;
 
 use super::chance::Kind;
@@ -43,12 +45,22 @@ pub(super) struct Tally {
     pub(super) leaks: Vec<String>,
     /// Interrupts, memory and the like that is watched from round to round, a line each.
     pub(super) watched: Vec<String>,
+    /// Where each step is written before it is taken.
+    pub(super) log: Option<File>,
     pub(super) outcomes: BTreeMap<Kind, Outcomes>,
 }
 
 impl Tally {
     pub(super) fn done(&mut self, kind: Kind) {
         self.outcomes.entry(kind).or_default().done += 1;
+    }
+
+    /// Writes a line to the log of steps.
+    pub(super) fn log(&mut self, line: &str) {
+        if let Some(log) = &mut self.log {
+            // A soak does not end for want of a line.
+            let _ = writeln!(log, "{line}");
+        }
     }
 
     /// Counts a refusal by the first word of what was said that is an error's name.

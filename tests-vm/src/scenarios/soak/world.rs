@@ -15,11 +15,15 @@ pub(super) const DRIVERS: [&str; 3] = ["wvmx", "wem", "wvtnet"];
 /// Pairs, the calm one in front.
 pub(super) const PAIRS: usize = 4;
 
+/// The place of [`CALM`].
+pub(super) const CALM_PLACE: usize = PLACES;
+
 /// The words in front of a command in a place.
 pub(super) fn at(place: usize) -> String {
-    match place.checked_sub(1).and_then(|jail| JAILS.get(jail)) {
-        Some(jail) => format!("in {jail} "),
-        None => String::new(),
+    match (place, place.checked_sub(1).and_then(|jail| JAILS.get(jail))) {
+        (CALM_PLACE, _) => format!("in {CALM} "),
+        (_, Some(jail)) => format!("in {jail} "),
+        _ => String::new(),
     }
 }
 
@@ -87,13 +91,16 @@ pub(super) struct Child {
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct World {
-    /// Where the ends of each pair are; that of the calm one is not among [`PLACES`].
+    /// Where the ends of each pair are.
     pub(super) pairs: [Option<[usize; 2]>; PAIRS],
     pub(super) children: Vec<Child>,
     /// L3 interfaces made so far: each gets a number that none had before.
     pub(super) numbered: u32,
     /// Whether each card has its driver.
     pub(super) cards: [bool; DRIVERS.len()],
+    /// Parents that had an L3 interface since they were made: what those sent to the parent's own
+    /// network stack, the parent has received.
+    pub(super) had_children: Vec<Parent>,
     /// Whether each cable is in.
     pub(super) cables: [bool; DRIVERS.len()],
 }
@@ -144,6 +151,12 @@ impl World {
         }
     }
 
+    /// A parent goes for good.
+    pub(super) fn ends(&mut self, parent: Parent) {
+        self.orphan(parent);
+        self.had_children.retain(|had| *had != parent);
+    }
+
     /// Parents that there are in the host.
     pub(super) fn parents(&self) -> Vec<Parent> {
         let in_host = |pair: &usize| self.pairs[*pair].is_some_and(|[near, _]| near == 0);
@@ -152,11 +165,31 @@ impl World {
         pairs.chain(cards.map(Parent::Card)).collect()
     }
 
-    /// All addresses that somebody has, or had until a moment ago.
-    pub(super) fn addresses(&self) -> Vec<Addresses> {
-        let ends = (0..PAIRS).flat_map(|pair| [on_pair(pair, 1), on_pair(pair, 2)]);
-        let cables = (0..DRIVERS.len()).flat_map(|card| [on_card(card, 1), on_card(card, 2)]);
-        let children = self.children.iter().map(|child| child.addresses.clone());
-        ends.chain(cables).chain(children).collect()
+    /// Who can send to whom on the same network: a place, and addresses there.
+    pub(super) fn ways(&self) -> Vec<(usize, Addresses)> {
+        let mut ways = vec![];
+        for (pair, ends) in self.pairs.iter().enumerate() {
+            if let Some([near, far]) = *ends {
+                ways.extend([(near, on_pair(pair, 2)), (far, on_pair(pair, 1))]);
+            }
+        }
+        for card in (0..DRIVERS.len()).filter(|&card| self.cards[card]) {
+            ways.push((0, on_card(card, 1)));
+        }
+        for child in &self.children {
+            // The neighbour on the wire, the parent, and from the neighbour back.
+            let (neighbour, parent) = match child.parent {
+                Parent::Pair(pair) => (on_pair(pair, 2), on_pair(pair, 1)),
+                Parent::Card(card) => (on_card(card, 1), on_card(card, 2)),
+            };
+            ways.extend([(child.place, neighbour), (child.place, parent)]);
+            ways.push((0, child.addresses.clone()));
+            if let Parent::Pair(pair) = child.parent
+                && let Some([_, far]) = self.pairs[pair]
+            {
+                ways.push((far, child.addresses.clone()));
+            }
+        }
+        ways
     }
 }
