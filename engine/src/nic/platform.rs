@@ -290,6 +290,18 @@ pub trait Platform: Clone + Send + Sync {
     /// are what the device wrote before it said so.
     fn front(&self, buffer: &Self::Buffer) -> [u8; FRONT];
 
+    /// Bytes of a frame up to which it is [copied](Platform::copied) out of its buffer, which
+    /// the device gets again at once; 0 if none is.
+    const COPIED: u32 = 0;
+
+    /// A packet with a copy of so many bytes of a buffer that the device is done with, at most
+    /// [`COPIED`](Platform::COPIED), which begin at `skip`. Both are within the buffer. `None` if
+    /// there is no memory, or it is not worth it.
+    fn copied(&self, buffer: &Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet> {
+        let _ = (buffer, skip, bytes);
+        None
+    }
+
     /// Makes a buffer that the device is done with a packet, of `bytes` that begin at `skip`.
     /// Both are within the buffer. `None`, with the buffer freed, if there is no memory.
     fn packet(&self, buffer: Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet>;

@@ -506,6 +506,12 @@ impl<M: Model> Platform for Host<M> {
         front
     }
 
+    const COPIED: u32 = 128;
+
+    fn copied(&self, buffer: &Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet> {
+        self.new_packet(buffer.content(skip, bytes))
+    }
+
     fn packet(&self, buffer: Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet> {
         self.new_packet(buffer.content(skip, bytes))
     }
