@@ -340,9 +340,13 @@ weft_shim_mbuf_with_cluster(u_int bytes)
 	struct mbuf *m;
 	int size;
 
-	if (bytes <= MCLBYTES)
-		size = MCLBYTES;
-	else if (bytes <= MJUMPAGESIZE)
+	if (bytes <= MCLBYTES) {
+		m = m_getcl(M_NOWAIT, MT_DATA, M_PKTHDR);
+		if (m != NULL)
+			m->m_len = m->m_pkthdr.len = MCLBYTES;
+		return (m);
+	}
+	if (bytes <= MJUMPAGESIZE)
 		size = MJUMPAGESIZE;
 	else if (bytes <= MJUM9BYTES)
 		size = MJUM9BYTES;

@@ -272,8 +272,8 @@ pub trait Platform: Clone + Send + Sync {
     /// [`Error::NoMemory`].
     fn dma(&self, bytes: usize, align: usize) -> Result<Self::Dma, Error>;
 
-    /// Whether it is worth asking for a buffer of so many bytes: not if there is none for a
-    /// reason that is not want of memory. Does not sleep.
+    /// Asked when there was no buffer of so many bytes: whether that is for want of memory. If
+    /// not, it is no failure. Does not sleep.
     fn has_buffers(&self, bytes: u32) -> bool {
         let _ = bytes;
         true

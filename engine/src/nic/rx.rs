@@ -99,6 +99,8 @@ pub struct Receiver<P: Platform, R: RxRing> {
     running: Option<Running<R, P::Buffer>>,
     partial: Partial<P::Packet>,
     kept: [Option<P::Buffer>; KEPT],
+    /// There may be some.
+    has_kept: bool,
     moderation: Moderation,
     figures: RxFigures,
     is_broken: bool,
@@ -114,6 +116,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
             running: None,
             partial: Partial::None,
             kept: [const { None }; KEPT],
+            has_kept: false,
             moderation: Moderation::default(),
             figures: RxFigures::default(),
             is_broken: false,
@@ -261,6 +264,13 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         }
     }
 
+    #[cold]
+    fn no_buffer(&mut self) {
+        self.figures.no_buffer = self.figures.no_buffer.wrapping_add(1);
+        self.pause = self.next_pause;
+        self.next_pause = self.next_pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
     /// A token was given for a buffer that is out already.
     #[cold]
     fn given_twice(&mut self) {
@@ -339,6 +349,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     fn keep(&mut self, buffer: P::Buffer) {
         if let Some(place) = self.kept.iter_mut().find(|place| place.is_none()) {
             *place = Some(buffer);
+            self.has_kept = true;
         }
     }
 
@@ -415,14 +426,16 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         }
         while let Some(running) = &mut self.running
             && let Some(wanted) = running.ring.wanted()
-            && self.platform.has_buffers(wanted.bytes)
         {
-            let Some(buffer) = again(&self.platform, &mut self.kept, wanted.bytes)
-                .or_else(|| self.platform.buffer(wanted.bytes))
-            else {
-                self.figures.no_buffer = self.figures.no_buffer.wrapping_add(1);
-                self.pause = self.next_pause;
-                self.next_pause = self.next_pause.saturating_mul(2).min(LONGEST_PAUSE);
+            let mut again = None;
+            if self.has_kept {
+                again = take_kept(&self.platform, &mut self.kept, wanted.bytes);
+                self.has_kept = self.kept.iter().any(Option::is_some);
+            }
+            let Some(buffer) = again.or_else(|| self.platform.buffer(wanted.bytes)) else {
+                if self.platform.has_buffers(wanted.bytes) {
+                    self.no_buffer();
+                }
                 break;
             };
             let Ok(token) = running.ring.give(self.platform.place(&buffer)) else {
@@ -492,7 +505,8 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
 }
 
 /// A buffer that was kept, if one is large enough.
-fn again<P: Platform>(
+#[cold]
+fn take_kept<P: Platform>(
     platform: &P,
     kept: &mut [Option<P::Buffer>; KEPT],
     bytes: u32,

@@ -192,22 +192,39 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
         }
         let bytes = frame.bytes();
         let is_cut = offload.task == Task::Segment;
-        let why = match self.map(&mut frame, is_cut) {
-            Err(why) => why,
-            Ok(()) => match self.put(frame, offload) {
-                Ok(()) => {
-                    self.is_kick_due = true;
-                    self.figures.frames = self.figures.frames.wrapping_add(1);
-                    self.figures.bytes = self.figures.bytes.wrapping_add(bytes.into());
-                    return Ok(());
-                }
-                Err(refused) => {
-                    frame = refused.frame;
-                    refused.why
-                }
-            },
+        let mapped = self.map(&mut frame, is_cut);
+        match mapped.and_then(|()| self.put(offload)) {
+            Err(why) => Err(self.refuse(frame, why)),
+            Ok(token) => {
+                self.keep(token, frame);
+                self.is_kick_due = true;
+                self.figures.frames = self.figures.frames.wrapping_add(1);
+                self.figures.bytes = self.figures.bytes.wrapping_add(bytes.into());
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps a frame until the device is done with it.
+    #[inline]
+    fn keep(&mut self, token: u16, frame: P::Frame) {
+        let Some(running) = &mut self.running else {
+            return;
         };
-        Err(self.refuse(frame, why))
+        if T::IS_IN_ORDER {
+            running.turns.put(token, running.frames.used() == 0);
+        }
+        if running.frames.put(token, frame).is_err() {
+            self.given_twice();
+        }
+    }
+
+    /// The driver has given a token twice. The device is told nothing more, and keeps the
+    /// memory only until the reset that follows.
+    #[cold]
+    fn given_twice(&mut self) {
+        self.is_broken = true;
+        self.figures.bogus = self.figures.bogus.wrapping_add(1);
     }
 
     #[cold]
@@ -251,36 +268,30 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
         frame.map(&mut self.segments).map_err(why)
     }
 
-    /// Puts a frame that is mapped, if need be after what is done has been reaped.
+    /// Describes a frame that is mapped to the device, if need be after what is done has been
+    /// reaped: its token.
     #[inline]
-    fn put(&mut self, frame: P::Frame, offload: &Offload) -> Result<(), Refused<P::Frame>> {
-        let refused = |frame, why| Err(Refused { frame, why });
-        let mut may_reap = true;
-        loop {
-            let Some(running) = &mut self.running else {
-                return refused(frame, Why::Stopped);
-            };
-            let segments = self.segments.as_slice();
-            if segments.is_empty() {
-                return refused(frame, Why::Unfit);
-            }
-            if let Ok(token) = running.ring.put(segments, offload) {
-                if T::IS_IN_ORDER {
-                    running.turns.put(token, running.frames.used() == 0);
-                }
-                if running.frames.put(token, frame).is_err() {
-                    // The driver has given a token twice. The device is told nothing more, and
-                    // keeps the memory only until the reset that follows.
-                    self.is_broken = true;
-                    self.figures.bogus = self.figures.bogus.wrapping_add(1);
-                }
-                return Ok(());
-            }
-            if !may_reap || self.reap(u32::MAX) == 0 {
-                return refused(frame, Why::Full);
-            }
-            may_reap = false;
+    fn put(&mut self, offload: &Offload) -> Result<u16, Why> {
+        let running = self.running.as_mut().ok_or(Why::Stopped)?;
+        let segments = self.segments.as_slice();
+        if segments.is_empty() {
+            return Err(Why::Unfit);
         }
+        match running.ring.put(segments, offload) {
+            Ok(token) => Ok(token),
+            Err(_) => self.put_again(offload),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_again(&mut self, offload: &Offload) -> Result<u16, Why> {
+        if self.reap(u32::MAX) == 0 {
+            return Err(Why::Full);
+        }
+        let running = self.running.as_mut().ok_or(Why::Stopped)?;
+        let put = running.ring.put(self.segments.as_slice(), offload);
+        put.map_err(|_| Why::Full)
     }
 
     /// Tells the device of what was sent, if anything was.

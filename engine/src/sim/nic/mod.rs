@@ -487,6 +487,9 @@ impl<M: Model> Platform for Host<M> {
     }
 
     fn buffer(&self, bytes: u32) -> Option<Self::Buffer> {
+        if self.lock().are_buffers_withheld {
+            return None;
+        }
         let bytes = bytes.next_multiple_of(2048);
         let address = self.add(vec![0xa5; bytes as usize], Kind::Buffer, 2048)?;
         Some(HostBuffer {
