@@ -14,6 +14,7 @@ use weft_engine::nic::{Limits, Nic, Offload, SegmentSums, Transmitter, Why};
 use weft_engine::queue::{Batch, Platform, Reason, Sink, TxQueue, Verdict};
 
 use super::Driven;
+use super::completions::Completions;
 use crate::kpi::context::Sleepable;
 use crate::kpi::dma::Maps;
 use crate::kpi::errno::Errno;
@@ -50,6 +51,8 @@ pub(super) struct Lane<D: Driven> {
     own: Port,
     /// Frames to more than one; written with the queue's mutex held.
     multicast: AtomicU64,
+    /// How long the card takes for frames.
+    pub(super) completions: Completions,
 }
 
 impl<D: Driven> Lane<D> {
@@ -77,6 +80,7 @@ impl<D: Driven> Lane<D> {
                 marks,
                 own,
                 multicast: AtomicU64::new(0),
+                completions: Completions::new(),
             })
         })
     }

@@ -130,7 +130,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 44] = [
+pub const ALL: [Scenario; 45] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -150,6 +150,7 @@ pub const ALL: [Scenario; 44] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     statistics::SCENARIO,
+    statistics::SCENARIO_NIC,
     probes::SCENARIO,
     audit::SCENARIO,
     l3::SCENARIO,
