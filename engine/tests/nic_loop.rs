@@ -545,6 +545,29 @@ fn short_frames_are_copied_and_take_no_buffer() {
 }
 
 #[test]
+fn a_frame_is_watched_until_the_device_is_done_with_it() {
+    let mut machine = Machine::new();
+    machine.start().unwrap();
+    let watched = |machine: &Machine| machine.sides.tx.borrow_mut().watched();
+    machine.send(&[1; 60], 60).unwrap();
+    machine.sides.tx.borrow_mut().watch(5);
+    // Another one is not, as long as this one is.
+    machine.send(&[2; 60], 60).unwrap();
+    machine.sides.tx.borrow_mut().watch(7);
+    assert_eq!(watched(&machine), None);
+    machine.sides.tx.borrow_mut().reap(1);
+    assert_eq!(watched(&machine), Some(5));
+    assert_eq!(watched(&machine), None, "said once");
+    machine.received();
+    machine.send(&[3; 60], 60).unwrap();
+    machine.sides.tx.borrow_mut().watch(9);
+    machine.start().unwrap();
+    machine.sides.tx.borrow_mut().reap(u32::MAX);
+    assert_eq!(watched(&machine), None, "forgotten by a stop");
+    machine.end();
+}
+
+#[test]
 fn each_allocation_of_a_start_may_fail() {
     for successes in 0.. {
         let mut machine = Machine::new();

@@ -108,7 +108,10 @@ impl<D: Driven> Lane<D> {
     /// Frees what the card is done with. Whether the engine's queue is to go on.
     #[inline]
     pub(super) fn reap(&self) -> bool {
-        self.queue.with(|queue| queue.reap(u32::MAX));
+        self.queue.with(|queue| {
+            queue.reap(u32::MAX);
+            self.look(queue);
+        });
         self.is_waited_for.load(Ordering::Relaxed)
             && self.is_waited_for.swap(false, Ordering::AcqRel)
     }
@@ -142,13 +145,27 @@ impl<D: Driven> Lane<D> {
         };
         match queue.send(Frame::new(frame, &self.maps), &offload) {
             // The queue counts it.
-            Ok(()) if is_multicast => {
-                let before = self.multicast.load(Ordering::Relaxed);
-                self.multicast
-                    .store(before.wrapping_add(1), Ordering::Relaxed);
+            Ok(()) => {
+                if is_multicast {
+                    let before = self.multicast.load(Ordering::Relaxed);
+                    self.multicast
+                        .store(before.wrapping_add(1), Ordering::Relaxed);
+                }
+                if self.completions.is_due()
+                    && let Some(now) = self.completions.begin()
+                {
+                    queue.watch(now);
+                }
             }
-            Ok(()) => {}
             Err(refused) => self.lose(refused.frame, refused.why),
+        }
+    }
+
+    /// Looks whether the card is done with a frame that is timed.
+    #[inline]
+    fn look(&self, queue: &mut CardQueue<D>) {
+        if let Some(since) = queue.watched() {
+            self.completions.end(since);
         }
     }
 
@@ -259,6 +276,7 @@ impl<D: Driven> Sink<Mbuf> for Drain<D> {
                 }
             };
             queue.kick();
+            lane.look(queue);
             verdict
         })
     }
@@ -272,6 +290,7 @@ impl<D: Driven> Sink<Mbuf> for Drain<D> {
             }
             lane.send(queue, frame);
             queue.kick();
+            lane.look(queue);
             Ok(Verdict::GoOn)
         })
     }

@@ -59,9 +59,7 @@ impl Segment {
     /// What is behind it.
     fn next(&self) -> u32 {
         let flags = u32::from(self.has(SYN)) + u32::from(self.has(FIN));
-        self.sequence
-            .wrapping_add(self.bytes)
-            .wrapping_add(flags)
+        self.sequence.wrapping_add(self.bytes).wrapping_add(flags)
     }
 
     /// An answer, without checksum, with so many zeroes.
@@ -123,7 +121,11 @@ impl Streams {
             if count == 0 {
                 break;
             }
-            let flags = if *sent + count == *bytes { ACK | PUSH | FIN } else { ACK };
+            let flags = if *sent + count == *bytes {
+                ACK | PUSH | FIN
+            } else {
+                ACK
+            };
             answers.push(segment.answer(*sent as u32 + 1, flags, count));
             *sent += count;
         }
