@@ -7,8 +7,12 @@ mod audit;
 mod bench;
 mod build;
 mod check_ko;
+#[cfg(test)]
+mod diagrams;
 mod example;
 mod headers;
+mod install;
+mod manual;
 mod run;
 mod rust_src;
 mod simulate;
@@ -36,6 +40,10 @@ enum Task {
     Setup,
     /// Build weft.ko and the driver in examples/, and hold them against check-ko
     Build,
+    /// Install the module, its headers, manual pages and examples
+    Install(install::InstallArgs),
+    /// Remove what was installed
+    Uninstall(install::Places),
     /// Lint the kernel module and the guest agent
     Clippy,
     /// Write the pages of the documentation that are made of what the engine declares
@@ -58,6 +66,8 @@ enum Task {
     BenchWire(bench::BenchArgs),
     /// Write docs/interface-audit.md from the kernel's headers and the project's judgements
     Audit(audit::AuditArgs),
+    /// Check the manual pages with mandoc
+    Manual,
     /// Check everything that can be checked on this machine
     Test,
     /// Run the engine's tests with threads under ThreadSanitizer
@@ -93,6 +103,8 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
                 check_ko::check(&module, &check_ko::Options::for_weft()?)?
             );
         }
+        Task::Install(arguments) => install::install(&root, &arguments)?,
+        Task::Uninstall(places) => install::uninstall(&places)?,
         Task::Clippy => {
             let build = build::Build::prepare(&root)?;
             build::clippy(&build)?;
@@ -101,6 +113,10 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Docs => docs(&root)?,
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
+        Task::Manual => {
+            let count = manual::check(&root, &tools::find_or_install_mandoc()?)?;
+            println!("{count} manual pages are clean");
+        }
         Task::Audit(arguments) => audit::run(&build::Build::prepare(&root)?, &arguments)?,
         Task::Bench(arguments) => bench::all(&root, &arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
