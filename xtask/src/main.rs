@@ -13,6 +13,7 @@ mod example;
 mod headers;
 mod install;
 mod manual;
+mod port;
 mod run;
 mod rust_src;
 mod simulate;
@@ -66,6 +67,8 @@ enum Task {
     BenchWire(bench::BenchArgs),
     /// Write docs/interface-audit.md from the kernel's headers and the project's judgements
     Audit(audit::AuditArgs),
+    /// Make FreeBSD's port, with its archive of the sources and distinfo
+    Port,
     /// Check the manual pages with mandoc
     Manual,
     /// Check everything that can be checked on this machine
@@ -113,6 +116,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Docs => docs(&root)?,
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
+        Task::Port => port::run(&root)?,
         Task::Manual => {
             let count = manual::check(&root, &tools::find_or_install_mandoc()?)?;
             println!("{count} manual pages are clean");

@@ -179,7 +179,7 @@ fn manual(context: &mut Context<'_>) -> Result<()> {
         return Ok(());
     }
     for (page, words) in PAGES {
-        let shown = shell(context, &format!("man {page}"))?.join("\n");
+        let shown = shell(context, &format!("man -P cat {page}"))?.join("\n");
         context.report.check(
             shown.contains("DESCRIPTION") && shown.contains(words),
             &format!("man {page} shows it"),

@@ -158,3 +158,25 @@ fn paths_that_are_none_are_refused() {
         assert!(error.starts_with(&format!("PREFIX={prefix}:")), "{error}");
     }
 }
+
+/// What the port's pkg-plist names is what is installed, but the list of it.
+#[test]
+fn the_port_has_the_same_files() {
+    let path = workspace_root().join("packaging/freebsd/net/weft-kmod/pkg-plist");
+    let plist = std::fs::read_to_string(path).unwrap();
+    let mut listed: Vec<String> = plist
+        .lines()
+        .map(|line| match line.strip_prefix('/') {
+            Some(absolute) => absolute.replace("%%KMODDIR%%", "boot/modules"),
+            None => {
+                let below = line.replace("%%EXAMPLESDIR%%", "share/examples/weft");
+                format!("usr/local/{}", below.trim_end_matches(".gz"))
+            }
+        })
+        .collect();
+    listed.sort();
+    let installed = FILES
+        .into_iter()
+        .filter(|path| !path.ends_with("/installed"));
+    assert_eq!(listed, installed.collect::<Vec<_>>());
+}
