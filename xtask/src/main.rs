@@ -6,6 +6,7 @@ mod agent;
 mod audit;
 mod bench;
 mod build;
+mod census;
 mod check_ko;
 #[cfg(test)]
 mod diagrams;
@@ -71,6 +72,8 @@ enum Task {
     Port,
     /// Check the manual pages with mandoc
     Manual,
+    /// Count unsafe code, and fail if it is where it may not be (see docs/unsafe.md)
+    Unsafe(census::CensusArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Run the engine's tests with threads under ThreadSanitizer
@@ -122,6 +125,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
             println!("{count} manual pages are clean");
         }
         Task::Audit(arguments) => audit::run(&build::Build::prepare(&root)?, &arguments)?,
+        Task::Unsafe(arguments) => census::run(&root, &arguments)?,
         Task::Bench(arguments) => bench::all(&root, &arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),

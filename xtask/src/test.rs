@@ -62,6 +62,10 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
         Ok(mandoc) => tally.check(name, crate::manual::check(root, &mandoc).map(drop)),
         Err(e) => tally.skip(name, &e),
     }
+    tally.check(
+        "unsafe code is in its rooms, explained and counted",
+        crate::census::check(root),
+    );
     match host_tests(root) {
         Ok(counted) => tally.add(counted),
         Err(e) => tally.check("host tests", Err(e)),

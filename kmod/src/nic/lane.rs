@@ -14,6 +14,7 @@ use weft_engine::nic::{Limits, Nic, Offload, SegmentSums, Transmitter, Why};
 use weft_engine::queue::{Batch, Platform, Reason, Sink, TxQueue, Verdict};
 
 use super::Driven;
+use super::completions::Completions;
 use crate::kpi::context::Sleepable;
 use crate::kpi::dma::Maps;
 use crate::kpi::errno::Errno;
@@ -48,6 +49,8 @@ pub(super) struct Lane<D: Driven> {
     /// What of its ring of netmap's is done, if that is on.
     marks: Shared<Marks>,
     own: Port,
+    /// How long the card takes for frames.
+    pub(super) completions: Completions,
 }
 
 impl<D: Driven> Lane<D> {
@@ -74,6 +77,7 @@ impl<D: Driven> Lane<D> {
                 is_waited_for: AtomicBool::new(false),
                 marks,
                 own,
+                completions: Completions::new(),
             })
         })
     }

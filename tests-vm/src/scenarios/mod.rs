@@ -144,7 +144,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 47] = [
+pub const ALL: [Scenario; 48] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -166,6 +166,7 @@ pub const ALL: [Scenario; 47] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     statistics::SCENARIO,
+    statistics::SCENARIO_NIC,
     probes::SCENARIO,
     audit::SCENARIO,
     l3::SCENARIO,
