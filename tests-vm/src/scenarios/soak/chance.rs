@@ -116,6 +116,15 @@ impl Chance {
         self.random.pick(of).copied()
     }
 
+    /// Has each sender begin.
+    pub(super) fn senders(&mut self) -> Vec<Step> {
+        let kind = Kind::Sender;
+        let all = 0..SENDERS;
+        all.filter_map(|sender| self.sender(sender))
+            .map(|does| Step { kind, does })
+            .collect()
+    }
+
     /// The next step, which does something.
     pub(super) fn step(&mut self) -> Step {
         let all: usize = Kind::ALL.iter().map(|(_, weight, _)| weight).sum();
@@ -140,7 +149,10 @@ impl Chance {
             Kind::Pair => self.remade(),
             Kind::Jail => self.reborn(),
             Kind::Child => self.child(),
-            Kind::Sender => self.sender(),
+            Kind::Sender => {
+                let sender = self.random.below(SENDERS);
+                self.sender(sender)
+            }
             Kind::Queue => one(self.queue_setting()),
             Kind::End => one(self.end_setting()),
             Kind::Global => one(self.global_setting()),
@@ -273,12 +285,11 @@ impl Chance {
     }
 
     /// A sender ends, and one of its name begins, somewhere, to somebody.
-    fn sender(&mut self) -> Option<Vec<Do>> {
-        let sender = self.random.below(SENDERS);
+    fn sender(&mut self, sender: usize) -> Option<Vec<Do>> {
         let ways = self.world.ways();
         let (place, to) = ways.get(self.random.below(ways.len()))?;
         let (place, to) = (*place, &to[self.random.below(2)]);
-        let rate = self.one(&[100, 500, 2_000, 10_000])?;
+        let rate = self.one(&[500, 2_000, 10_000, 50_000])?;
         let size = self.one(&[16, 64, 200, 1_200, 1_400, 3_000, 8_000])?;
         let port = 4_000 + self.random.below(64);
         let name = format!("sender{sender}");

@@ -66,9 +66,9 @@ const MINUTES: u32 = 2;
 const MINUTES_FULL: u32 = 20;
 const SEED: u64 = 1;
 /// Steps in a round.
-const STEPS: u64 = 60;
+const STEPS: u64 = 250;
 /// Loads and unloads before a round, at least and at most.
-const CYCLES: [usize; 2] = [20, 60];
+const CYCLES: [usize; 2] = [20, 80];
 /// As many as there are in all after [`MINUTES_FULL`] minutes.
 const CYCLES_FULL: u64 = 1_000;
 /// Routes of the tables that a round begins with.
@@ -217,8 +217,13 @@ fn round(
         .guest
         .call(&format!("kld load {}", module(checked)))?;
     build(context, &mut chance.world, is_first)?;
-    for _ in 0..STEPS {
-        let step = chance.step();
+    let senders = chance.senders();
+    let steps = senders
+        .into_iter()
+        .map(Some)
+        .chain((0..STEPS).map(|_| None));
+    for step in steps {
+        let step = step.unwrap_or_else(|| chance.step());
         take(context, &step, tally)?;
         tally.steps += 1;
         if Instant::now() >= end {
