@@ -74,7 +74,7 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
 /// # Errors
 /// What the failing tool said, or each rule of `check_ko` that was broken.
 pub(crate) fn module(build: &Build) -> Result<PathBuf> {
-    compiled(build, &[], &build.out(), None)
+    compiled(build, &[], &build.out(), None, &[])
 }
 
 /// Builds the module with what its tests in the kernel need, `net.weft.test`, which
@@ -85,20 +85,41 @@ pub(crate) fn module(build: &Build) -> Result<PathBuf> {
 pub(crate) fn module_for_tests(build: &Build) -> Result<PathBuf> {
     let symbols = build.root.join("kmod/kernel-symbols-test.txt");
     let folder = build.out().join("test");
-    compiled(build, &["--features", "test"], &folder, Some(symbols))
+    let gates = gates(build)?;
+    compiled(
+        build,
+        &["--features", "test"],
+        &folder,
+        Some(symbols),
+        &gates,
+    )
 }
 
-/// Compiles, links and checks the module in a folder. It may need `more_symbols`.
+/// The functions whose calls tests can have fail (`sys-shim/c/test/gates.h`).
+fn gates(build: &Build) -> Result<Vec<String>> {
+    let path = build.root.join("sys-shim/c/test/gates.h");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("X("))
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(name, _)| name.to_owned());
+    Ok(names.collect())
+}
+
+/// Compiles, links and checks the module in a folder. It may need `more_symbols`; calls of
+/// `gates` go to functions of its own that the linker calls `__wrap_...`.
 fn compiled(
     build: &Build,
     features: &[&str],
     folder: &Path,
     more_symbols: Option<PathBuf>,
+    gates: &[String],
 ) -> Result<PathBuf> {
     run(kernel_cargo(build, "build")?.args(features)).context("compiling weft.ko failed")?;
     std::fs::create_dir_all(folder)?;
     let ko = folder.join("weft.ko");
-    link(build, &[], &ko)?;
+    link(build, &[], gates, &ko)?;
     let mut options = check_ko::Options::for_weft()?;
     options.more_symbols = more_symbols;
     options.unstripped = Some(ko.with_extension("ko.full"));
@@ -131,7 +152,7 @@ pub(crate) fn variant(build: &Build, variant: Variant) -> Result<PathBuf> {
         }
     }
     let ko = dir.join("weft.ko");
-    link(build, &objects, &ko)?;
+    link(build, &objects, &[], &ko)?;
     Ok(ko)
 }
 
@@ -268,7 +289,7 @@ fn rustflags(build: &Build) -> Result<Vec<String>> {
 
 /// Links the archive, after `first`, into a relocatable module, and keeps global
 /// only what `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
-fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
+fn link(build: &Build, first: &[PathBuf], gates: &[String], ko: &Path) -> Result<()> {
     let full = ko.with_extension("ko.full");
     let exports = check_ko::Options::for_weft()?.exports;
     let wanted = exports.iter().map(|name| format!("--undefined={name}"));
@@ -282,6 +303,7 @@ fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
             .arg("--undefined=weft_module_event")
             .arg("--undefined=weft_shim_moduledata")
             .args(wanted)
+            .args(gates.iter().map(|name| format!("--wrap={name}")))
             .args(first)
             .arg(without_compiler_builtins(build, &archive)?),
     )

@@ -7,10 +7,12 @@ mod audit;
 mod checker;
 mod churn;
 mod contest;
+mod failures;
 mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod fuzz;
 mod ipv6_policy;
 mod l3;
 mod load;
@@ -28,6 +30,7 @@ mod pair_long;
 mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
+mod permissions;
 mod probes;
 mod queues;
 mod race;
@@ -130,7 +133,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 44] = [
+pub const ALL: [Scenario; 47] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -164,6 +167,9 @@ pub const ALL: [Scenario; 44] = [
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
     netmap::SCENARIO,
+    permissions::SCENARIO,
+    failures::SCENARIO,
+    fuzz::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_nic::VMX,
