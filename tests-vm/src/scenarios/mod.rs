@@ -133,7 +133,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 47] = [
+pub const ALL: [Scenario; 50] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -168,7 +168,10 @@ pub const ALL: [Scenario; 47] = [
     nic_card::VTNET_LEGACY,
     netmap::SCENARIO,
     permissions::SCENARIO,
-    failures::SCENARIO,
+    failures::LOAD,
+    failures::PAIR,
+    failures::FIB,
+    failures::NIC,
     fuzz::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,

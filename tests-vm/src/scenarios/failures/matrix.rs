@@ -21,6 +21,9 @@ pub(super) struct Matrix {
     operations: Vec<(String, Vec<Attempt>)>,
 }
 
+/// The parts, in the table's order.
+const PARTS: [&str; 4] = ["load", "pair", "fib", "nic"];
+
 /// What may come of a failure, in the table's columns.
 const OUTCOMES: [&str; 3] = ["error", "done", "not-reached"];
 
@@ -108,8 +111,29 @@ impl Matrix {
         (failed, all)
     }
 
-    /// Writes the tables.
-    pub(super) fn write(&self, folder: &Path, kernel: &Kernel) -> anyhow::Result<()> {
+    /// Keeps this part's attempts, and writes the tables of all parts that were kept.
+    pub(super) fn write(
+        mut self,
+        folder: &Path,
+        kernel: &Kernel,
+        part: &str,
+    ) -> anyhow::Result<()> {
+        let folder = folder.join("failures").join(&kernel.name);
+        std::fs::create_dir_all(&folder)?;
+        let kept = serde_json::to_string(&self.operations)?;
+        std::fs::write(folder.join(part).with_extension("json"), kept)?;
+        self.operations.clear();
+        for part in PARTS {
+            if let Ok(text) = std::fs::read_to_string(folder.join(part).with_extension("json")) {
+                self.operations
+                    .extend(serde_json::from_str::<Vec<(String, Vec<Attempt>)>>(&text)?);
+            }
+        }
+        std::fs::write(folder.join("matrix.md"), self.table(kernel)?)?;
+        Ok(())
+    }
+
+    fn table(&self, kernel: &Kernel) -> anyhow::Result<String> {
         let mut text = String::new();
         let (reached, all) = self.reached();
         writeln!(
@@ -172,9 +196,7 @@ impl Matrix {
         for function in left {
             writeln!(text, "- `{function}`")?;
         }
-        std::fs::create_dir_all(folder)?;
-        std::fs::write(folder.join(format!("failures-{}.md", kernel.name)), text)?;
-        Ok(())
+        Ok(text)
     }
 
     /// By function and kind, how often what came of it.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use matrix::Matrix;
+use serde::{Deserialize, Serialize};
 use sites::Code;
 
 use super::pair::{create_jail, destroy, remove_jail};
@@ -18,12 +19,56 @@ use crate::guest::{Error, Result};
 use crate::image::MODULES;
 use crate::lan::{FIRST_SLOT, Nic};
 
-pub(super) const SCENARIO: Scenario = Scenario {
-    name: "failures",
-    group: "failures",
-    about: "each allocation of the module fails in its turn: an error where due, all as it was, nothing left",
+/// What the parts have in common. Each boots by itself.
+const PART: Scenario = Scenario {
     klds: &["if_epair"],
-    limit: Duration::from_secs(600),
+    limit: Duration::from_secs(400),
+    ..Scenario::ORDINARY
+};
+
+pub(super) const LOAD: Scenario = Scenario {
+    name: "failures-load",
+    group: "failures-load",
+    about: "each allocation of a load fails in its turn: nothing is left, the next load works",
+    run: |context| {
+        part(context, "load", |context, matrix| {
+            loads(context, matrix)?;
+            context.load_weft_for_tests()
+        })
+    },
+    ..PART
+};
+
+pub(super) const PAIR: Scenario = Scenario {
+    name: "failures-pair",
+    group: "failures-pair",
+    about: "each allocation for pairs, L3 interfaces, jails and filters fails in its turn: all is as before",
+    run: |context| {
+        part(context, "pair", |context, matrix| {
+            context.load_weft_for_tests()?;
+            interfaces(context, matrix)
+        })
+    },
+    ..PART
+};
+
+pub(super) const FIB: Scenario = Scenario {
+    name: "failures-fib",
+    group: "failures-fib",
+    about: "each allocation for a route table and its changes fails in its turn: the answers stay right",
+    run: |context| {
+        part(context, "fib", |context, matrix| {
+            context.load_weft_for_tests()?;
+            tables(context, matrix)
+        })
+    },
+    ..PART
+};
+
+pub(super) const NIC: Scenario = Scenario {
+    name: "failures-nic",
+    group: "failures-nic",
+    about: "each allocation for a card of each driver fails in its turn: it is attached whole or not at all",
     nics: &[
         Nic { device: "vmxnet3" },
         Nic { device: "e1000e" },
@@ -31,8 +76,13 @@ pub(super) const SCENARIO: Scenario = Scenario {
             device: "virtio-net-pci",
         },
     ],
-    run,
-    ..Scenario::ORDINARY
+    run: |context| {
+        part(context, "nic", |context, matrix| {
+            context.load_weft_for_tests()?;
+            cards(context, matrix)
+        })
+    },
+    ..PART
 };
 
 /// Calls of one site that fail, everyday and with `--full`.
@@ -66,6 +116,7 @@ impl<'a> Operation<'a> {
 }
 
 /// A call that failed, and what came of it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Attempt {
     /// The kind of the call, by its place in the list of gates.
     kind: usize,
@@ -93,20 +144,21 @@ impl Attempt {
     }
 }
 
-fn run(context: &mut Context<'_>) -> Result<()> {
+/// Tries what a part has, and writes the matrix of all parts that there are by now.
+fn part(
+    context: &mut Context<'_>,
+    name: &str,
+    run: fn(&mut Context<'_>, &mut Matrix) -> Result<()>,
+) -> Result<()> {
     let code = Code::read(&context.artifacts.module_for_tests)
         .map_err(|error| Error::Unexpected(format!("the module's code: {error}")))?;
     let mut matrix = Matrix::new(code);
-    loads(context, &mut matrix)?;
-    context.load_weft_for_tests()?;
     context.guest.call("sysctl set net.inet6.ip6.dad_count 0")?;
-    interfaces(context, &mut matrix)?;
-    tables(context, &mut matrix)?;
-    cards(context, &mut matrix)?;
+    run(context, &mut matrix)?;
     context.unload_weft()?;
     matrix.judge(context);
     matrix
-        .write(&context.artifacts.output, context.kernel)
+        .write(&context.artifacts.output, context.kernel, name)
         .map_err(|error| Error::Unexpected(format!("the matrix: {error}")))
 }
 
@@ -144,9 +196,11 @@ fn fails(context: &mut Context<'_>, matrix: &mut Matrix, operation: &Operation<'
             attempts.len()
         ),
     );
-    context
-        .report
-        .note(&format!("{name}: held before {before:?}, after {after:?}"));
+    context.report.equal(
+        &after,
+        &before,
+        &format!("{name}: the module holds as much memory as before"),
+    );
     matrix.add(name, attempts);
     Ok(())
 }
@@ -237,22 +291,22 @@ fn interfaces(context: &mut Context<'_>, matrix: &mut Matrix) -> Result<()> {
     context.guest.call("if create wpair0")?;
     let end = "net.weft.pair.wpair0a";
     let queues = context.guest.number(&format!("sysctl get {end}.queues"))?;
+    let fewer = format!("sysctl set {end}.queues 1");
+    let all = format!("sysctl set {end}.queues {queues}");
+    context.guest.call(&fewer)?;
+    fails(
+        context,
+        matrix,
+        &Operation::new("more queues", &all, &fewer),
+    )?;
+    context.guest.call(&all)?;
     for operation in [
         Operation::new(
             "move an end into a jail",
             "if vnet wpair0b left",
             "if reclaim wpair0b left",
         ),
-        Operation::new(
-            "more queues",
-            format!("sysctl set {end}.queues {}", queues + 3),
-            format!("sysctl set {end}.queues {queues}"),
-        ),
-        Operation::new(
-            "fewer queues",
-            format!("sysctl set {end}.queues 1"),
-            format!("sysctl set {end}.queues {queues}"),
-        ),
+        Operation::new("fewer queues", &fewer, &all),
         Operation::new(
             "set MTU of a pair",
             "if mtu wpair0a 9000",
