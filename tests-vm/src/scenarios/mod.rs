@@ -7,12 +7,14 @@ mod audit;
 mod checker;
 mod churn;
 mod contest;
+mod examples;
 mod failures;
 mod family;
 mod fib;
 mod fibs;
 mod forward;
 mod fuzz;
+mod install;
 mod ipv6_policy;
 mod l3;
 mod load;
@@ -22,6 +24,7 @@ mod nic;
 mod nic_card;
 mod nic_example;
 mod nic_host;
+mod nic_loader;
 mod numbering;
 mod packets;
 mod pair;
@@ -32,6 +35,7 @@ mod pair_tuning;
 mod pair_verbs;
 mod permissions;
 mod probes;
+mod programs;
 mod queues;
 mod race;
 mod race_ipv6;
@@ -43,12 +47,14 @@ mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
+mod soak;
 mod statistics;
 mod system_tests;
 
 use std::time::{Duration, Instant};
 
 use family::{Family, V4, V6};
+pub use soak::{Asked as Soak, NAME as SOAK, limit as soak_limit};
 
 use crate::Artifacts;
 use crate::guest::{Error, Guest, Result};
@@ -72,6 +78,8 @@ pub struct Context<'a> {
     pub routes: [usize; 2],
     /// True for the long form.
     pub full: bool,
+    /// How long to soak, if it is not as usual.
+    pub soak: soak::Asked,
 }
 
 /// What of FreeBSD's own a scenario needs beside the kernel.
@@ -106,6 +114,13 @@ pub struct Scenario {
     pub counted: bool,
     /// What it needs of FreeBSD's own.
     pub system: System,
+    /// Whether the guest is one into which the module was installed.
+    pub installed: bool,
+    /// Lines that FreeBSD's loader reads. Where there is no loader, the kernel gets what they
+    /// set. A group has those of its first scenario.
+    pub loader_conf: &'static str,
+    /// Whether it makes no sense without a loader, which loads modules before the kernel runs.
+    pub needs_loader: bool,
     /// The guest's network cards, all of which end at the host. A group has those of its
     /// first scenario.
     pub nics: &'static [Nic],
@@ -126,6 +141,9 @@ impl Scenario {
         memory_mib: [1024, 2048],
         counted: false,
         system: System::None,
+        installed: false,
+        loader_conf: "",
+        needs_loader: false,
         nics: &[],
         by_name: false,
         run: |_| Ok(()),
@@ -133,9 +151,11 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 50] = [
+pub const ALL: [Scenario; 55] = [
     load::SCENARIO,
     refuse::SCENARIO,
+    install::SCENARIO,
+    examples::SCENARIO,
     nic_example::SCENARIO,
     fib::SCENARIO_V4,
     fib::SCENARIO_V6,
@@ -153,6 +173,7 @@ pub const ALL: [Scenario; 50] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     statistics::SCENARIO,
+    statistics::SCENARIO_NIC,
     probes::SCENARIO,
     audit::SCENARIO,
     l3::SCENARIO,
@@ -161,6 +182,7 @@ pub const ALL: [Scenario; 50] = [
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
     nic_host::SCENARIO,
+    nic_loader::SCENARIO,
     nic_card::EM,
     nic_card::EM_EXPRESS,
     nic_card::VMX,
@@ -173,6 +195,7 @@ pub const ALL: [Scenario; 50] = [
     failures::FIB,
     failures::NIC,
     fuzz::SCENARIO,
+    soak::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_nic::VMX,
@@ -205,8 +228,16 @@ impl Context<'_> {
             .map(drop)
     }
 
-    /// Loads the `weft.ko` that has `net.weft.test`.
+    /// Loads the `weft.ko` that has `net.weft.test`, and arithmetic that panics where it
+    /// overflows.
     fn load_weft_for_tests(&mut self) -> Result<()> {
+        self.guest
+            .call(&format!("kld load {MODULES}/checked/weft.ko"))
+            .map(drop)
+    }
+
+    /// Loads the `weft.ko` that has `net.weft.test` and is otherwise as it is shipped.
+    fn load_weft_to_measure(&mut self) -> Result<()> {
         self.guest
             .call(&format!("kld load {MODULES}/test/weft.ko"))
             .map(drop)

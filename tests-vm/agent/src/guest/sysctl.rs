@@ -41,7 +41,7 @@ const U32: u32 = 0xf;
 const WRITABLE: u32 = 0x4000_0000;
 
 /// `sysctl get NAME`, `sysctl set NAME VALUE`, `sysctl tree NAME`, `sysctl metrics NAME`,
-/// `sysctl settings NAME`, `sysctl rewrite NAME`.
+/// `sysctl settings NAME`, `sysctl rewrite NAME`, `sysctl about NAME`: its description.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
         ["get", name] => Ok(vec![show(&Node::find(name)?)?]),
@@ -49,12 +49,13 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             set(name, &value.join(" "))?;
             Ok(vec![])
         }
+        ["about", name] => Ok(vec![Node::find(name)?.text(META_DESCRIPTION)]),
         ["tree", name] => below(name, describe),
         ["settings", name] => settings(name),
         ["rewrite", name] => below(name, rewrite),
         ["metrics", name] => Ok(below(name, metric)?.into_iter().flatten().collect()),
         _ => Err(Failure::usage(
-            "sysctl get NAME | set NAME VALUE | tree NAME | metrics NAME | settings NAME \
+            "sysctl get NAME | set NAME VALUE | about NAME | tree NAME | metrics NAME | settings NAME \
              | rewrite NAME",
         )),
     }
