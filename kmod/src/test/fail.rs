@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::errno::Errno;
 use crate::kpi::gate;
-use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
+use crate::kpi::sysctl::{Access, Indexed, Oid, Parent, Sysctls};
 
 /// By which of its calls the next site that is set fails.
 static TURN: AtomicU64 = AtomicU64::new(1);
@@ -80,5 +80,6 @@ pub(super) fn add_sysctls(tree: &mut Sysctls, test: Parent) -> Result<(), Errno>
         tree.number_of::<OfGate>(node, name, None, index, about)?;
     }
     let about = c"Sites that were called: number, calls, kind, return addresses";
-    tree.numbers_of::<OfGate>(node, c"sites", 0, SITE, about)
+    let sites = Oid::plain(c"sites", about).row(SITE);
+    tree.indexed::<OfGate>(node, &sites, Access::FIGURE)
 }
