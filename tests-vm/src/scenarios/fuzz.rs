@@ -17,6 +17,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     group: "fuzz",
     about: "random settings, requests, routes, rings, filters, frames, by root, users and jails: the kernel lives",
     limit: Duration::from_secs(400),
+    by_name: true,
     nics: &[
         Nic { device: "vmxnet3" },
         Nic { device: "e1000e" },

@@ -399,13 +399,13 @@ fn each(context: &mut Context<'_>, row: &Row) -> Result<Vec<String>> {
 
 /// The name of an error in what the agent says.
 fn name(why: &str) -> String {
-    let words = why.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let mut words = why.split(|letter: char| !letter.is_ascii_alphanumeric());
     let is_name = |word: &&str| {
         word.len() > 2
             && word.starts_with('E')
             && word.bytes().all(|letter| letter.is_ascii_uppercase())
     };
-    words.filter(is_name).next_back().unwrap_or(why).to_owned()
+    words.rfind(is_name).unwrap_or(why).to_owned()
 }
 
 /// Each OID of the module's, read and written by each who is not root of the host.

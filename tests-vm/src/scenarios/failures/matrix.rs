@@ -51,9 +51,9 @@ impl Matrix {
         self.operations.push((operation.to_owned(), attempts));
     }
 
-    /// See [`Code::site`].
-    pub(super) fn site(&self, places: &[u64]) -> u64 {
-        self.code.site(places)
+    /// The function that a call's places lead to: see [`Code::site`].
+    pub(super) fn function(&self, places: &[u64]) -> &str {
+        self.code.function(self.code.site(places))
     }
 
     fn gate(&self, attempt: &Attempt) -> &'static str {

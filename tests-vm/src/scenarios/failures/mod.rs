@@ -43,6 +43,7 @@ pub(super) const PAIR: Scenario = Scenario {
     name: "failures-pair",
     group: "failures-pair",
     about: "each allocation for pairs, L3 interfaces, jails and filters fails in its turn: all is as before",
+    by_name: true,
     run: |context| {
         part(context, "pair", |context, matrix| {
             context.load_weft_for_tests()?;
@@ -56,6 +57,7 @@ pub(super) const FIB: Scenario = Scenario {
     name: "failures-fib",
     group: "failures-fib",
     about: "each allocation for a route table and its changes fails in its turn: the answers stay right",
+    by_name: true,
     run: |context| {
         part(context, "fib", |context, matrix| {
             context.load_weft_for_tests()?;
@@ -76,6 +78,7 @@ pub(super) const NIC: Scenario = Scenario {
             device: "virtio-net-pci",
         },
     ],
+    by_name: true,
     run: |context| {
         part(context, "nic", |context, matrix| {
             context.load_weft_for_tests()?;
@@ -225,8 +228,9 @@ fn loads(context: &mut Context<'_>, matrix: &mut Matrix) -> Result<()> {
         let rest: Vec<&str> = words.collect();
         let mut numbers = rest.iter().filter_map(|word| word.parse::<u64>().ok());
         let (kind, places) = (numbers.next(), numbers.collect::<Vec<_>>());
-        // A load takes long: each site once, by whichever way.
-        if !context.full && !seen.insert((kind, matrix.site(&places))) {
+        // A load takes long: each function once, by whichever way.
+        let function = matrix.function(&places).to_owned();
+        if !context.full && !seen.insert((kind, function)) {
             continue;
         }
         for turn in which {
