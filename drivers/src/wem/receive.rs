@@ -32,7 +32,7 @@ pub struct WemRx<P: Platform> {
     tail: u32,
     /// The register of the least time between interrupts.
     gap: u32,
-    lane: Lane<P::Dma>,
+    lane: Lane<P::Dma, SIZE>,
     buffer_bytes: u32,
     family: Family,
 }

@@ -6,10 +6,10 @@
 //! has filled.
 
 use super::Wvmx;
-use super::layout::{self, bar0, done, rx};
+use super::layout::{self, SIZE, bar0, done, rx};
 use weft_engine::nic::{
     Completions, Error, Extras, Full, Lane, Meta, Platform, Registers, Ring, RxRing, Segment,
-    Setup, Taken, Verdict, Wanted,
+    Setup, Slot, Taken, Verdict, Wanted,
 };
 use weft_engine::packet::HashKind;
 
@@ -29,10 +29,10 @@ const HASH_KINDS: [HashKind; 5] = {
 /// A receive queue.
 #[derive(Debug)]
 pub struct Queue<P: Platform> {
-    lanes: [Lane<P::Dma>; 2],
+    lanes: [Lane<P::Dma, SIZE>; 2],
     /// Whether the device was given buffers since the last doorbell.
     has_new: [bool; 2],
-    completions: Completions<P::Dma>,
+    completions: Completions<P::Dma, SIZE>,
     doorbells: P::Registers,
     heads: u16,
     number: u16,
@@ -61,7 +61,7 @@ impl<P: Platform> Queue<P> {
     }
 
     /// Its rings, with their places in its description.
-    pub(super) fn rings(&self) -> [(usize, &Ring<P::Dma>); 3] {
+    pub(super) fn rings(&self) -> [(usize, &Ring<P::Dma, SIZE>); 3] {
         let [heads, bodies] = self.lanes.each_ref().map(Lane::ring);
         [(0, heads), (1, bodies), (2, self.completions.ring())]
     }
@@ -118,9 +118,11 @@ impl<P: Platform> RxRing for Queue<P> {
 
     #[inline]
     fn take(&mut self) -> Option<Taken> {
-        let [where_, hash, what, sums] = self.completions.peek(done::is_new, |slot| {
-            [slot.get(0), slot.get(4), slot.get(8), slot.get::<u32>(12)]
-        })?;
+        let halves = |slot: &Slot<'_, _, _>| [slot.get::<u64>(0), slot.get::<u64>(8)];
+        let [[where_, hash], [what, sums]] = self
+            .completions
+            .peek(done::is_new, halves)?
+            .map(|half| [half as u32, (half >> 32) as u32]);
         let ring = (where_ >> done::RING & 0x3ff) as u16;
         let ring = match ring.checked_sub(self.number) {
             Some(0) => 0,

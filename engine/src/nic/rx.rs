@@ -223,9 +223,9 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         if taken.skip > room || taken.bytes > room.wrapping_sub(taken.skip) {
             return self.nonsense();
         }
-        let is_short = taken.bytes.wrapping_sub(1) < P::COPIED && taken.is_last && !taken.is_bad;
-        if is_short
-            && matches!(self.partial, Partial::None)
+        let is_alone = taken.is_last && !taken.is_bad && matches!(self.partial, Partial::None);
+        if is_alone
+            && taken.bytes.wrapping_sub(1) < P::COPIED
             && let Some(packet) = self.platform.copied(buffer, taken.skip, taken.bytes)
         {
             self.give_again(taken.token);
@@ -236,6 +236,16 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
             return Took::Nothing;
         };
         self.figures.returned = self.figures.returned.wrapping_add(1);
+        // As most frames are.
+        if is_alone && taken.bytes > 0 {
+            return match self.platform.packet(buffer, taken.skip, taken.bytes) {
+                Some(packet) => self.whole(packet, taken.bytes, &taken),
+                None => {
+                    self.no_packet();
+                    Took::Part
+                }
+            };
+        }
         self.add(buffer, &taken)
     }
 
@@ -286,7 +296,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     }
 
     /// Puts a buffer's bytes behind those of its frame.
-    #[inline]
+    #[inline(never)]
     fn add(&mut self, buffer: P::Buffer, taken: &Taken) -> Took<P::Packet> {
         let whole = core::mem::replace(&mut self.partial, Partial::None);
         let extended = match whole {
