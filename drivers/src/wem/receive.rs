@@ -95,6 +95,10 @@ impl<P: Platform> RxRing for WemRx<P> {
         })
     }
 
+    fn next(&self) -> Option<u16> {
+        Some(self.lane.next())
+    }
+
     fn give(&mut self, buffer: Segment) -> Result<u16, Full> {
         let put = self.lane.put(
             1,

@@ -93,6 +93,13 @@ impl<P: Platform> RxRing for Queue<P> {
     }
 
     #[inline]
+    fn next(&self) -> Option<u16> {
+        let ring = self.with_room()?;
+        let next = self.lanes.get(ring)?.next();
+        Some(self.token(ring, next))
+    }
+
+    #[inline]
     fn give(&mut self, buffer: Segment) -> Result<u16, Full> {
         let ring = self.with_room().ok_or(Full)?;
         let kind = if ring == 0 { 0 } else { rx::BODY };
@@ -162,7 +169,7 @@ impl<P: Platform> RxRing for Queue<P> {
 }
 
 impl<P: Platform> Queue<P> {
-    #[inline]
+    #[inline(always)]
     fn meta(&self, where_: u32, hash: u32, what: u32, sums: u32) -> Meta {
         let mut meta = Meta {
             vlan: (what & done::HAS_TAG != 0).then_some((what >> 16) as u16),

@@ -64,6 +64,10 @@ impl<P: Platform> RxRing for WvtnetRx<P> {
         })
     }
 
+    fn next(&self) -> Option<u16> {
+        Some(self.queue.head())
+    }
+
     fn give(&mut self, buffer: Segment) -> Result<u16, Full> {
         let header = self.form.header_bytes;
         let (first, rest) = match self.form.is_apart {
