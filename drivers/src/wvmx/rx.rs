@@ -67,6 +67,7 @@ impl<P: Platform> Queue<P> {
     }
 
     /// The first ring with room.
+    #[inline(always)]
     fn with_room(&self) -> Option<usize> {
         self.lanes.iter().position(|lane| lane.room() > 0)
     }
@@ -82,11 +83,13 @@ impl<P: Platform> RxRing for Queue<P> {
         self.completions.ring().slots()
     }
 
+    #[inline]
     fn room(&self) -> u16 {
         let [heads, bodies] = &self.lanes;
         heads.room().saturating_add(bodies.room())
     }
 
+    #[inline]
     fn wanted(&self) -> Option<Wanted> {
         let bytes = *self.wanted.get(self.with_room()?)?;
         Some(Wanted { bytes })
@@ -123,7 +126,7 @@ impl<P: Platform> RxRing for Queue<P> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Taken> {
         let halves = |slot: &Slot<'_, _, _>| [slot.get::<u64>(0), slot.get::<u64>(8)];
         let [[where_, hash], [what, sums]] = self

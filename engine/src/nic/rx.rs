@@ -142,7 +142,10 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         }
     }
 
-    /// Counts the frames that came before the device was stopped, and that nobody takes now.
+    /// Counts the frames that came before the device was stopped, and that nobody takes now. In a
+    /// stack frame of its own.
+    #[cold]
+    #[inline(never)]
     fn count_left(&mut self) {
         loop {
             match self.take() {
