@@ -12,8 +12,9 @@ use core::str::FromStr;
 use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
-    bulk, clock, devctl, echo, ether, exec, filter, flood, graph, group, jail, kld, memory, msgbuf,
-    netif, netmap, ping, root, route, spent, sys, sysctl, tap, tcp, text, thread, traffic,
+    bulk, clock, devctl, echo, ether, exec, faults, filter, flood, fuzz, graph, group, jail, kld,
+    memory, msgbuf, netif, netmap, ping, root, route, spent, sys, sysctl, tap, tcp, text, thread,
+    traffic, user,
 };
 use crate::frame;
 
@@ -74,9 +75,9 @@ pub(super) fn number<T: FromStr>(word: &str, what: &str) -> Result<T, Failure> {
         .map_err(|_| Failure::new(format!("{what}: {word} is not a number in range")))
 }
 
-/// Runs a command in this process. `in JAIL`, `fib N` and `urgent` may come first and put the
-/// process there, or before all others, for good, which is why each command has a process of
-/// its own.
+/// Runs a command in this process. `in JAIL`, `fib N`, `as USER` and `urgent` may come first and
+/// put the process there, or before all others, for good, which is why each command has a
+/// process of its own.
 pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
     let Some((&verb, rest)) = words.split_first() else {
         return Err(Failure::new("no command"));
@@ -94,6 +95,10 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
             sys::be_urgent()?;
             run(rest, meter)
         }
+        ("as", [user, rest @ ..]) => {
+            user::turn_into(number(user, "user")?)?;
+            run(rest, meter)
+        }
         ("each", rest) => each(rest, meter),
         ("repeat", [times, rest @ ..]) => repeat(number(times, "times")?, rest, meter),
         ("together", rest) => together(rest, meter),
@@ -108,6 +113,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("sysctl", rest) => sysctl::command(rest),
         ("malloc" | "zones" | "pages", rest) => memory::command(verb, rest),
         ("devctl", rest) => devctl::command(rest),
+        ("faults", rest) => faults::command(rest),
         ("ether", rest) => ether::command(rest),
         ("if", rest) => netif::command(rest),
         ("netmap", rest) => netmap::command(rest, meter),
@@ -118,6 +124,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("flood", rest) => flood::flood(rest, meter),
         ("drain", rest) => flood::drain(rest, meter),
         ("group", rest) => group::command(rest, meter),
+        ("fuzz", rest) => fuzz::command(rest, meter),
         ("graph", rest) => graph::command(rest),
         ("pingpong", rest) => echo::ping(rest, meter),
         ("pong", rest) => echo::pong(rest, meter),
