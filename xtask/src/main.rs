@@ -3,6 +3,7 @@
 //! commands.
 
 mod agent;
+mod arch;
 mod audit;
 mod bench;
 mod build;
@@ -17,6 +18,7 @@ mod manual;
 mod port;
 mod run;
 mod rust_src;
+mod shared_ko;
 mod simulate;
 mod test;
 mod tools;
@@ -41,7 +43,11 @@ enum Task {
     /// Find or install what the build and the tests need
     Setup,
     /// Build weft.ko and the driver in examples/, and hold them against check-ko
-    Build,
+    Build {
+        /// The machine to compile for
+        #[arg(long, value_enum, default_value_t)]
+        target: arch::Arch,
+    },
     /// Install the module, its headers, manual pages and examples
     Install(install::InstallArgs),
     /// Remove what was installed
@@ -100,7 +106,13 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
     let root = workspace_root();
     match task {
         Task::Setup => setup(&root)?,
-        Task::Build => {
+        Task::Build {
+            target: arch::Arch::Arm64,
+        } => {
+            let build = build::Build::prepare_for(&root, arch::Arch::Arm64)?;
+            println!("{}", build::shared_module(&build)?.display());
+        }
+        Task::Build { .. } => {
             let build = build::Build::prepare(&root)?;
             let module = build::module(&build)?;
             example::module(&build)?;
