@@ -14,6 +14,7 @@ mod diagrams;
 mod example;
 mod headers;
 mod install;
+mod licences;
 mod manual;
 mod port;
 mod run;
@@ -76,6 +77,8 @@ enum Task {
     Audit(audit::AuditArgs),
     /// Make FreeBSD's port, with its archive of the sources and distinfo
     Port,
+    /// Check the licences and sources of dependencies (see deny.toml)
+    Licences,
     /// Check the manual pages with mandoc
     Manual,
     /// Count unsafe code, and fail if it is where it may not be (see docs/unsafe.md)
@@ -132,6 +135,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
         Task::Port => port::run(&root)?,
+        Task::Licences => println!("{} dependencies may be used", licences::check(&root)?),
         Task::Manual => {
             let count = manual::check(&root, &tools::find_or_install_mandoc()?)?;
             println!("{count} manual pages are clean");
