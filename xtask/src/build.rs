@@ -85,7 +85,13 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
 /// # Errors
 /// What the failing tool said, or each rule of `check_ko` that was broken.
 pub(crate) fn module(build: &Build) -> Result<PathBuf> {
-    compiled(build, &[], &build.out(), None)
+    let form = Form {
+        profile: SHIPPED,
+        features: &[],
+        lists: &[],
+        max_frame: None,
+    };
+    compiled(build, &form, &build.out())
 }
 
 /// Builds the module with what its tests in the kernel need, `net.weft.test`, which
@@ -94,24 +100,58 @@ pub(crate) fn module(build: &Build) -> Result<PathBuf> {
 /// # Errors
 /// As [`module`].
 pub(crate) fn module_for_tests(build: &Build) -> Result<PathBuf> {
-    let symbols = build.root.join("kmod/kernel-symbols-test.txt");
-    let folder = build.out().join("test");
-    compiled(build, &["--features", "test"], &folder, Some(symbols))
+    let form = Form {
+        profile: SHIPPED,
+        features: &["--features", "test"],
+        lists: &["kernel-symbols-test.txt"],
+        max_frame: None,
+    };
+    compiled(build, &form, &build.out().join("test"))
 }
 
-/// Compiles, links and checks the module in a folder. It may need `more_symbols`.
-fn compiled(
-    build: &Build,
-    features: &[&str],
-    folder: &Path,
-    more_symbols: Option<PathBuf>,
-) -> Result<PathBuf> {
-    run(kernel_cargo(build, "build")?.args(features)).context("compiling weft.ko failed")?;
+/// Builds that with arithmetic that panics where it overflows, which costs some of the speed
+/// and of the stack. Returns its path.
+///
+/// # Errors
+/// As [`module`].
+pub(crate) fn module_with_checks(build: &Build) -> Result<PathBuf> {
+    let form = Form {
+        profile: "kmod-checked",
+        features: &["--features", "test"],
+        lists: &["kernel-symbols-test.txt", "kernel-symbols-checked.txt"],
+        max_frame: Some(CHECKED_FRAME),
+    };
+    compiled(build, &form, &build.out().join("checked"))
+}
+
+/// Cargo's profile of what is shipped.
+const SHIPPED: &str = "kmod";
+/// The largest stack frame of the module with checks, in bytes.
+const CHECKED_FRAME: u64 = 2048;
+
+/// A form of the module.
+struct Form {
+    profile: &'static str,
+    features: &'static [&'static str],
+    /// Lists in `kmod/` of symbols that it needs beside those that are shipped.
+    lists: &'static [&'static str],
+    /// The largest stack frame, if it is not as usual.
+    max_frame: Option<u64>,
+}
+
+/// Compiles, links and checks the module in a folder.
+fn compiled(build: &Build, form: &Form, folder: &Path) -> Result<PathBuf> {
+    let mut cargo = kernel_cargo(build, "build", form.profile)?;
+    run(cargo.args(form.features)).context("compiling weft.ko failed")?;
     std::fs::create_dir_all(folder)?;
     let ko = folder.join("weft.ko");
-    link(build, &[], &ko)?;
+    link(build, form.profile, &[], &ko)?;
     let mut options = check_ko::Options::for_weft()?;
-    options.more_symbols = more_symbols;
+    let lists = form.lists.iter();
+    options.more_symbols = lists
+        .map(|list| build.root.join("kmod").join(list))
+        .collect();
+    options.max_frame = form.max_frame.unwrap_or(options.max_frame);
     options.unstripped = Some(ko.with_extension("ko.full"));
     let report = check_ko::check(&ko, &options)?;
     if !report.violations.is_empty() {
@@ -127,11 +167,11 @@ fn compiled(
 /// # Errors
 /// What the failing tool said, or each rule that was broken.
 pub(crate) fn shared_module(build: &Build) -> Result<PathBuf> {
-    run(&mut kernel_cargo(build, "build")?).context("compiling weft.ko failed")?;
+    run(&mut kernel_cargo(build, "build", SHIPPED)?).context("compiling weft.ko failed")?;
     let folder = build.out().join(build.arch.wheel());
     std::fs::create_dir_all(&folder)?;
     let kld = folder.join("weft.kld");
-    link(build, &[], &kld)?;
+    link(build, SHIPPED, &[], &kld)?;
     let ko = folder.join("weft.ko");
     // As kmod.mk has it: relocations in read-only data stay, and lld does not turn loads of
     // addresses into computed ones, which the kernel could not move apart for VNET.
@@ -168,7 +208,7 @@ pub(crate) fn variant(build: &Build, variant: Variant) -> Result<PathBuf> {
         }
     }
     let ko = dir.join("weft.ko");
-    link(build, &objects, &ko)?;
+    link(build, SHIPPED, &objects, &ko)?;
     Ok(ko)
 }
 
@@ -239,7 +279,7 @@ pub(crate) fn cflags(build: &Build) -> Vec<String> {
 /// Any warning.
 pub(crate) fn clippy(build: &Build) -> Result<()> {
     for features in [&[][..], &["--features", "weft-kmod/test"]] {
-        let mut command = kernel_cargo(build, "clippy")?;
+        let mut command = kernel_cargo(build, "clippy", SHIPPED)?;
         command.args(["--package", "weft-bindings", "--package", "weft-shim"]);
         quiet(command.args(features).args(["--", "--deny", "warnings"]))?;
     }
@@ -247,13 +287,13 @@ pub(crate) fn clippy(build: &Build) -> Result<()> {
 }
 
 /// A cargo command on the module, for the kernel's target.
-fn kernel_cargo(build: &Build, verb: &str) -> Result<Command> {
+fn kernel_cargo(build: &Build, verb: &str, profile: &str) -> Result<Command> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(&build.root)
         .args([verb, "--quiet", "--locked", "--package", "weft-kmod"])
-        .args(["--profile", "kmod", "--target"])
+        .args(["--profile", profile, "--target"])
         .arg(
             build
                 .root
@@ -303,13 +343,12 @@ fn rustflags(build: &Build) -> Result<Vec<String>> {
 
 /// Links the archive, after `first`, into a relocatable module, and keeps global
 /// only what `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
-fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
+fn link(build: &Build, profile: &str, first: &[PathBuf], ko: &Path) -> Result<()> {
     let full = ko.with_extension("ko.full");
     let exports = check_ko::Options::for_weft()?.exports;
     let wanted = exports.iter().map(|name| format!("--undefined={name}"));
-    let archive = target_dir(&build.root)
-        .join(build.arch.target())
-        .join("kmod/libweft_kmod.a");
+    let target = target_dir(&build.root).join(build.arch.target());
+    let archive = target.join(profile).join("libweft_kmod.a");
     quiet(
         Command::new(&build.tools.lld)
             .args(["-m", build.arch.emulation()])

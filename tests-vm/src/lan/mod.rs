@@ -16,6 +16,7 @@ pub mod check;
 mod monitor;
 mod port;
 mod station;
+pub mod stream;
 
 pub use monitor::Monitor;
 pub use port::{Behaviour, Figures, NUMBERED, Port};
