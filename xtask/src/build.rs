@@ -188,7 +188,7 @@ pub(crate) fn shared_module(build: &Build) -> Result<PathBuf> {
     let folder = build.out().join(build.arch.wheel());
     std::fs::create_dir_all(&folder)?;
     let kld = folder.join("weft.kld");
-    link(build, SHIPPED, &[], &kld)?;
+    link(build, SHIPPED, &[], &[], &kld)?;
     let ko = folder.join("weft.ko");
     // As kmod.mk has it: relocations in read-only data stay, and lld does not turn loads of
     // addresses into computed ones, which the kernel could not move apart for VNET.
