@@ -184,6 +184,7 @@ fn of_child(context: &mut Context<'_>, place: &str, name: &str) -> Result<Vec<Ac
     let counted = stat(context, place, name)?;
     // More, if its network stack has sent to itself.
     let handed = tree.get("steered") + tree.get("local");
+    let unsent = tree.sum("unsent.", "");
     Ok(vec![
         (
             format!("{name}: what was steered or sent to it was received"),
@@ -196,9 +197,9 @@ fn of_child(context: &mut Context<'_>, place: &str, name: &str) -> Result<Vec<Ac
             tree.sum("lost.", ""),
         ),
         (
-            format!("{name}: dropped at the output, and errors there, are unsent"),
-            counted[6] + counted[7],
-            tree.sum("unsent.", ""),
+            format!("{name}: what is unsent was dropped at the output, or an error there"),
+            unsent.min(counted[6] + counted[7]),
+            unsent,
         ),
     ])
 }
