@@ -8,10 +8,12 @@ mod checker;
 mod churn;
 mod contest;
 mod examples;
+mod failures;
 mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod fuzz;
 mod install;
 mod ipv6_policy;
 mod l3;
@@ -31,6 +33,7 @@ mod pair_long;
 mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
+mod permissions;
 mod probes;
 mod programs;
 mod queues;
@@ -148,7 +151,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 49] = [
+pub const ALL: [Scenario; 55] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -186,6 +189,12 @@ pub const ALL: [Scenario; 49] = [
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
     netmap::SCENARIO,
+    permissions::SCENARIO,
+    failures::LOAD,
+    failures::PAIR,
+    failures::FIB,
+    failures::NIC,
+    fuzz::SCENARIO,
     soak::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
