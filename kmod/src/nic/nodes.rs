@@ -10,6 +10,7 @@ use weft_engine::nic::{Label, RxFigures, Scope, TxFigures};
 
 use super::Driven;
 use super::core::Core;
+use super::help::Helped;
 use super::settings::Settings;
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::device::Device;
@@ -28,6 +29,7 @@ const RX: u32 = 2 << 24;
 const DEVICE: u32 = 3 << 24;
 const LABEL: u32 = 4 << 24;
 const SETTING: u32 = 5 << 24;
+const HELP: u32 = 6 << 24;
 
 type Figure<F> = (&'static CStr, fn(&F) -> u64, &'static CStr);
 
@@ -52,12 +54,12 @@ const TX_FIGURES: [Figure<TxFigures>; 10] = [
     (
         c"no_memory",
         |f| f.no_memory,
-        c"Frames dropped for want of memory to map or copy them",
+        c"Frames that there was no memory to map or copy: long segments are cut then, others dropped",
     ),
     (
         c"unfit",
         |f| f.unfit,
-        c"Frames that the card can't take in any form",
+        c"Frames that the card can't take in any form: long segments are cut then, others dropped",
     ),
     (
         c"kicks",
@@ -73,6 +75,34 @@ const TX_FIGURES: [Figure<TxFigures>; 10] = [
         c"bogus",
         |f| f.bogus,
         c"Completions for frames that the card was not given; each is a reset",
+    ),
+];
+
+const HELP_FIGURES: [Figure<Helped>; 5] = [
+    (
+        c"cut",
+        |f| f.completed.cut,
+        c"Long segments of TCP that were cut before the card got them",
+    ),
+    (
+        c"parts",
+        |f| f.completed.parts,
+        c"Frames that they were cut into",
+    ),
+    (
+        c"summed",
+        |f| f.completed.summed,
+        c"Frames that were not cut and whose checksums were filled in",
+    ),
+    (
+        c"tagged",
+        |f| f.completed.tagged,
+        c"Packets into which a VLAN tag was put, long ones counted once",
+    ),
+    (
+        c"lost",
+        |f| f.lost,
+        c"Packets dropped since they asked for what can't be done, for want of memory, or since software_offload is 0",
     ),
 ];
 
@@ -205,6 +235,10 @@ impl<D: Driven> Subject for Outlet<D> {
                 let figures = lane.with(|queue| queue.figures());
                 TX_FIGURES.get(place).map(|(_, read, _)| read(&figures))
             }),
+            HELP => core.lanes.get(number).and_then(|lane| {
+                let figures = lane.helped();
+                HELP_FIGURES.get(place).map(|(_, read, _)| read(&figures))
+            }),
             RX => core.receivers.get(number).and_then(|receiver| {
                 let figures = receiver.with(|queue| queue.figures());
                 RX_FIGURES.get(place).map(|(_, read, _)| read(&figures))
@@ -276,11 +310,20 @@ impl<D: Driven> Node<D> {
         let about = c"Transmit queues: who waits, and what the card does";
         let tx = branch.tree().node(top, c"tx", about)?;
         for number in 0..core.lanes.len() {
-            let node = queue_nodes::add(&mut branch, tx, number, Servants::Any)?;
+            let queue = queue_nodes::add(&mut branch, tx, number, Servants::Any)?;
             let about = c"The card's part of the queue";
-            let node = branch.tree().node(node, c"card", about)?;
+            let node = branch.tree().node(queue, c"card", about)?;
             figures(&mut branch, node, TX | (number as u32) << 8, &TX_FIGURES)?;
             labels(&mut branch, node, (&counted, Scope::Tx), number)?;
+            let about =
+                c"What packets asked for and was done in software, since the card does not do it";
+            let node = branch.tree().node(queue, c"software", about)?;
+            figures(
+                &mut branch,
+                node,
+                HELP | (number as u32) << 8,
+                &HELP_FIGURES,
+            )?;
         }
         labels(&mut branch, top, (&counted, Scope::Device), 0)?;
         let settings = outlet.settings();

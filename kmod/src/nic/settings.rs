@@ -11,6 +11,7 @@ use weft_engine::nic::{
 use super::Driven;
 use super::control::Unset;
 use super::core::Core;
+use super::help::Software;
 use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::log;
@@ -51,9 +52,14 @@ enum Kind {
     Least,
     /// The longest.
     Most,
+    /// What is done in software.
+    Software,
 }
 
-const SETTINGS: [Setting; 7] = [
+/// By number.
+const SOFTWARE: [Software; 3] = [Software::Nothing, Software::Lacking, Software::All];
+
+const SETTINGS: [Setting; 8] = [
     Setting {
         name: c"tx_queues",
         about: "Transmit queues in use; more let more CPUs send at once. Flows keep their order",
@@ -112,6 +118,13 @@ const SETTINGS: [Setting; 7] = [
         kind: Kind::Most,
     },
     Setting {
+        name: c"software_offload",
+        about: "Checksums, TSO and VLAN tags done in software: 1 those that the card lacks, has turned off, or can't do for a packet; 2 all, to see whether the card does them wrong; 0 none, such packets are dropped",
+        of: Extras::empty(),
+        allowed: |_, _| Range::new(0, 2, 1, 1),
+        kind: Kind::Software,
+    },
+    Setting {
         name: c"interrupt_moderation",
         about: "Whether the card keeps interrupts apart as it finds best; 0 answers sooner, 1 costs less CPU",
         of: Extras::MODERATES_ITSELF,
@@ -159,7 +172,7 @@ impl<D: Driven> Settings<'_, D> {
         match setting.kind {
             Kind::Least => range.most = (most / MICROSECOND) as u16,
             Kind::Most => range.least = (least / MICROSECOND) as u16,
-            Kind::Setup { .. } => {}
+            Kind::Setup { .. } | Kind::Software => {}
         }
         let is_count = [c"tx_queues", c"rx_queues"].contains(&setting.name);
         Values(range, D::QUEUES.filter(|_| is_count))
@@ -187,6 +200,11 @@ impl<D: Driven> Settings<'_, D> {
             Some(Kind::Setup { read, .. }) => {
                 let control = &self.core.control;
                 control.with(sleepable, |_, control| read(&control.setup).into())
+            }
+            Some(Kind::Software) => {
+                let control = &self.core.control;
+                let on = control.with(sleepable, |_, control| control.software());
+                SOFTWARE.iter().position(|one| *one == on).unwrap_or(0) as u64
             }
             Some(Kind::Least) => (least / MICROSECOND).into(),
             Some(Kind::Most) => (most / MICROSECOND).into(),
@@ -219,6 +237,12 @@ impl<D: Driven> Settings<'_, D> {
                     }
                 };
                 self.core.set(sleepable, change).map_err(failed)
+            }
+            (Some(new), Kind::Software) => {
+                let software = SOFTWARE.get(usize::from(new)).copied();
+                let software = software.unwrap_or(Software::Lacking);
+                self.core.set_software(sleepable, software);
+                Ok(())
             }
             (Some(new), kind) => {
                 self.moderate(kind, u32::from(new) * MICROSECOND);
