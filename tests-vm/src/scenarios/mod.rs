@@ -20,6 +20,7 @@ mod nic;
 mod nic_card;
 mod nic_example;
 mod nic_host;
+mod nic_offload;
 mod numbering;
 mod packets;
 mod pair;
@@ -130,7 +131,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 44] = [
+pub const ALL: [Scenario; 45] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -163,6 +164,7 @@ pub const ALL: [Scenario; 44] = [
     nic_card::VMX,
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
+    nic_offload::SCENARIO,
     netmap::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
