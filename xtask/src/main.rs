@@ -6,6 +6,7 @@ mod agent;
 mod audit;
 mod bench;
 mod build;
+mod census;
 mod check_ko;
 mod example;
 mod headers;
@@ -58,6 +59,8 @@ enum Task {
     BenchWire(bench::BenchArgs),
     /// Write docs/interface-audit.md from the kernel's headers and the project's judgements
     Audit(audit::AuditArgs),
+    /// Count unsafe code, and fail if it is where it may not be (see docs/unsafe.md)
+    Unsafe(census::CensusArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Run the engine's tests with threads under ThreadSanitizer
@@ -102,6 +105,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
         Task::Audit(arguments) => audit::run(&build::Build::prepare(&root)?, &arguments)?,
+        Task::Unsafe(arguments) => census::run(&root, &arguments)?,
         Task::Bench(arguments) => bench::all(&root, &arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),

@@ -51,6 +51,10 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
     let mut tally = Tally::default();
     tally.check("source is formatted", formatted(root));
     tally.check("clippy, host crates", clippy(root));
+    tally.check(
+        "unsafe code is in its rooms, explained and counted",
+        crate::census::check(root),
+    );
     match host_tests(root) {
         Ok(counted) => tally.add(counted),
         Err(e) => tally.check("host tests", Err(e)),

@@ -207,13 +207,15 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
                 }
             },
         };
-        Err(self.refuse(frame, why))
+        Err(self.refuse(frame, why, is_cut))
     }
 
+    /// A long segment that it can't be given may do in parts, so the caller counts it.
     #[cold]
-    fn refuse(&mut self, frame: P::Frame, why: Why) -> Refused<P::Frame> {
+    fn refuse(&mut self, frame: P::Frame, why: Why, is_cut: bool) -> Refused<P::Frame> {
         let figure = match why {
             Why::Stopped => return Refused { frame, why },
+            Why::NoMemory | Why::Unfit if is_cut => return Refused { frame, why },
             Why::Full => &mut self.figures.full,
             Why::NoMemory => &mut self.figures.no_memory,
             Why::Unfit => &mut self.figures.unfit,

@@ -24,6 +24,17 @@ pub(super) enum Software {
     All,
 }
 
+impl Software {
+    /// The one of that number, as administrators write it.
+    pub(super) fn of(number: u64) -> Self {
+        match number {
+            0 => Self::Nothing,
+            2 => Self::All,
+            _ => Self::Lacking,
+        }
+    }
+}
+
 /// What a queue has counted.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Helped {

@@ -14,6 +14,7 @@ use weft_engine::nic::{Limits, Nic, Offload, Refused, Task, Transmitter, Why};
 use weft_engine::queue::{Batch, Platform, Reason, Sink, TxQueue, Verdict};
 
 use super::Driven;
+use super::completions::Completions;
 use super::help::{Help, Helped, Software};
 use crate::kpi::context::Sleepable;
 use crate::kpi::dma::Maps;
@@ -51,6 +52,8 @@ pub(super) struct Lane<D: Driven> {
     /// What of its ring of netmap's is done, if that is on.
     marks: Shared<Marks>,
     own: Port,
+    /// How long the card takes for frames.
+    pub(super) completions: Completions,
 }
 
 impl<D: Driven> Lane<D> {
@@ -78,6 +81,7 @@ impl<D: Driven> Lane<D> {
                 is_waited_for: AtomicBool::new(false),
                 marks,
                 own,
+                completions: Completions::new(),
             })
         })
     }

@@ -131,7 +131,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 45] = [
+pub const ALL: [Scenario; 46] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -151,6 +151,7 @@ pub const ALL: [Scenario; 45] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     statistics::SCENARIO,
+    statistics::SCENARIO_NIC,
     probes::SCENARIO,
     audit::SCENARIO,
     l3::SCENARIO,
