@@ -47,6 +47,8 @@ pub struct Artifacts {
     pub variants: Vec<Variant>,
     /// The driver in `examples/`, and that as if its header were of another version.
     pub examples: [PathBuf; 2],
+    /// A folder into which all was installed, as if it were a system's root.
+    pub installed: PathBuf,
     /// The guest agent.
     pub agent: PathBuf,
     /// Where logs and reports go, a folder a kernel.

@@ -187,7 +187,15 @@ impl Plan<'_> {
                 report.skip(scenario.name, "only QEMU counts instructions");
                 continue;
             }
-            if !scenario.nics.is_empty() && self.backend != Backend::Qemu {
+            if scenario.needs_loader && self.backend == Backend::Qemu {
+                report.skip(
+                    scenario.name,
+                    "it needs FreeBSD's loader (--backend qemu-loader)",
+                );
+                continue;
+            }
+            let is_qemu = matches!(self.backend, Backend::Qemu | Backend::QemuLoader);
+            if !scenario.nics.is_empty() && !is_qemu {
                 report.skip(scenario.name, "its network cards are QEMU's");
                 continue;
             }
@@ -314,6 +322,7 @@ impl Plan<'_> {
                 .map_or(0, |scenario| scenario.memory_mib[usize::from(self.full)]),
             counted: group.first().is_some_and(|scenario| scenario.counted),
             nics: group.first().map_or(&[], |scenario| scenario.nics),
+            loader_conf: group.first().map_or("", |scenario| scenario.loader_conf),
             userland: self.userland.as_ref(),
         }
     }
@@ -356,6 +365,14 @@ impl Plan<'_> {
                 &format!("{MODULES}/{}/weft.ko", variant.name),
                 &variant.path,
             );
+        }
+        if group.iter().any(|scenario| scenario.installed) {
+            for folder in ["boot/modules", "usr/local"] {
+                root.add(
+                    &format!("/{folder}"),
+                    &self.artifacts.installed.join(folder),
+                );
+            }
         }
         for kld in group.iter().flat_map(|scenario| scenario.klds) {
             if let Some(path) = kernel.module(kld) {

@@ -10,6 +10,7 @@ use weft_tests_vm::{Artifacts, Counts, Variant, VmArgs};
 use crate::agent;
 use crate::build::{self, Build, Flag, target_dir};
 use crate::example;
+use crate::install;
 
 /// A `__FreeBSD_version` of another branch.
 const OTHER_BRANCH: u32 = 1_402_000;
@@ -37,6 +38,7 @@ pub(crate) fn artifacts(build: &Build) -> Result<Artifacts> {
         agent: agent::agent(build)?,
         examples: [example::module(build)?, example::of_other_abi(build)?],
         variants: refused(build, &module)?,
+        installed: install::into_folder(build, &module)?,
         output: build.out().join("vm"),
         module_for_tests,
         bench: target_dir(&build.root).join("bench"),

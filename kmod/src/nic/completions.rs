@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use weft_engine::stats::{COMPLETION, CardSetting, Declared, Histogram};
 
+use crate::kpi::kernel::Clock;
 use crate::kpi::late::Late;
 use crate::kpi::memory;
 use crate::latency;
@@ -17,6 +18,10 @@ const EVERY: u64 = initial(&CardSetting::GROUP, CardSetting::CompletionEvery as 
 /// What is timed of one queue.
 pub(super) struct Completions {
     every: AtomicU64,
+    /// Frames until one is timed, that one included; 0 if none is. Written with the card's
+    /// queue's mutex held, but for when it is set.
+    left: AtomicU64,
+    clock: Clock,
     /// Made with the first.
     times: Late<Histogram>,
 }
@@ -26,6 +31,8 @@ impl Completions {
     pub(super) fn new() -> Self {
         Self {
             every: AtomicU64::new(EVERY),
+            left: AtomicU64::new(EVERY),
+            clock: Clock::new(),
             times: Late::default(),
         }
     }
@@ -39,14 +46,33 @@ impl Completions {
     /// Changes that.
     pub(super) fn set_every(&self, every: u64) {
         self.every.store(every, Ordering::Relaxed);
+        self.left.store(every, Ordering::Relaxed);
     }
 
-    /// A frame took so long. By who has the card's queue. Does not sleep.
+    /// Whether a frame that was sent is one to be timed. By who has the card's queue.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return false;
+        }
+        self.left.store(left.wrapping_sub(1), Ordering::Relaxed);
+        left == 1
+    }
+
+    /// When that begins; `None` if it was turned off meanwhile.
     #[cold]
-    #[expect(dead_code, reason = "the card's queue does not time frames yet")]
-    pub(super) fn count(&self, ns: u64) {
+    pub(super) fn begin(&self) -> Option<u64> {
+        let every = self.every();
+        self.left.store(every, Ordering::Relaxed);
+        (every > 0).then(|| self.clock.now())
+    }
+
+    /// A frame that was timed is done. By who has the card's queue. Does not sleep.
+    #[cold]
+    pub(super) fn end(&self, since: u64) {
         if let Some(times) = self.times.get_or_make(memory::histogram) {
-            times.count(ns);
+            times.count(self.clock.now().saturating_sub(since));
         }
     }
 

@@ -18,6 +18,7 @@ pub mod made;
 mod monitor;
 mod port;
 mod station;
+pub mod stream;
 
 pub use monitor::Monitor;
 pub use port::{Behaviour, Figures, NUMBERED, Port};

@@ -7,10 +7,12 @@ mod audit;
 mod checker;
 mod churn;
 mod contest;
+mod examples;
 mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod install;
 mod ipv6_policy;
 mod l3;
 mod load;
@@ -20,6 +22,7 @@ mod nic;
 mod nic_card;
 mod nic_example;
 mod nic_host;
+mod nic_loader;
 mod nic_offload;
 mod numbering;
 mod packets;
@@ -30,6 +33,7 @@ mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
 mod probes;
+mod programs;
 mod queues;
 mod race;
 mod race_ipv6;
@@ -104,6 +108,13 @@ pub struct Scenario {
     pub counted: bool,
     /// What it needs of FreeBSD's own.
     pub system: System,
+    /// Whether the guest is one into which the module was installed.
+    pub installed: bool,
+    /// Lines that FreeBSD's loader reads. Where there is no loader, the kernel gets what they
+    /// set. A group has those of its first scenario.
+    pub loader_conf: &'static str,
+    /// Whether it makes no sense without a loader, which loads modules before the kernel runs.
+    pub needs_loader: bool,
     /// The guest's network cards, all of which end at the host. A group has those of its
     /// first scenario.
     pub nics: &'static [Nic],
@@ -124,6 +135,9 @@ impl Scenario {
         memory_mib: [1024, 2048],
         counted: false,
         system: System::None,
+        installed: false,
+        loader_conf: "",
+        needs_loader: false,
         nics: &[],
         by_name: false,
         run: |_| Ok(()),
@@ -131,9 +145,11 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 46] = [
+pub const ALL: [Scenario; 49] = [
     load::SCENARIO,
     refuse::SCENARIO,
+    install::SCENARIO,
+    examples::SCENARIO,
     nic_example::SCENARIO,
     fib::SCENARIO_V4,
     fib::SCENARIO_V6,
@@ -160,6 +176,7 @@ pub const ALL: [Scenario; 46] = [
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
     nic_host::SCENARIO,
+    nic_loader::SCENARIO,
     nic_card::EM,
     nic_card::EM_EXPRESS,
     nic_card::VMX,
