@@ -34,14 +34,14 @@ const DATAGRAMS: u64 = 600;
 const DATAGRAM_RATE: u64 = 100;
 /// Bytes of a stream.
 const STREAM: u64 = 2_000_000;
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 // outer -- host, which forwards -- inner
-const OUTER: &str = "fd00:9::1";
-const HOST: [&str; 2] = ["fd00:9::2", "fd00:a::2"];
+pub(super) const OUTER: &str = "fd00:9::1";
+pub(super) const HOST: [&str; 2] = ["fd00:9::2", "fd00:a::2"];
 const INNER: &str = "fd00:a::1";
 /// Hardware addresses of the host's end towards outer, and of outer's.
-const HARDWARE: [&str; 2] = ["020000007701", "020000007702"];
+pub(super) const HARDWARE: [&str; 2] = ["020000007701", "020000007702"];
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     context.load_weft()?;
@@ -80,7 +80,12 @@ fn run(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// A pair between a jail and the host.
-fn connect(context: &mut Context<'_>, jail: &str, there: &str, here: &str) -> Result<String> {
+pub(super) fn connect(
+    context: &mut Context<'_>,
+    jail: &str,
+    there: &str,
+    here: &str,
+) -> Result<String> {
     let pair = context.guest.line("if create wpair")?;
     let far = other(&pair);
     for command in [
@@ -120,7 +125,7 @@ fn stream(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn figure(context: &mut Context<'_>, name: &str) -> Result<u64> {
+pub(super) fn figure(context: &mut Context<'_>, name: &str) -> Result<u64> {
     context.guest.number(&format!("sysctl get {NODE}.{name}"))
 }
 
@@ -145,7 +150,7 @@ fn of_rules(context: &mut Context<'_>) -> Result<OfRules> {
     Ok(OfRules(lines.iter().filter_map(number).collect()))
 }
 
-fn set(context: &mut Context<'_>, name: &str, value: u64) -> Result<()> {
+pub(super) fn set(context: &mut Context<'_>, name: &str, value: u64) -> Result<()> {
     let command = format!("sysctl set {NODE}.{name} {value}");
     context.guest.call(&command).map(drop)
 }

@@ -13,6 +13,7 @@ mod fib;
 mod fibs;
 mod forward;
 mod install;
+mod ipv6_fragments;
 mod ipv6_policy;
 mod l3;
 mod load;
@@ -145,7 +146,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 49] = [
+pub const ALL: [Scenario; 50] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -172,6 +173,7 @@ pub const ALL: [Scenario; 49] = [
     audit::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
+    ipv6_fragments::SCENARIO,
     pair_verbs::SCENARIO,
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
