@@ -15,7 +15,7 @@ use crate::guest::{self, Guest};
 use crate::image::{KLDS, MODULES, Root, SYSTEM};
 use crate::kernel::{Form, Kernel};
 use crate::report::{Counts, Report};
-use crate::scenarios::{Context, Scenario, System, TABLES};
+use crate::scenarios::{Context, Scenario, Soak, System, TABLES};
 use crate::sources::{self, NO_SOURCES, Sources};
 use crate::userland::{NO_USERLAND, Userland};
 
@@ -33,6 +33,8 @@ pub struct Plan<'a> {
     pub scenarios: Vec<Scenario>,
     /// True for the long form.
     pub full: bool,
+    /// How long to soak, if it is not as usual.
+    pub soak: Soak,
     /// The table files of IPv4 and IPv6, and the routes in each.
     pub tables: [(PathBuf, usize); 2],
     /// Where logs and reports go.
@@ -265,6 +267,7 @@ impl Plan<'_> {
             kernel,
             routes: [self.tables[0].1, self.tables[1].1],
             full: self.full,
+            soak: self.soak,
         });
         let usable = match outcome {
             Ok(()) => true,
@@ -357,6 +360,8 @@ impl Plan<'_> {
         root.add(&format!("{MODULES}/weft.ko"), &self.artifacts.module);
         let for_tests = &self.artifacts.module_for_tests;
         root.add(&format!("{MODULES}/test/weft.ko"), for_tests);
+        let with_checks = &self.artifacts.module_with_checks;
+        root.add(&format!("{MODULES}/checked/weft.ko"), with_checks);
         let [example, of_other_abi] = &self.artifacts.examples;
         root.add(&format!("{MODULES}/memnic.ko"), example);
         root.add(&format!("{MODULES}/other-abi/memnic.ko"), of_other_abi);

@@ -32,6 +32,7 @@ pub(crate) fn run(build: &Build, args: &VmArgs) -> Result<Counts> {
 /// What the compiler or the linker said, or each rule of `check_ko` that was broken.
 pub(crate) fn artifacts(build: &Build) -> Result<Artifacts> {
     let module_for_tests = build::module_for_tests(build)?;
+    let module_with_checks = build::module_with_checks(build)?;
     // After the other one: variants are made of what was compiled last.
     let module = build::module(build)?;
     Ok(Artifacts {
@@ -41,6 +42,7 @@ pub(crate) fn artifacts(build: &Build) -> Result<Artifacts> {
         installed: install::into_folder(build, &module)?,
         output: build.out().join("vm"),
         module_for_tests,
+        module_with_checks,
         bench: target_dir(&build.root).join("bench"),
         module,
     })

@@ -46,12 +46,14 @@ mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
+mod soak;
 mod statistics;
 mod system_tests;
 
 use std::time::{Duration, Instant};
 
 use family::{Family, V4, V6};
+pub use soak::{Asked as Soak, NAME as SOAK, limit as soak_limit};
 
 use crate::Artifacts;
 use crate::guest::{Error, Guest, Result};
@@ -75,6 +77,8 @@ pub struct Context<'a> {
     pub routes: [usize; 2],
     /// True for the long form.
     pub full: bool,
+    /// How long to soak, if it is not as usual.
+    pub soak: soak::Asked,
 }
 
 /// What of FreeBSD's own a scenario needs beside the kernel.
@@ -146,7 +150,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 50] = [
+pub const ALL: [Scenario; 51] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -186,6 +190,7 @@ pub const ALL: [Scenario; 50] = [
     nic_card::VTNET_LEGACY,
     nic_offload::SCENARIO,
     netmap::SCENARIO,
+    soak::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_nic::VMX,
@@ -218,8 +223,16 @@ impl Context<'_> {
             .map(drop)
     }
 
-    /// Loads the `weft.ko` that has `net.weft.test`.
+    /// Loads the `weft.ko` that has `net.weft.test`, and arithmetic that panics where it
+    /// overflows.
     fn load_weft_for_tests(&mut self) -> Result<()> {
+        self.guest
+            .call(&format!("kld load {MODULES}/checked/weft.ko"))
+            .map(drop)
+    }
+
+    /// Loads the `weft.ko` that has `net.weft.test` and is otherwise as it is shipped.
+    fn load_weft_to_measure(&mut self) -> Result<()> {
         self.guest
             .call(&format!("kld load {MODULES}/test/weft.ko"))
             .map(drop)
