@@ -244,6 +244,13 @@ fn settings(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The rules whose packets are sent.
+fn flooded() -> Vec<Rule> {
+    let rules = RULES.iter().map(|about| about.rule);
+    // One frame arrives in few pieces.
+    rules.filter(|&rule| rule != Rule::Scattered).collect()
+}
+
 /// Each kind of packet is dropped under its own rule, and nothing else is.
 fn received(context: &mut Context<'_>, far: &str) -> Result<()> {
     let count = if context.full { FLOOD_FULL } else { FLOOD };
@@ -254,12 +261,7 @@ fn received(context: &mut Context<'_>, far: &str) -> Result<()> {
         HOST[0]
     );
     context.guest.start("send", &send)?;
-    let floods: Vec<Rule> = RULES
-        .iter()
-        .map(|about| about.rule)
-        // One frame arrives in few pieces.
-        .filter(|&rule| rule != Rule::Scattered)
-        .collect();
+    let floods = flooded();
     for &rule in &floods {
         set(context, "preset", Preset::Host as u64)?;
         if rule == Rule::OptionBytes {
@@ -431,4 +433,26 @@ fn ends(context: &mut Context<'_>, pairs: &[String]) -> Result<()> {
         destroy(context, pair)?;
     }
     context.unload_weft()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/ipv6-policy.md` says of those rules that they are tested in a guest that are.
+    #[test]
+    fn the_documentation_says_what_is_tested_here() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ipv6-policy.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let floods = flooded();
+        for about in RULES {
+            let begins = format!("| `{}` |", name(about.rule));
+            let row = page.lines().find(|line| line.starts_with(&begins)).unwrap();
+            let tested = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
+            let is_here = tested.split(", ").any(|place| place == "guest");
+            assert_eq!(is_here, floods.contains(&about.rule), "{row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        assert_eq!(rows.count(), RULES.len());
+    }
 }
