@@ -2,6 +2,7 @@
 //! Packets of the system's on their way to and from a device: an mbuf chain that the device
 //! reads, and mbufs with clusters that it writes. Headers: `sys/mbuf.h`, `sys/bus_dma.h`.
 
+use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
 use weft_bindings::kernel as c;
@@ -199,8 +200,16 @@ impl Frame {
 
     /// The packet again, which the device does not reach any more; none of a ring's.
     pub(crate) fn into_mbuf(self) -> Option<Mbuf> {
-        drop(self.loaded);
-        match self.content {
+        let frame = ManuallyDrop::new(self);
+        // SAFETY: as the invariant says; what is read out is not used where it was any more.
+        let (content, _maps) = unsafe {
+            frame.maps.unload(frame.map);
+            (
+                ptr::read(&raw const frame.content),
+                ptr::read(&raw const frame.maps),
+            )
+        };
+        match content {
             Content::Mbuf(mbuf) => Some(mbuf),
             Content::Slot(_) => None,
         }
