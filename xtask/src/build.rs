@@ -113,6 +113,18 @@ pub(crate) fn module_with_checks(build: &Build) -> Result<PathBuf> {
     compiled(build, &form, &build.out().join("checked"))
 }
 
+/// The functions whose calls tests can have fail (`sys-shim/c/test/gates.h`).
+fn gates(build: &Build) -> Result<Vec<String>> {
+    let path = build.root.join("sys-shim/c/test/gates.h");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("X("))
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(name, _)| name.to_owned());
+    Ok(names.collect())
+}
+
 /// Cargo's profile of what is shipped.
 const SHIPPED: &str = "kmod";
 /// The largest stack frame of the module with checks, in bytes.
@@ -128,13 +140,18 @@ struct Form {
     max_frame: Option<u64>,
 }
 
-/// Compiles, links and checks the module in a folder.
+/// Compiles, links and checks the module in a folder. In a form for tests, calls of the gates
+/// go to functions of its own that the linker calls `__wrap_...`.
 fn compiled(build: &Build, form: &Form, folder: &Path) -> Result<PathBuf> {
     let mut cargo = kernel_cargo(build, "build", form.profile)?;
     run(cargo.args(form.features)).context("compiling weft.ko failed")?;
     std::fs::create_dir_all(folder)?;
     let ko = folder.join("weft.ko");
-    link(build, form.profile, &[], &ko)?;
+    let gates = match form.features {
+        [] => Vec::new(),
+        _ => gates(build)?,
+    };
+    link(build, form.profile, &[], &gates, &ko)?;
     let mut options = check_ko::Options::for_weft()?;
     let lists = form.lists.iter();
     options.more_symbols = lists
@@ -171,7 +188,7 @@ pub(crate) fn variant(build: &Build, variant: Variant) -> Result<PathBuf> {
         }
     }
     let ko = dir.join("weft.ko");
-    link(build, SHIPPED, &objects, &ko)?;
+    link(build, SHIPPED, &objects, &[], &ko)?;
     Ok(ko)
 }
 
@@ -308,7 +325,13 @@ fn rustflags(build: &Build) -> Result<Vec<String>> {
 
 /// Links the archive, after `first`, into a relocatable module, and keeps global
 /// only what `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
-fn link(build: &Build, profile: &str, first: &[PathBuf], ko: &Path) -> Result<()> {
+fn link(
+    build: &Build,
+    profile: &str,
+    first: &[PathBuf],
+    gates: &[String],
+    ko: &Path,
+) -> Result<()> {
     let full = ko.with_extension("ko.full");
     let exports = check_ko::Options::for_weft()?.exports;
     let wanted = exports.iter().map(|name| format!("--undefined={name}"));
@@ -323,6 +346,7 @@ fn link(build: &Build, profile: &str, first: &[PathBuf], ko: &Path) -> Result<()
             .arg("--undefined=weft_module_event")
             .arg("--undefined=weft_shim_moduledata")
             .args(wanted)
+            .args(gates.iter().map(|name| format!("--wrap={name}")))
             .args(first)
             .arg(without_compiler_builtins(build, &archive)?),
     )

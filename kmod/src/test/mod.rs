@@ -4,6 +4,7 @@
 
 mod bench;
 mod exercise;
+mod fail;
 mod incoming;
 mod offload;
 mod probes;
@@ -49,6 +50,7 @@ pub(crate) fn add_sysctls(
         c"For tests of this module: not in what is shipped",
     )?;
 
+    fail::add_sysctls(tree, node)?;
     sums::add_sysctls(tree, node)?;
     bench::add_sysctls(tree, node)?;
     queues::add_sysctls(sleepable, tree, node)?;

@@ -8,10 +8,12 @@ mod checker;
 mod churn;
 mod contest;
 mod examples;
+mod failures;
 mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod fuzz;
 mod install;
 mod ipv6_fragments;
 mod ipv6_policy;
@@ -33,6 +35,7 @@ mod pair_long;
 mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
+mod permissions;
 mod probes;
 mod programs;
 mod queues;
@@ -150,7 +153,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 51] = [
+pub const ALL: [Scenario; 57] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -190,6 +193,12 @@ pub const ALL: [Scenario; 51] = [
     nic_card::VTNET_LEGACY,
     nic_offload::SCENARIO,
     netmap::SCENARIO,
+    permissions::SCENARIO,
+    failures::LOAD,
+    failures::PAIR,
+    failures::FIB,
+    failures::NIC,
+    fuzz::SCENARIO,
     soak::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
