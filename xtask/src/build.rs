@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::arch::Arch;
 use crate::check_ko;
 use crate::headers::Headers;
 use crate::tools::{Toolchain, output, quiet, run};
@@ -40,6 +41,7 @@ pub(crate) struct Build {
     pub(crate) root: PathBuf,
     pub(crate) tools: Toolchain,
     pub(crate) headers: Headers,
+    pub(crate) arch: Arch,
 }
 
 impl Build {
@@ -48,13 +50,22 @@ impl Build {
     /// # Errors
     /// One line for the first thing that can't be had.
     pub(crate) fn prepare(root: &Path) -> Result<Self> {
+        Self::prepare_for(root, Arch::default())
+    }
+
+    /// The same for a machine that may be another than amd64.
+    ///
+    /// # Errors
+    /// As [`Build::prepare`].
+    pub(crate) fn prepare_for(root: &Path, arch: Arch) -> Result<Self> {
         let tools = Toolchain::find_or_install()?;
         crate::rust_src::ensure()?;
-        let headers = Headers::find_or_fetch(&target_dir(root).join("weft"))?;
+        let headers = Headers::find_or_fetch(&target_dir(root).join("weft"), arch)?;
         Ok(Self {
             root: root.to_owned(),
             tools,
             headers,
+            arch,
         })
     }
 
@@ -167,6 +178,32 @@ fn compiled(build: &Build, form: &Form, folder: &Path) -> Result<PathBuf> {
     Ok(ko)
 }
 
+/// Compiles and links the module for arm64, whose kernel loads shared objects, and holds the
+/// result against what can be known of those without a kernel. Returns its path.
+///
+/// # Errors
+/// What the failing tool said, or each rule that was broken.
+pub(crate) fn shared_module(build: &Build) -> Result<PathBuf> {
+    run(&mut kernel_cargo(build, "build", SHIPPED)?).context("compiling weft.ko failed")?;
+    let folder = build.out().join(build.arch.wheel());
+    std::fs::create_dir_all(&folder)?;
+    let kld = folder.join("weft.kld");
+    link(build, SHIPPED, &[], &[], &kld)?;
+    let ko = folder.join("weft.ko");
+    // As kmod.mk has it: relocations in read-only data stay, and lld does not turn loads of
+    // addresses into computed ones, which the kernel could not move apart for VNET.
+    quiet(
+        Command::new(&build.tools.lld)
+            .args(["-m", build.arch.emulation(), "-Bshareable"])
+            .args(["-znotext", "-znorelro", "--no-relax", "-o"])
+            .args([&ko, &kld])
+            .args(crate::shared_ko::bounds(&kld)?),
+    )
+    .context("linking weft.ko failed")?;
+    crate::shared_ko::check(build, &ko)?;
+    Ok(ko)
+}
+
 /// Links a variant of the module that was built last: the same Rust, and the C
 /// shim compiled with the variant's flag, whose objects come before the archive's.
 ///
@@ -206,8 +243,7 @@ pub(crate) fn compile_c(
     let object = dir.join(name).with_extension("o");
     quiet(
         Command::new(&build.tools.clang)
-            .args(["--target=x86_64-unknown-freebsd15", "-O2", "-Wall"])
-            .args(["-Werror"])
+            .args(["-O2", "-Wall", "-Werror"])
             .args(flags)
             .arg("-c")
             .arg(source)
@@ -217,16 +253,11 @@ pub(crate) fn compile_c(
     Ok(object)
 }
 
-/// The kernel's own flags for amd64 (`sys/conf/kern.mk`, `kmod.mk`), without
-/// those that only silence warnings.
+/// The kernel's own flags (`sys/conf/kern.mk`, `kmod.mk`), without those that only
+/// silence warnings.
 pub(crate) fn cflags(build: &Build) -> Vec<String> {
-    let mut flags: Vec<String> = [
+    let common = [
         "-std=gnu17",
-        "-mcmodel=kernel",
-        "-mno-red-zone",
-        "-mno-mmx",
-        "-mno-sse",
-        "-msoft-float",
         "-fno-asynchronous-unwind-tables",
         "-ffreestanding",
         "-fwrapv",
@@ -240,9 +271,9 @@ pub(crate) fn cflags(build: &Build) -> Vec<String> {
         "-D_KERNEL",
         "-DKLD_MODULE",
         "-DHAVE_KERNEL_OPTION_HEADERS",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    ];
+    let all = build.arch.cflags().iter().chain(&common);
+    let mut flags: Vec<String> = all.map(ToString::to_string).collect();
     flags.push(format!("-DWEFT_OSRELDATE={}", build.headers.osreldate));
     if !build.headers.defines_version {
         flags.push(format!("-D__FreeBSD_version={}", build.headers.osreldate));
@@ -280,7 +311,11 @@ fn kernel_cargo(build: &Build, verb: &str, profile: &str) -> Result<Command> {
         .current_dir(&build.root)
         .args([verb, "--quiet", "--locked", "--package", "weft-kmod"])
         .args(["--profile", profile, "--target"])
-        .arg(build.root.join("kmod/x86_64-unknown-freebsd-kmod.json"))
+        .arg(
+            build
+                .root
+                .join(format!("kmod/{}.json", build.arch.target())),
+        )
         .args(["-Z", "json-target-spec", "-Z", "build-std=core,alloc"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env(
@@ -335,11 +370,12 @@ fn link(
     let full = ko.with_extension("ko.full");
     let exports = check_ko::Options::for_weft()?.exports;
     let wanted = exports.iter().map(|name| format!("--undefined={name}"));
-    let target = target_dir(&build.root).join("x86_64-unknown-freebsd-kmod");
+    let target = target_dir(&build.root).join(build.arch.target());
     let archive = target.join(profile).join("libweft_kmod.a");
     quiet(
         Command::new(&build.tools.lld)
-            .args(["-m", "elf_x86_64_fbsd", "-r", "--gc-sections", "-T"])
+            .args(["-m", build.arch.emulation()])
+            .args(["-r", "--gc-sections", "-T"])
             .arg(build.root.join("kmod/weft.ld"))
             .arg("-o")
             .arg(&full)
