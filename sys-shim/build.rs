@@ -61,7 +61,7 @@ fn main() {
     }
     if std::env::var_os("CARGO_FEATURE_TEST").is_some() {
         build.define("WEFT_TEST", None);
-        for area in ["gate", "ip6", "mbuf", "peers", "probes", "sums"] {
+        for area in ["gate", "ip6", "mbuf", "offload", "peers", "probes", "sums"] {
             build.file(Path::new("c/test").join(area).with_extension("c"));
         }
     }

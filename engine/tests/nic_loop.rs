@@ -6,8 +6,8 @@ use std::cell::RefCell;
 
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{
-    Cause, Error, Events, Extras, Filter, Full, Id, Interrupts, Lane, Limits, Link, Nic, Offer,
-    Offload, Platform, Port, Queues, Range, Receiver, Registers, Ring, Rss, RxRing, Segment,
+    Cause, Cuts, Error, Events, Extras, Filter, Full, Id, Interrupts, Lane, Limits, Link, Nic,
+    Offer, Offload, Platform, Port, Queues, Range, Receiver, Registers, Ring, Rss, RxRing, Segment,
     SegmentSums, Setup, State, Taken, Transmitter, TxRing, VectorKind, Vectors, VlanSet, Wanted,
     Why,
 };
@@ -164,6 +164,7 @@ impl<P: Platform> Nic<P> for Wloop<P> {
             segment_bytes: 2048,
             longest: 0,
             sums: SegmentSums::WithLength,
+            cuts: Cuts::ORDINARY,
         };
         Ok(Self {
             registers: platform.registers(0)?,

@@ -269,6 +269,18 @@ u_int	weft_test_gate_site(u_int, u_int);
 struct mbuf *weft_test_ip6(const void *, u_int);
 uint64_t weft_test_ip6_input(struct mbuf *);
 
+/* test/offload.c */
+struct weft_test_asked {
+	u_int		payload;	/* bytes behind the header */
+	u_int		pieces;
+	uint32_t	csum_flags;
+	uint16_t	segsz;
+	uint16_t	vtag;
+	bool		is_tagged;
+};
+int	weft_test_offload(const char *, const void *, u_int,
+	    const struct weft_test_asked *);
+
 /* test/peers.c */
 uint64_t weft_test_mbuf(u_int, u_int, u_int);
 uint64_t weft_test_tag(u_int, uint32_t, u_int);

@@ -45,8 +45,8 @@ use registers::*;
 use statistics::{ALL, COUNT, LABELS};
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{
-    Error, Events, Extras, Filter, Id, Label, Limits, Link, Nic, Offer, Platform, Range, Registers,
-    Rss, SegmentSums, Setup, VectorKind,
+    Cuts, Error, Events, Extras, Filter, Id, Label, Limits, Link, Nic, Offer, Platform, Range,
+    Registers, Rss, SegmentSums, Setup, VectorKind,
 };
 
 /// What the devices differ in.
@@ -466,6 +466,7 @@ fn offer(family: Family) -> Offer {
             segment_bytes: 4096,
             longest: 65_535 + 14,
             sums: SegmentSums::WithoutLength,
+            cuts: Cuts::ORDINARY,
         },
         vectors: if is_express { 5 } else { 1 },
         mbps: 1000,

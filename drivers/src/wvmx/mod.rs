@@ -19,8 +19,8 @@ mod tx;
 use layout::{bar0, bar1, command, event, feature, queue, rss, rx_mode, shared};
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{
-    Cause, Dma, Error, Events, Extras, Filter, Hashes, Id, Interrupts, Label, Level, Limits, Link,
-    Nic, Offer, Platform, Range, Registers, Ring, Rss, SegmentSums, Setup, VectorKind, Word,
+    Cause, Cuts, Dma, Error, Events, Extras, Filter, Hashes, Id, Interrupts, Label, Level, Limits,
+    Link, Nic, Offer, Platform, Range, Registers, Ring, Rss, SegmentSums, Setup, VectorKind, Word,
     bits_of,
 };
 
@@ -382,6 +382,7 @@ const OFFER: Offer = Offer {
         segment_bytes: layout::MOST_BYTES,
         longest: 65_535,
         sums: SegmentSums::WithoutLength,
+        cuts: Cuts::ORDINARY,
     },
     vectors: layout::MOST_VECTORS,
     mbps: 10_000,

@@ -36,8 +36,8 @@ use receive::Form;
 use weft_engine::l3::Mac;
 use weft_engine::link::Capabilities;
 use weft_engine::nic::{
-    Dma as _, Error, Events, Extras, Filter, Id, Level, Limits, Link, Nic, Offer, Platform, Range,
-    SegmentSums, Setup, VectorKind, VlanSet,
+    Cuts, Dma as _, Error, Events, Extras, Filter, Id, Level, Limits, Link, Nic, Offer, Platform,
+    Range, SegmentSums, Setup, VectorKind, VlanSet,
 };
 
 /// What a feature of the device does for the stack.
@@ -442,6 +442,12 @@ fn offer<P: Platform>(
             segment_bytes: 1 << 16,
             longest: 65_535 + 14,
             sums: SegmentSums::WithLength,
+            // The device is told all of it.
+            cuts: Cuts {
+                headers: u16::MAX,
+                least: 1,
+                extensions: true,
+            },
         },
         vectors: pairs.saturating_mul(2).saturating_add(1),
         mbps: 10_000,

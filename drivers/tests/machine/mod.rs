@@ -205,8 +205,9 @@ impl<M: Card, D: Nic<Host<M>>> Machine<M, D> {
         asked: &Asked,
     ) -> Result<(), Why> {
         let mut bytes = bytes.to_vec();
-        let sums = self.port.offer().limits.sums;
-        let offload = describe(&mut bytes, asked, sums).map_err(|_| Why::Unfit)?;
+        let limits = self.port.offer().limits;
+        let len = bytes.len() as u32;
+        let offload = describe(&mut bytes, len, asked, &limits).map_err(|_| Why::Unfit)?;
         let frame = self.host.frame(&bytes, piece);
         let mut tx = self.sides.tx[usize::from(queue)].borrow_mut();
         let sent = tx.send(frame, &offload);

@@ -8,7 +8,7 @@
 //! `stop` comes after a `begin` that failed as well, and may come twice. A suspended or reset
 //! device gets the same calls again.
 
-use super::offload::{Meta, Offload, SegmentSums};
+use super::offload::{Cuts, Meta, Offload, SegmentSums};
 use super::platform::{FRONT, Platform, Segment};
 use super::rss::Rss;
 use super::vectors::{VectorKind, Vectors};
@@ -131,6 +131,8 @@ pub struct Limits {
     pub longest: u32,
     /// Which sum it wants in a segment that it cuts.
     pub sums: SegmentSums,
+    /// Which segments it cuts.
+    pub cuts: Cuts,
 }
 
 /// What a device offers.

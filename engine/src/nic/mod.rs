@@ -57,7 +57,7 @@ pub use driver::{
     Range, RxRing, Scope, Setup, Taken, TxRing, VlanSet, Wanted, bits_of,
 };
 pub use moderation::Moderation;
-pub use offload::{Asked, Meta, Offload, SegmentSums, Task, Unfit, Verdict, describe};
+pub use offload::{Asked, Cuts, Meta, Offload, SegmentSums, Task, Unfit, Verdict, describe};
 pub use platform::{
     Dma, FRONT, Frame, Level, MOST_SEGMENTS, MapError, Platform, Registers, Segment, Segments, Word,
 };

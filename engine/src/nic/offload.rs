@@ -8,6 +8,7 @@
 //! a driver: with the length of what follows, as the stack leaves it, for a frame that is sent as
 //! it is; for a segment as [`Limits::sums`](super::Limits::sums) says.
 
+use super::Limits;
 use crate::packet::HashKind;
 use crate::wire::checksum::Sum;
 use crate::wire::{ethernet, flow, protocol, word};
@@ -32,6 +33,34 @@ pub enum SegmentSums {
     WithLength,
     /// It has not, and the checksum of an IPv4 header is 0: what most cards want.
     WithoutLength,
+}
+
+/// Which long segments a device cuts. Others it is not given: they are cut before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cuts {
+    /// Bytes of headers at most, Ethernet's included.
+    pub headers: u16,
+    /// Bytes of payload of each frame at least.
+    pub least: u16,
+    /// Also behind extension headers of IPv6.
+    pub extensions: bool,
+}
+
+impl Cuts {
+    /// What any device that cuts can be given: what stacks send every day. Devices differ in, or
+    /// do not say, what becomes of the rest.
+    pub const ORDINARY: Self = Self {
+        headers: 128,
+        least: 64,
+        extensions: false,
+    };
+
+    /// Whether the device cuts this one.
+    #[inline]
+    fn has(self, found: &Offload, mss: u16) -> bool {
+        let is_behind = found.is_ipv6 && found.transport.wrapping_sub(found.network) > 40;
+        found.payload <= self.headers && mss >= self.least && (self.extensions || !is_behind)
+    }
 }
 
 /// What is to be done, beside a tag.
@@ -74,15 +103,22 @@ pub struct Offload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfit;
 
-/// Finds out where a frame's headers are, and prepares a segment's for a device that cuts it.
-/// `front` is the frame's first bytes: all headers, for a segment; up to the checksum's field
-/// otherwise. Only a segment's are changed, and only if the sums are to be without length.
+/// Finds out where the headers of a frame of so many bytes are, and prepares a segment's for a
+/// device with these limits, that cuts it. `front` is the frame's first bytes: all headers, for
+/// a segment; up to the checksum's field otherwise. Only a segment's are changed, and only if
+/// the sums are to be without length.
 ///
 /// # Errors
-/// [`Unfit`]: neither TCP nor UDP, a fragment, more extension headers than are looked behind,
-/// or headers that are not all in `front`.
+/// [`Unfit`], with nothing changed: neither TCP nor UDP, a fragment, more extension headers than
+/// are looked behind, headers that are not all in `front`, or a segment that the device does not
+/// cut.
 #[inline]
-pub fn describe(front: &mut [u8], asked: &Asked, sums: SegmentSums) -> Result<Offload, Unfit> {
+pub fn describe(
+    front: &mut [u8],
+    bytes: u32,
+    asked: &Asked,
+    limits: &Limits,
+) -> Result<Offload, Unfit> {
     if !asked.checksum && asked.mss == 0 {
         return Ok(Offload {
             vlan: asked.vlan,
@@ -93,12 +129,16 @@ pub fn describe(front: &mut [u8], asked: &Asked, sums: SegmentSums) -> Result<Of
     found.vlan = asked.vlan;
     found.task = Task::Checksum;
     if asked.mss > 0 {
-        if !found.is_tcp || front.len() < usize::from(found.payload) {
+        let is_cut = found.is_tcp
+            && front.len() >= usize::from(found.payload)
+            && bytes <= limits.longest
+            && limits.cuts.has(&found, asked.mss);
+        if !is_cut {
             return Err(Unfit);
         }
         found.task = Task::Segment;
         found.mss = asked.mss;
-        if sums == SegmentSums::WithoutLength {
+        if limits.sums == SegmentSums::WithoutLength {
             prepare(front, &found);
         }
     }
@@ -283,16 +323,98 @@ mod tests {
             };
             let mut front = frame(is_ipv6, protocol::TCP, tags);
             let before = front.clone();
-            let found = describe(&mut front, &asked, SegmentSums::WithoutLength).unwrap();
+            let found = described(&mut front, &asked, SegmentSums::WithoutLength).unwrap();
             assert_eq!(front, before);
             assert_eq!((found.network, found.transport), (ip, tcp));
             assert_eq!((found.sum, found.payload), (tcp + 16, tcp + 32));
             assert_eq!(found.task, Task::Checksum);
             let mut front = frame(is_ipv6, protocol::UDP, tags);
-            let found = describe(&mut front, &asked, SegmentSums::WithLength).unwrap();
+            let found = described(&mut front, &asked, SegmentSums::WithLength).unwrap();
             assert_eq!((found.sum, found.payload), (tcp + 6, tcp + 8));
             assert!(!found.is_tcp);
         }
+    }
+
+    /// With a device that cuts what any does.
+    fn described(front: &mut [u8], asked: &Asked, sums: SegmentSums) -> Result<Offload, Unfit> {
+        let cuts = Cuts::ORDINARY;
+        limited(front, 60_000, asked, sums, cuts)
+    }
+
+    fn limited(
+        front: &mut [u8],
+        bytes: u32,
+        asked: &Asked,
+        sums: SegmentSums,
+        cuts: Cuts,
+    ) -> Result<Offload, Unfit> {
+        let limits = Limits {
+            segments: 32,
+            segment_bytes: 4096,
+            longest: 65_535,
+            sums,
+            cuts,
+        };
+        describe(front, bytes, asked, &limits)
+    }
+
+    #[test]
+    fn a_segment_is_within_what_the_device_cuts() {
+        let sums = SegmentSums::WithoutLength;
+        let least = Cuts {
+            headers: 86,
+            least: 200,
+            extensions: true,
+        };
+        let segment = |mss| Asked {
+            mss,
+            ..Asked::default()
+        };
+        // 14 + 40 + 32 bytes of headers.
+        let mut front = frame(true, protocol::TCP, 0);
+        let before = front.clone();
+        for (bytes, mss, cuts, fits) in [
+            (65_535, 200, least, true),
+            (65_536, 200, least, false),
+            (65_535, 199, least, false),
+            (
+                65_535,
+                200,
+                Cuts {
+                    headers: 85,
+                    ..least
+                },
+                false,
+            ),
+            (65_535, 64, Cuts::ORDINARY, true),
+            (65_535, 63, Cuts::ORDINARY, false),
+        ] {
+            let found = limited(&mut front, bytes, &segment(mss), sums, cuts);
+            assert_eq!(found.is_ok(), fits, "{bytes} {mss} {cuts:?}");
+            if !fits {
+                assert_eq!(front, before);
+            }
+            front = before.clone();
+        }
+        // Eight bytes of destination options in front of TCP.
+        front[20] = protocol::DESTINATION_OPTIONS;
+        front.splice(54..54, [protocol::TCP, 0, 1, 4, 0, 0, 0, 0]);
+        let long = Cuts {
+            headers: 94,
+            ..least
+        };
+        assert!(limited(&mut front.clone(), 9000, &segment(200), sums, long).is_ok());
+        let plain = Cuts {
+            extensions: false,
+            ..long
+        };
+        assert!(limited(&mut front, 9000, &segment(200), sums, plain).is_err());
+        // Its checksum is the device's, as before.
+        let asked = Asked {
+            checksum: true,
+            ..Asked::default()
+        };
+        assert!(limited(&mut front, 1000, &asked, sums, plain).is_ok());
     }
 
     #[test]
@@ -302,7 +424,7 @@ mod tests {
             ..Asked::default()
         };
         let mut front = frame(false, protocol::TCP, 0);
-        let found = describe(&mut front, &asked, SegmentSums::WithoutLength).unwrap();
+        let found = described(&mut front, &asked, SegmentSums::WithoutLength).unwrap();
         assert_eq!((found.task, found.mss), (Task::Segment, 1448));
         assert_eq!(word(&front, 24), 0, "the IPv4 header's");
         let sum = 0x0a00 + 1 + 0x0a00 + 2 + 6;
@@ -319,12 +441,12 @@ mod tests {
         let sums = SegmentSums::WithLength;
         let mut fragment = frame(false, protocol::TCP, 0);
         fragment[20] = 0x20;
-        assert_eq!(describe(&mut fragment, &asked, sums), Err(Unfit));
+        assert_eq!(described(&mut fragment, &asked, sums), Err(Unfit));
         let mut udp = frame(false, protocol::UDP, 0);
-        assert_eq!(describe(&mut udp, &asked, sums), Err(Unfit));
+        assert_eq!(described(&mut udp, &asked, sums), Err(Unfit));
         let mut whole = frame(true, protocol::TCP, 1);
         for len in 0..whole.len() - 8 {
-            assert_eq!(describe(&mut whole[..len], &asked, sums), Err(Unfit));
+            assert_eq!(described(&mut whole[..len], &asked, sums), Err(Unfit));
         }
     }
 }

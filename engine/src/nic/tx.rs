@@ -216,7 +216,7 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
         let is_cut = offload.task == Task::Segment;
         let mapped = self.map(&mut frame, is_cut);
         match mapped.and_then(|()| self.put(offload)) {
-            Err(why) => Err(self.refuse(frame, why)),
+            Err(why) => Err(self.refuse(frame, why, is_cut)),
             Ok(token) => {
                 self.keep(token, frame);
                 self.is_kick_due = true;
@@ -274,10 +274,12 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
         self.figures.bogus = self.figures.bogus.wrapping_add(1);
     }
 
+    /// A long segment that it can't be given may do in parts, so the caller counts it.
     #[cold]
-    fn refuse(&mut self, frame: P::Frame, why: Why) -> Refused<P::Frame> {
+    fn refuse(&mut self, frame: P::Frame, why: Why, is_cut: bool) -> Refused<P::Frame> {
         let figure = match why {
             Why::Stopped => return Refused { frame, why },
+            Why::NoMemory | Why::Unfit if is_cut => return Refused { frame, why },
             Why::Full => &mut self.figures.full,
             Why::NoMemory => &mut self.figures.no_memory,
             Why::Unfit => &mut self.figures.unfit,

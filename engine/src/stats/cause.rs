@@ -110,6 +110,9 @@ causes! {
     Unfit "unfit" "Frames that the card can't take in any form",
         "Turn off what their sender leaves to the card (ifconfig -tso -txcsum), and report it",
         "host, `nic_loop`: a frame in too many pieces that is too long to be copied";
+    Undone "undone" "Packets that ask the card for what it does not do, and that could not be completed in software",
+        "See whether software_offload is 0, and memory short; else find who sends packets whose headers contradict what they ask for",
+        "`nic-offload`: what a card lacks, with software_offload of 0";
     Reset "reset" "Frames that the card had when it was reset or stopped",
         "Nothing to do after ifconfig down or a change of settings; else see hangs, bogus and the console",
         "host, the drivers' tests: resets and stops with frames in the card";

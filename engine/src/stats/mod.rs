@@ -30,7 +30,7 @@ pub use cause::Cause;
 pub use declared::{
     CHANGE, COMPLETION, CardSetting, CardStat, EndStat, FibStat, FilterStat, GROUPS, HISTOGRAMS,
     LayerStat, LayersStat, PairStat, PoolStat, QueueStat, ReceiveStat, RuleStat, SOJOURN, SendStat,
-    SizeStat, TableStat, TimesStat,
+    SizeStat, SoftwareStat, TableStat, TimesStat,
 };
 pub use histogram::{BUCKETS, Histogram, limit_of};
 

@@ -365,6 +365,9 @@ pub(crate) struct Row {
     len: u32,
 }
 
+// SAFETY: the packets are its own, and bound to no thread.
+unsafe impl Send for Row {}
+
 impl Row {
     /// No packets.
     pub(crate) const fn new() -> Self {

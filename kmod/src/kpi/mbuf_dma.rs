@@ -2,11 +2,12 @@
 //! Packets of the system's on their way to and from a device: an mbuf chain that the device
 //! reads, and mbufs with clusters that it writes. Headers: `sys/mbuf.h`, `sys/bus_dma.h`.
 
+use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
 use weft_bindings::kernel as c;
 use weft_engine::nic::{
-    self, Asked, MapError, Meta, Offload, Segment, SegmentSums, Segments, Verdict, describe,
+    self, Asked, Limits, MapError, Meta, Offload, Segment, Segments, Verdict, describe,
 };
 use weft_engine::packet::HashKind;
 
@@ -14,6 +15,7 @@ use super::dma::{Loaded, Maps, Sync};
 use super::ifnet::Port;
 use super::mbuf::Mbuf;
 use super::netmap_dma::{Empty, Filled, Outgoing};
+use super::offload::{Takes, asked as asked_of};
 use super::shared::Shared;
 
 /// Bytes of a packet's front in which its headers are looked for: all of ordinary packets.
@@ -23,19 +25,38 @@ const FRONT: u32 = 128;
 const CHECKSUMS: u32 =
     c::CSUM_IP_TCP | c::CSUM_IP_UDP | c::CSUM_IP6_TCP | c::CSUM_IP6_UDP | c::CSUM_TSO;
 
+/// Why a card is not given a packet.
+pub(crate) enum Undone {
+    /// It does not do what the packet asks for.
+    Lacking(Mbuf),
+    /// It does not do that behind headers such as the packet's.
+    Unfit(Mbuf),
+    /// There was no memory, and the packet is gone.
+    NoMemory,
+}
+
 impl Mbuf {
-    /// What the card is to do with the packet, whose headers are prepared for that. `None`, and
-    /// the packet is gone, if the card can't, or there is no memory.
+    /// What the card is to do with the packet, whose headers are prepared for that.
+    ///
+    /// # Errors
+    /// Why it is not to be given this packet.
     #[inline]
-    pub(crate) fn described(self, sums: SegmentSums) -> Option<(Self, Offload)> {
+    pub(crate) fn described(
+        self,
+        limits: &Limits,
+        takes: &Takes,
+    ) -> Result<(Self, Offload), Undone> {
         let header = self.header();
+        if takes.lacks(asked_of(&header)) {
+            return Err(Undone::Lacking(self));
+        }
         let vlan = (header.flags & c::M_VLANTAG != 0).then_some(header.vtag);
         if header.csum_flags & CHECKSUMS == 0 {
             let offload = Offload {
                 vlan,
                 ..Offload::default()
             };
-            return Some((self, offload));
+            return Ok((self, offload));
         }
         let is_segment = header.csum_flags & c::CSUM_TSO != 0;
         let asked = Asked {
@@ -43,19 +64,30 @@ impl Mbuf {
             mss: if is_segment { header.segsz } else { 0 },
             vlan,
         };
-        self.headers_described(&asked, sums)
+        self.headers_described(&asked, limits)
     }
 
     #[inline]
-    fn headers_described(self, asked: &Asked, sums: SegmentSums) -> Option<(Self, Offload)> {
+    fn headers_described(self, asked: &Asked, limits: &Limits) -> Result<(Self, Offload), Undone> {
         let there = (self.head().len() as u32).min(FRONT);
+        let bytes = self.packet_len();
         let mut found = Err(nic::Unfit);
-        let mut frame = self.with_front(there, |front| found = describe(front, asked, sums))?;
+        let mut describe = |front: &mut [u8]| found = describe(front, bytes, asked, limits);
+        let mut frame = self
+            .with_front(there, &mut describe)
+            .ok_or(Undone::NoMemory)?;
         if found.is_err() && there < FRONT {
             // The headers are not in one piece.
-            frame = frame.with_front(FRONT, |front| found = describe(front, asked, sums))?;
+            let mut describe =
+                |front: &mut [u8]| found = nic::describe(front, bytes, asked, limits);
+            frame = frame
+                .with_front(FRONT, &mut describe)
+                .ok_or(Undone::NoMemory)?;
         }
-        found.ok().map(|offload| (frame, offload))
+        match found {
+            Ok(offload) => Ok((frame, offload)),
+            Err(nic::Unfit) => Err(Undone::Unfit(frame)),
+        }
     }
 
     /// Makes it a packet that the interface has received, of which a card says that.
@@ -163,6 +195,23 @@ impl Frame {
             content: Content::Mbuf(mbuf),
             maps: maps.clone(),
             map: ptr::null_mut(),
+        }
+    }
+
+    /// The packet again, which the device does not reach any more; none of a ring's.
+    pub(crate) fn into_mbuf(self) -> Option<Mbuf> {
+        let frame = ManuallyDrop::new(self);
+        // SAFETY: as the invariant says; what is read out is not used where it was any more.
+        let (content, _maps) = unsafe {
+            frame.maps.unload(frame.map);
+            (
+                ptr::read(&raw const frame.content),
+                ptr::read(&raw const frame.maps),
+            )
+        };
+        match content {
+            Content::Mbuf(mbuf) => Some(mbuf),
+            Content::Slot(_) => None,
         }
     }
 

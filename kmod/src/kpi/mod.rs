@@ -54,6 +54,8 @@ pub(crate) mod probe;
 pub(crate) mod published;
 pub(crate) mod rib;
 pub(crate) mod segment;
+#[cfg(feature = "test")]
+pub(crate) mod sent;
 pub(crate) mod shared;
 pub(crate) mod slept;
 pub(crate) mod swapped;

@@ -15,6 +15,7 @@ use weft_engine::queue::Moved;
 
 use super::Driven;
 use super::core::Core;
+use super::help::Software;
 use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::Counter;
@@ -37,6 +38,8 @@ pub(super) struct Control<D: Driven> {
     /// What it is to be when it goes.
     pub(super) setup: Setup,
     pub(super) offer: link::Offer,
+    /// What is done for packets that ask for more than the card does.
+    software: Software,
     /// What it was last told to receive.
     told: Option<Wanted>,
     /// The VLANs whose frames it takes, if it looks.
@@ -62,6 +65,7 @@ impl<D: Driven> Control<D> {
             port,
             setup,
             offer,
+            software: Software::Lacking,
             told: None,
             vlans,
             clock: Clock::new(),
@@ -74,6 +78,11 @@ impl<D: Driven> Control<D> {
 }
 
 impl<D: Driven> Control<D> {
+    /// What is done in software.
+    pub(super) fn software(&self) -> Software {
+        self.software
+    }
+
     /// Whether the card is to stand still until it is [resumed](Core::resume).
     pub(super) fn is_suspended(&self) -> bool {
         self.is_suspended
@@ -147,6 +156,7 @@ impl<D: Driven> Core<D> {
 
     /// Starts the card with what is set, or starts it again.
     pub(super) fn start(&self, control: &mut Control<D>) -> Result<(), Errno> {
+        self.take_up(control);
         let wanted = self.wanted(control);
         let filter = wanted.filter(&control.vlans);
         let started = control.port.start(&control.setup, &filter, self);
@@ -182,6 +192,21 @@ impl<D: Driven> Core<D> {
         // What waits in queues finds a card that is stopped, and is dropped.
         self.go_on_all();
         self.own.set_link(false);
+    }
+
+    /// Tells the queues what the card does for packets.
+    fn take_up(&self, control: &Control<D>) {
+        for lane in &self.lanes {
+            lane.take_up(control.setup.capabilities, control.software);
+        }
+    }
+
+    /// Has this done in software from now on.
+    pub(super) fn set_software(&self, sleepable: &mut Sleepable, software: Software) {
+        self.control.with(sleepable, |_, control| {
+            control.software = software;
+            self.take_up(control);
+        });
     }
 
     fn go_on_all(&self) {

@@ -229,6 +229,9 @@ impl<D: Driven> Core<D> {
 
     /// Has a transmit queue go on that may have waited for the card.
     pub(super) fn go_on(&self, number: u16) {
+        if let Some(lane) = self.lanes.get(usize::from(number)) {
+            lane.go_on();
+        }
         if let Some(queue) = self.queues.queues().get(usize::from(number)) {
             queue.resume();
         }

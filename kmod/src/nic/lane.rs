@@ -9,12 +9,13 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use weft_engine::link;
-use weft_engine::nic::{Limits, Nic, Offload, SegmentSums, Transmitter, Why};
+use weft_engine::link::{self, Capabilities};
+use weft_engine::nic::{Limits, Nic, Offload, Refused, Task, Transmitter, Why};
 use weft_engine::queue::{Batch, Platform, Reason, Sink, TxQueue, Verdict};
 
 use super::Driven;
 use super::completions::Completions;
+use super::help::{Help, Helped, Software};
 use crate::kpi::context::Sleepable;
 use crate::kpi::dma::Maps;
 use crate::kpi::errno::Errno;
@@ -22,7 +23,7 @@ use crate::kpi::ifnet::{Counter, Port};
 use crate::kpi::kernel::Clock;
 use crate::kpi::locked::Locked;
 use crate::kpi::mbuf::Mbuf;
-use crate::kpi::mbuf_dma::Frame;
+use crate::kpi::mbuf_dma::{Frame, Undone};
 use crate::kpi::memory::{self, StateMemory};
 use crate::kpi::netmap::{SendRing, Wanted};
 use crate::kpi::netmap_dma::{Marks, Outgoing};
@@ -43,7 +44,9 @@ pub(super) type Queue<D> = TxQueue<Mbuf, Drain<D>, Waker, StateMemory>;
 pub(super) struct Lane<D: Driven> {
     queue: Locked<Box<CardQueue<D>>>,
     maps: Shared<Maps>,
-    sums: SegmentSums,
+    limits: Limits,
+    /// What the card lacks is done by this.
+    help: Help,
     /// The engine's queue was told that this is full.
     is_waited_for: AtomicBool,
     /// What of its ring of netmap's is done, if that is on.
@@ -75,7 +78,8 @@ impl<D: Driven> Lane<D> {
             Ok(Self {
                 queue: Locked::new(c"weft tx", queue)?,
                 maps,
-                sums: limits.sums,
+                limits: *limits,
+                help: Help::new()?,
                 is_waited_for: AtomicBool::new(false),
                 marks,
                 own,
@@ -93,7 +97,34 @@ impl<D: Driven> Lane<D> {
     /// Has frames wait in the engine's queue while the card is stopped and started, or ends
     /// that; then [`go_on`](super::core::Core::go_on) is due.
     pub(super) fn hold(&self, is_held: bool) {
-        self.queue.with(|queue| queue.hold(is_held));
+        self.queue.with(|queue| queue.hold(self.help.hold(is_held)));
+    }
+
+    /// What the card does for packets from now on, and what is done about the rest.
+    pub(super) fn take_up(&self, on: Capabilities, software: Software) {
+        self.help.take_up(on, software);
+    }
+
+    /// What was done for packets that the card was not to do.
+    pub(super) fn helped(&self) -> Helped {
+        self.help.figures()
+    }
+
+    /// Has what waits for room go on.
+    #[inline]
+    pub(super) fn go_on(&self) {
+        if self.help.has_rest() {
+            self.send_rest();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_rest(&self) {
+        self.queue.with(|queue| {
+            self.makes_room(queue);
+            queue.kick();
+        });
     }
 
     /// Whether the card has frames that it is not done with.
@@ -126,23 +157,68 @@ impl<D: Driven> Lane<D> {
     fn makes_room(&self, queue: &mut CardQueue<D>) -> bool {
         queue.kick();
         self.is_waited_for.store(true, Ordering::Release);
-        while queue.arm() {
+        loop {
+            self.give_rest(queue);
             if !queue.is_full() {
                 self.is_waited_for.store(false, Ordering::Release);
                 return true;
             }
+            if !queue.arm() {
+                return false;
+            }
         }
-        false
+    }
+
+    /// Gives the card what waits of packets that were helped, as far as it has room.
+    fn give_rest(&self, queue: &mut CardQueue<D>) {
+        if !self.help.has_rest() {
+            return;
+        }
+        queue.hold(self.help.is_held());
+        while !queue.is_full()
+            && let Some(frame) = self.help.next()
+        {
+            self.put(queue, frame);
+        }
+        queue.hold(self.help.is_held() || self.help.has_rest());
+    }
+
+    /// Does for a packet what it asks for, as the card is not to do all of that, and hands the
+    /// card what it becomes.
+    #[cold]
+    #[inline(never)]
+    fn help(&self, queue: &mut CardQueue<D>, undone: Undone) {
+        if !self.help.complete(undone) {
+            self.own.count(Counter::SendErrors, 1);
+        }
+        self.give_rest(queue);
+        if self.help.has_rest() {
+            // Nothing else may come that would have it go on.
+            self.makes_room(queue);
+        }
     }
 
     /// Hands a frame to the card, which has room for it; counts what became of it.
     #[inline]
     fn send(&self, queue: &mut CardQueue<D>, frame: Mbuf) {
-        let is_multicast = frame.traits().is_multicast;
-        let Some((frame, offload)) = frame.described(self.sums) else {
+        if let Err(undone) = self.give(queue, frame) {
+            self.help(queue, undone);
+        }
+    }
+
+    /// The same of a packet that was helped already.
+    fn put(&self, queue: &mut CardQueue<D>, frame: Mbuf) {
+        if self.give(queue, frame).is_err() {
             self.own.count(Counter::SendErrors, 1);
-            return;
-        };
+        }
+    }
+
+    /// Hands a frame to the card, which has room for it; counts what became of it, if that is
+    /// not for the caller to see to.
+    #[inline(always)]
+    fn give(&self, queue: &mut CardQueue<D>, frame: Mbuf) -> Result<(), Undone> {
+        let is_multicast = frame.traits().is_multicast;
+        let (frame, offload) = frame.described(&self.limits, self.help.takes())?;
         match queue.send(Frame::new(frame, &self.maps), &offload) {
             // The queue counts it.
             Ok(()) => {
@@ -156,9 +232,24 @@ impl<D: Driven> Lane<D> {
                 {
                     queue.watch(now);
                 }
+                Ok(())
             }
-            Err(refused) => self.lose(refused.frame, refused.why),
+            Err(refused) => self.refused(refused, &offload),
         }
+    }
+
+    /// A long segment that the card can't take in any form may do in parts; what else it
+    /// refuses is lost.
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, refused: Refused<Frame>, offload: &Offload) -> Result<(), Undone> {
+        let Refused { frame, why } = refused;
+        let may_do = offload.task == Task::Segment && matches!(why, Why::Unfit | Why::NoMemory);
+        if !may_do {
+            self.lose(frame, why);
+            return Ok(());
+        }
+        Err(frame.into_mbuf().map_or(Undone::NoMemory, Undone::Unfit))
     }
 
     /// Looks whether the card is done with a frame that is timed.

@@ -7,6 +7,7 @@
 //! | [`cdriver`] | drivers in C, as one more driver of the library |
 //! | [`card`] | a card's life, from newbus's attach to its detach |
 //! | [`core`] | what interrupts, senders and the administrator share; receiving |
+//! | [`help`] | what packets ask for and the card lacks, done before it gets them |
 //! | [`lane`], [`completions`] | a transmit queue of the engine's that drains into one of the card's |
 //! | [`control`] | what the administrator wants, and what becomes of it: up, down, MTU, filters, link, resets |
 //! | [`rings`] | netmap(4): queues whose frames a program has |
@@ -28,6 +29,7 @@ mod claims;
 mod completions;
 mod control;
 mod core;
+mod help;
 mod lane;
 mod nodes;
 mod rings;

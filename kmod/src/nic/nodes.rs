@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use weft_engine::nic::{Label, RxFigures, Scope, TxFigures};
-use weft_engine::stats::{COMPLETION, CardStat, Declared, ReceiveStat, SendStat};
+use weft_engine::stats::{COMPLETION, CardStat, Declared, ReceiveStat, SendStat, SoftwareStat};
 
 use super::Driven;
 use super::core::Core;
+use super::help::Helped;
 use super::settings::Settings;
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::device::Device;
@@ -34,6 +35,7 @@ const SETTING: u32 = 5 << 24;
 const COMPLETIONS: u32 = 6 << 24;
 /// The queue's number and what [`latency`] adds.
 const TIMES: u32 = 7 << 24;
+const SOFTWARE: u32 = 8 << 24;
 
 fn sent(figures: &TxFigures, stat: SendStat) -> u64 {
     match stat {
@@ -47,6 +49,16 @@ fn sent(figures: &TxFigures, stat: SendStat) -> u64 {
         SendStat::Kicks => figures.kicks,
         SendStat::Hangs => figures.hangs,
         SendStat::Bogus => figures.bogus,
+    }
+}
+
+fn helped(figures: &Helped, stat: SoftwareStat) -> u64 {
+    match stat {
+        SoftwareStat::Cut => figures.completed.cut,
+        SoftwareStat::Parts => figures.completed.parts,
+        SoftwareStat::Summed => figures.completed.summed,
+        SoftwareStat::Tagged => figures.completed.tagged,
+        SoftwareStat::Lost => figures.lost,
     }
 }
 
@@ -117,6 +129,10 @@ impl<D: Driven> Subject for Outlet<D> {
             TX => core.lanes.get(number).and_then(|lane| {
                 let figures = lane.with(|queue| queue.figures());
                 SendStat::at(place as u32).map(|stat| sent(&figures, stat))
+            }),
+            SOFTWARE => core.lanes.get(number).and_then(|lane| {
+                let figures = lane.helped();
+                SoftwareStat::at(place as u32).map(|stat| helped(&figures, stat))
             }),
             RX => core.receivers.get(number).and_then(|receiver| {
                 let figures = receiver.with(|queue| queue.figures());
@@ -236,13 +252,17 @@ fn add_lanes<T: Subject>(
     let about = c"Transmit queues: who waits, and what the card does";
     let tx = branch.tree().node(top, c"tx", about)?;
     for number in 0..count {
-        let node = queue_nodes::add(branch, tx, number, Servants::Any)?;
+        let queue = queue_nodes::add(branch, tx, number, Servants::Any)?;
         let about = c"The card's part of the queue";
-        let node = branch.tree().node(node, c"card", about)?;
+        let node = branch.tree().node(queue, c"card", about)?;
         let base = (number as u32) << 8;
         stats::add(branch, node, TX | base, |_: SendStat| true)?;
         stats::add_histogram(branch, node, COMPLETIONS | base, &COMPLETION)?;
         labels(branch, node, (counted, Scope::Tx), number)?;
+        let about =
+            c"What packets asked for and was done in software, since the card does not do it";
+        let node = branch.tree().node(queue, c"software", about)?;
+        stats::add(branch, node, SOFTWARE | base, |_: SoftwareStat| true)?;
     }
     Ok(())
 }

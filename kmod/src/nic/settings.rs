@@ -12,6 +12,7 @@ use weft_engine::stats::{CardSetting, Declared};
 use super::Driven;
 use super::control::Unset;
 use super::core::Core;
+use super::help::Software;
 use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::log;
@@ -43,6 +44,8 @@ enum Kind {
     Spreading,
     /// Of the module's, not the card's.
     CompletionEvery,
+    /// What is done in software, likewise.
+    Software,
 }
 
 /// Which cards have a setting: those with one of these, or all if it is empty.
@@ -55,7 +58,8 @@ fn of(stat: CardSetting) -> Extras {
         | CardSetting::RxQueues
         | CardSetting::TxDescriptors
         | CardSetting::RxDescriptors
-        | CardSetting::CompletionEvery => Extras::empty(),
+        | CardSetting::CompletionEvery
+        | CardSetting::SoftwareOffload => Extras::empty(),
     }
 }
 
@@ -101,6 +105,7 @@ fn kind(stat: CardSetting) -> Kind {
         ),
         CardSetting::RssKey | CardSetting::RssTable => Kind::Spreading,
         CardSetting::CompletionEvery => Kind::CompletionEvery,
+        CardSetting::SoftwareOffload => Kind::Software,
     }
 }
 
@@ -142,7 +147,7 @@ impl<D: Driven> Settings<'_, D> {
             }
             Kind::Least => Range::new(0, (most / MICROSECOND) as u16, 1, 0),
             Kind::Most => Range::new((least / MICROSECOND) as u16, LONGEST_GAP, 1, 125),
-            Kind::Spreading | Kind::CompletionEvery => return None,
+            Kind::Spreading | Kind::CompletionEvery | Kind::Software => return None,
         };
         let is_count = matches!(stat, CardSetting::TxQueues | CardSetting::RxQueues);
         Some(Values(range, D::QUEUES.filter(|_| is_count)))
@@ -177,6 +182,10 @@ impl<D: Driven> Settings<'_, D> {
                 let lane = self.core.lanes.first();
                 lane.map_or(0, |lane| lane.completions.every())
             }
+            Some(Kind::Software) => {
+                let control = &self.core.control;
+                control.with(sleepable, |_, control| control.software() as u64)
+            }
             Some(Kind::Spreading) | None => 0,
         }
     }
@@ -194,7 +203,7 @@ impl<D: Driven> Settings<'_, D> {
     ) -> Result<(), Errno> {
         let stat = CardSetting::at(place).ok_or(Errno::EINVAL)?;
         let Some(values) = self.values(sleepable, stat) else {
-            return self.time_completions(stat, value);
+            return self.write_own(sleepable, stat, value);
         };
         let fits = |new: &u16| values.0.fit(*new) == *new;
         let new = u16::try_from(value).ok().filter(fits);
@@ -221,11 +230,21 @@ impl<D: Driven> Settings<'_, D> {
         })
     }
 
-    /// Changes how many frames are timed.
+    /// Changes what is of the module's, not the card's: how many frames are timed, what is done
+    /// in software.
     #[inline(never)]
-    fn time_completions(&self, stat: CardSetting, value: u64) -> Result<(), Errno> {
+    fn write_own(
+        &self,
+        sleepable: &mut Sleepable,
+        stat: CardSetting,
+        value: u64,
+    ) -> Result<(), Errno> {
         let node = Text::<32>::format(format_args!("{}", self.node));
         stats::allow_declared(node.as_c_str(), stat.stat(), value)?;
+        if stat == CardSetting::SoftwareOffload {
+            self.core.set_software(sleepable, Software::of(value));
+            return Ok(());
+        }
         for lane in &self.core.lanes {
             lane.completions.set_every(value);
         }

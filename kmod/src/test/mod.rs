@@ -6,6 +6,7 @@ mod bench;
 mod exercise;
 mod fail;
 mod incoming;
+mod offload;
 mod probes;
 mod queues;
 mod repack;
@@ -55,6 +56,7 @@ pub(crate) fn add_sysctls(
     queues::add_sysctls(sleepable, tree, node)?;
     exercise::add_sysctls(tree, node)?;
     incoming::add_sysctls(tree, node)?;
+    offload::add_sysctls(tree, node)?;
     probes::add_sysctls(tree, node)?;
     repack::add_sysctls(tree, node)
 }

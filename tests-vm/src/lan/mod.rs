@@ -9,10 +9,12 @@
 //! | --- | --- |
 //! | [`Port`] | the other end of one card: frames in and out, and what was seen |
 //! | [`check`] | whether a frame's checksums are right, by adding up all of it |
+//! | [`made`] | frames to be completed by a card, and what must become of them |
 //! | [`station`] | a host of its own behind a port: answers ARP, neighbour discovery, echoes, datagrams, DHCP |
 //! | [`Monitor`] | QEMU's own, by which links go down and up |
 
 pub mod check;
+pub mod made;
 mod monitor;
 mod port;
 mod station;

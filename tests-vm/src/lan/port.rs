@@ -21,6 +21,9 @@ const LONGEST: usize = 1 << 17;
 /// How long nothing may come until it is given up: longer than any host is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long nothing comes when nothing more is to come.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// What a port does with frames, after it has looked at them.
 pub enum Behaviour {
     /// Nothing.
@@ -29,6 +32,8 @@ pub enum Behaviour {
     Station(Station),
     /// They come out at another port.
     Cable(Arc<Line>),
+    /// Those to this address are kept.
+    Keep([u8; 6], Vec<Vec<u8>>),
 }
 
 /// What was seen of the guest's frames.
@@ -147,6 +152,31 @@ impl Port {
         state.last.clear();
     }
 
+    /// The frames that were [kept](Behaviour::Keep), if so many come, or those that have when
+    /// nothing has come for a while; they are not kept any more.
+    #[must_use]
+    pub fn kept(&self, count: usize) -> Vec<Vec<u8>> {
+        let mut state = locked(&self.line.state);
+        loop {
+            let (frames, kept) = match &mut state.behaviour {
+                Behaviour::Keep(_, kept) => (kept.len(), kept),
+                _ => return Vec::new(),
+            };
+            if frames >= count {
+                return std::mem::take(kept);
+            }
+            let waited = self.line.news.wait_timeout(state, QUIET);
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = again;
+            if let Behaviour::Keep(_, kept) = &mut state.behaviour
+                && timeout.timed_out()
+                && kept.len() == frames
+            {
+                return std::mem::take(kept);
+            }
+        }
+    }
+
     /// Waits until the figures are such, or for so long: whether they are.
     pub fn wait(&self, limit: Duration, are_such: impl Fn(&Figures) -> bool) -> bool {
         let end = Instant::now() + limit;
@@ -248,6 +278,12 @@ impl Line {
                     Reaction::Answer(answers)
                 }
                 (Behaviour::Cable(other), _) => Reaction::Pass(Arc::clone(other)),
+                (Behaviour::Keep(to, kept), _) => {
+                    if bytes.starts_with(to) {
+                        kept.push(bytes.to_vec());
+                    }
+                    Reaction::Nothing
+                }
                 _ => Reaction::Nothing,
             }
         };

@@ -34,14 +34,14 @@ const DATAGRAMS: u64 = 600;
 const DATAGRAM_RATE: u64 = 100;
 /// Bytes of a stream.
 const STREAM: u64 = 2_000_000;
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 // outer -- host, which forwards -- inner
-const OUTER: &str = "fd00:9::1";
-const HOST: [&str; 2] = ["fd00:9::2", "fd00:a::2"];
+pub(super) const OUTER: &str = "fd00:9::1";
+pub(super) const HOST: [&str; 2] = ["fd00:9::2", "fd00:a::2"];
 const INNER: &str = "fd00:a::1";
 /// Hardware addresses of the host's end towards outer, and of outer's.
-const HARDWARE: [&str; 2] = ["020000007701", "020000007702"];
+pub(super) const HARDWARE: [&str; 2] = ["020000007701", "020000007702"];
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     context.load_weft()?;
@@ -80,7 +80,12 @@ fn run(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// A pair between a jail and the host.
-fn connect(context: &mut Context<'_>, jail: &str, there: &str, here: &str) -> Result<String> {
+pub(super) fn connect(
+    context: &mut Context<'_>,
+    jail: &str,
+    there: &str,
+    here: &str,
+) -> Result<String> {
     let pair = context.guest.line("if create wpair")?;
     let far = other(&pair);
     for command in [
@@ -120,7 +125,7 @@ fn stream(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn figure(context: &mut Context<'_>, name: &str) -> Result<u64> {
+pub(super) fn figure(context: &mut Context<'_>, name: &str) -> Result<u64> {
     context.guest.number(&format!("sysctl get {NODE}.{name}"))
 }
 
@@ -145,7 +150,7 @@ fn of_rules(context: &mut Context<'_>) -> Result<OfRules> {
     Ok(OfRules(lines.iter().filter_map(number).collect()))
 }
 
-fn set(context: &mut Context<'_>, name: &str, value: u64) -> Result<()> {
+pub(super) fn set(context: &mut Context<'_>, name: &str, value: u64) -> Result<()> {
     let command = format!("sysctl set {NODE}.{name} {value}");
     context.guest.call(&command).map(drop)
 }
@@ -239,6 +244,13 @@ fn settings(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The rules whose packets are sent.
+fn flooded() -> Vec<Rule> {
+    let rules = RULES.iter().map(|about| about.rule);
+    // One frame arrives in few pieces.
+    rules.filter(|&rule| rule != Rule::Scattered).collect()
+}
+
 /// Each kind of packet is dropped under its own rule, and nothing else is.
 fn received(context: &mut Context<'_>, far: &str) -> Result<()> {
     let count = if context.full { FLOOD_FULL } else { FLOOD };
@@ -249,12 +261,7 @@ fn received(context: &mut Context<'_>, far: &str) -> Result<()> {
         HOST[0]
     );
     context.guest.start("send", &send)?;
-    let floods: Vec<Rule> = RULES
-        .iter()
-        .map(|about| about.rule)
-        // One frame arrives in few pieces.
-        .filter(|&rule| rule != Rule::Scattered)
-        .collect();
+    let floods = flooded();
     for &rule in &floods {
         set(context, "preset", Preset::Host as u64)?;
         if rule == Rule::OptionBytes {
@@ -426,4 +433,26 @@ fn ends(context: &mut Context<'_>, pairs: &[String]) -> Result<()> {
         destroy(context, pair)?;
     }
     context.unload_weft()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/ipv6-policy.md` says of those rules that they are tested in a guest that are.
+    #[test]
+    fn the_documentation_says_what_is_tested_here() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ipv6-policy.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let floods = flooded();
+        for about in RULES {
+            let begins = format!("| `{}` |", name(about.rule));
+            let row = page.lines().find(|line| line.starts_with(&begins)).unwrap();
+            let tested = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
+            let is_here = tested.split(", ").any(|place| place == "guest");
+            assert_eq!(is_here, floods.contains(&about.rule), "{row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        assert_eq!(rows.count(), RULES.len());
+    }
 }

@@ -15,6 +15,7 @@ mod fibs;
 mod forward;
 mod fuzz;
 mod install;
+mod ipv6_fragments;
 mod ipv6_policy;
 mod l3;
 mod load;
@@ -25,6 +26,7 @@ mod nic_card;
 mod nic_example;
 mod nic_host;
 mod nic_loader;
+mod nic_offload;
 mod numbering;
 mod packets;
 mod pair;
@@ -152,7 +154,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 56] = [
+pub const ALL: [Scenario; 58] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -179,6 +181,7 @@ pub const ALL: [Scenario; 56] = [
     audit::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
+    ipv6_fragments::SCENARIO,
     pair_verbs::SCENARIO,
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
@@ -189,6 +192,7 @@ pub const ALL: [Scenario; 56] = [
     nic_card::VMX,
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
+    nic_offload::SCENARIO,
     netmap::SCENARIO,
     permissions::SCENARIO,
     failures::LOAD,

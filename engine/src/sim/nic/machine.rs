@@ -196,8 +196,9 @@ impl<M: Model, D: Nic<Host<M>>> Machine<M, D> {
         asked: &Asked,
     ) -> Result<(), Why> {
         let mut bytes = bytes.to_vec();
-        let sums = self.port.offer().limits.sums;
-        let offload: Offload = describe(&mut bytes, asked, sums).map_err(|_| Why::Unfit)?;
+        let limits = self.port.offer().limits;
+        let len = bytes.len() as u32;
+        let offload: Offload = describe(&mut bytes, len, asked, &limits).map_err(|_| Why::Unfit)?;
         let frame = self.host.frame(&bytes, piece);
         let sent = self.sides.tx(queue, |queue| {
             let sent = queue.send(frame, &offload);

@@ -65,6 +65,23 @@ declare! {
 }
 
 declare! {
+    /// What a transmit queue has done for packets that ask for more than the card does.
+    SoftwareStat: "What a card's transmit queue does in software" at ["dev.<driver>.<n>.tx.<queue>.software"];
+
+    Cut = Stat::counter(
+        c"cut",
+        c"Long segments of TCP that were cut before the card got them",
+    );
+    Parts = Stat::counter(c"parts", c"Frames that they were cut into");
+    Summed = Stat::counter(
+        c"summed",
+        c"Frames that were not cut and whose checksums were filled in",
+    );
+    Tagged = Stat::counter(c"tagged", c"Packets into which a VLAN tag was put");
+    Lost = Stat::lost_as(c"lost", Cause::Undone);
+}
+
+declare! {
     /// What a receive queue has done.
     ReceiveStat: "A card's receive queue" at ["dev.<driver>.<n>.rx.<queue>"];
 
@@ -214,6 +231,17 @@ declare! {
         ),
     )
     .below(&RSS);
+    SoftwareOffload = Stat::setting(
+        c"software_offload",
+        c"Checksums, TSO and VLAN tags done in software: 1: those that the card lacks, has turned off, or can't do for a packet; 2: all; 0: none, and such packets are dropped",
+        Setting {
+            initial: Initial::Is(1),
+            range: Range::Of(0, 2),
+            writer: Writer::HostOrLoader,
+            when: "Set 2 to find out whether the card does them wrong; 0 to find out who sends packets that it can't do.",
+            measured: NOT_MEASURED,
+        },
+    );
     CompletionEvery = Stat::setting(
         c"completion_every",
         c"One frame in so many has the time taken from when the card is given it until it is seen to be done with it (completion_ns); 0: none has",

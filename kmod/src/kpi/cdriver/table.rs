@@ -8,7 +8,9 @@ use core::ptr::NonNull;
 
 use weft_bindings::kernel as c;
 use weft_engine::link::Capabilities;
-use weft_engine::nic::{Extras, Label, Limits, MOST_SEGMENTS, Offer, Range, Scope, SegmentSums};
+use weft_engine::nic::{
+    Cuts, Extras, Label, Limits, MOST_SEGMENTS, Offer, Range, Scope, SegmentSums,
+};
 
 use super::calls::{Calls, FEATURES};
 use crate::kpi::device::Device;
@@ -266,6 +268,7 @@ fn offer_of(offer: &c::weft_nic_offer, tx_slots: Range, rx_slots: Range) -> Offe
                 0 => SegmentSums::WithLength,
                 _ => SegmentSums::WithoutLength,
             },
+            cuts: Cuts::ORDINARY,
         },
         vectors: offer.vectors,
         mbps: offer.mbps,

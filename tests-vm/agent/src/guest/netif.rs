@@ -36,10 +36,11 @@ const SIOCIFCREATE2: c_ulong = 0xc020_697c;
 
 /// What an interface can do for the stack, as ifconfig(8) calls it, and its bit in
 /// `net/if.h`.
-const CAPABILITIES: [(&str, c_int); 10] = [
+const CAPABILITIES: [(&str, c_int); 11] = [
     ("rxcsum", 0x1),
     ("txcsum", 0x2),
     ("vlanhwtag", 0x10),
+    ("vlanhwcsum", 0x80),
     ("tso4", 0x100),
     ("tso6", 0x200),
     ("lro", 0x400),
