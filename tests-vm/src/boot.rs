@@ -93,6 +93,11 @@ pub struct Order<'a> {
     pub counted: bool,
     /// Its network cards; QEMU only.
     pub nics: &'a [Nic],
+    /// What more is in the kernel's environment, and modules that are in memory when the kernel
+    /// starts; of a kernel that QEMU gets directly only.
+    pub environment: &'a [&'a str],
+    /// As above.
+    pub preloaded: &'a [(&'a str, &'a Path)],
     /// Where the loader and bhyve come from.
     pub userland: Option<&'a Userland>,
 }
@@ -201,9 +206,18 @@ impl Order<'_> {
         let environment: Vec<String> = ENVIRONMENT
             .iter()
             .chain(&["console=comconsole"])
+            .chain(self.environment)
             .map(ToString::to_string)
             .collect();
-        let composed = loader::compose(&image, &environment, self.memory_mib)
+        let read = |&(name, path): &(_, &Path)| {
+            let file = std::fs::read(path);
+            Ok((
+                name,
+                file.with_context(|| format!("could not read {}", path.display()))?,
+            ))
+        };
+        let modules: Vec<_> = self.preloaded.iter().map(read).collect::<Result<_>>()?;
+        let composed = loader::compose(&image, &environment, &modules, self.memory_mib)
             .with_context(|| format!("could not boot {}", path.display()))?;
         write(&self.elf(), &composed)?;
         let guest = self.run_qemu(&Start::Kernel(&self.elf()));

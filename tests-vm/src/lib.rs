@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod lan;
 pub mod loader;
 pub mod machine;
+mod preload;
 pub mod qemu;
 pub mod record;
 pub mod report;

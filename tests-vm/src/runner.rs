@@ -288,7 +288,8 @@ impl Plan<'_> {
         folder: &Path,
         report: &Report,
     ) -> Result<std::result::Result<Guest, guest::Error>> {
-        let order = self.order(kernel, group, folder);
+        let modules = self.preloaded(group);
+        let order = self.order(kernel, group, folder, &modules);
         let boot = format!("boot {}", order.name);
         let guest = order.start()?;
         if let Ok(guest) = &guest {
@@ -300,7 +301,20 @@ impl Plan<'_> {
         Ok(guest)
     }
 
-    fn order<'b>(&'b self, kernel: &'b Kernel, group: &[Scenario], folder: &'b Path) -> Order<'b> {
+    /// What is in memory when the kernel starts.
+    fn preloaded(&self, group: &[Scenario]) -> Vec<(&str, &Path)> {
+        let is_weft = group.first().is_some_and(|scenario| scenario.preloaded);
+        let weft = is_weft.then_some(("weft.ko", self.artifacts.module.as_path()));
+        weft.into_iter().collect()
+    }
+
+    fn order<'b>(
+        &'b self,
+        kernel: &'b Kernel,
+        group: &[Scenario],
+        folder: &'b Path,
+        preloaded: &'b [(&'b str, &'b Path)],
+    ) -> Order<'b> {
         Order {
             backend: self.backend,
             kernel,
@@ -314,6 +328,8 @@ impl Plan<'_> {
                 .map_or(0, |scenario| scenario.memory_mib[usize::from(self.full)]),
             counted: group.first().is_some_and(|scenario| scenario.counted),
             nics: group.first().map_or(&[], |scenario| scenario.nics),
+            environment: group.first().map_or(&[], |scenario| scenario.environment),
+            preloaded,
             userland: self.userland.as_ref(),
         }
     }
@@ -322,7 +338,8 @@ impl Plan<'_> {
     pub fn print_commands(&self, kernel: &Kernel) {
         let folder = self.folder(kernel);
         for group in self.groups() {
-            for line in self.order(kernel, group, &folder).commands() {
+            let modules = self.preloaded(group);
+            for line in self.order(kernel, group, &folder, &modules).commands() {
                 println!("{line}");
             }
         }

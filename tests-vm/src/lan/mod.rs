@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`Port`] | the other end of one card: frames in and out, and what was seen |
 //! | [`check`] | whether a frame's checksums are right, by adding up all of it |
+//! | [`tcp`] | streams of TCP of such a host, of bytes that are known |
 //! | [`station`] | a host of its own behind a port: answers ARP, neighbour discovery, echoes, datagrams, DHCP |
 //! | [`Monitor`] | QEMU's own, by which links go down and up |
 
@@ -16,10 +17,12 @@ pub mod check;
 mod monitor;
 mod port;
 mod station;
+mod tcp;
 
 pub use monitor::Monitor;
 pub use port::{Behaviour, Figures, NUMBERED, Port};
 pub use station::Station;
+pub use tcp::{Stream, Tcp};
 
 use std::path::Path;
 

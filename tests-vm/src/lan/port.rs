@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 use super::check::{self, Content, Frame, Packet, Reassembly};
 use super::station::Station;
+use super::tcp::Tcp;
 
 /// The longest frame that QEMU sends: a segment that the card did not cut, and headers.
 const LONGEST: usize = 1 << 17;
@@ -74,6 +75,8 @@ struct State {
     /// The last number from each port.
     last: BTreeMap<u16, u64>,
     reassembly: Reassembly,
+    /// Of the station, if it has any.
+    tcp: Option<Tcp>,
 }
 
 /// A connection with QEMU.
@@ -106,6 +109,7 @@ impl Port {
                 figures: Figures::default(),
                 last: BTreeMap::new(),
                 reassembly: Reassembly::default(),
+                tcp: None,
             }),
             news: Condvar::new(),
         });
@@ -121,7 +125,22 @@ impl Port {
 
     /// From now on it does this.
     pub fn set(&self, behaviour: Behaviour) {
-        locked(&self.line.state).behaviour = behaviour;
+        let mut state = locked(&self.line.state);
+        (state.behaviour, state.tcp) = (behaviour, None);
+    }
+
+    /// Has a station at this port do TCP as well, with the guest's card of that address.
+    #[must_use]
+    pub fn tcp(&self, station: &Station, card: [u8; 6]) -> Tcp {
+        let (mac, line) = (station.mac, Arc::downgrade(&self.line));
+        let tcp = Tcp::new([station.v4.into(), station.v6.into()], move |packet| {
+            // A machine that is gone receives nothing.
+            if let Some(line) = line.upgrade() {
+                let _ = line.send(&Station::around(&card, &mac, packet));
+            }
+        });
+        locked(&self.line.state).tcp = Some(tcp.clone());
+        tcp
     }
 
     /// The line, for [`Behaviour::Cable`].
@@ -141,6 +160,11 @@ impl Port {
         let mut state = locked(&self.line.state);
         state.figures = Figures::default();
         state.last.clear();
+    }
+
+    /// Forgets how long the longest frame was.
+    pub fn forget_longest(&self) {
+        locked(&self.line.state).figures.longest = 0;
     }
 
     /// Waits until the figures are such, or for so long: whether they are.
@@ -220,10 +244,17 @@ impl Line {
                 let last = state.last.insert(from, number);
                 state.figures.late += u64::from(last.is_some_and(|last| last >= number));
             }
-            match (&mut state.behaviour, &found) {
-                (Behaviour::Station(station), Ok(frame)) => {
-                    Reaction::Answer(station.answer(frame, bytes))
-                }
+            match (&mut state.behaviour, found) {
+                (Behaviour::Station(station), Ok(frame)) => match (frame.content, &state.tcp) {
+                    (Content::Ip(packet), Some(tcp)) if packet.protocol == check::TCP => {
+                        tcp.give(packet);
+                        Reaction::Nothing
+                    }
+                    (content, _) => {
+                        let frame = Frame { content, ..frame };
+                        Reaction::Answer(station.answer(&frame, bytes))
+                    }
+                },
                 (Behaviour::Cable(other), _) => Reaction::Pass(Arc::clone(other)),
                 _ => Reaction::Nothing,
             }

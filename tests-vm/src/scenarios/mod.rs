@@ -17,9 +17,14 @@ mod load;
 mod memory;
 mod netmap;
 mod nic;
+mod nic_boot;
+mod nic_bulk;
 mod nic_card;
 mod nic_example;
 mod nic_host;
+mod nic_settings;
+mod nic_traffic;
+mod nic_tuned;
 mod numbering;
 mod packets;
 mod pair;
@@ -106,6 +111,12 @@ pub struct Scenario {
     /// The guest's network cards, all of which end at the host. A group has those of its
     /// first scenario.
     pub nics: &'static [Nic],
+    /// What the boot loader sets for it; QEMU with a bare kernel only. A group has that of its
+    /// first scenario.
+    pub environment: &'static [&'static str],
+    /// Whether `weft.ko` is in memory when the kernel starts, as `weft_load="YES"` has it. A
+    /// group is as its first scenario.
+    pub preloaded: bool,
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
     /// The test. An error breaks it off and counts as a failed check.
@@ -124,13 +135,15 @@ impl Scenario {
         counted: false,
         system: System::None,
         nics: &[],
+        environment: &[],
+        preloaded: false,
         by_name: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 44] = [
+pub const ALL: [Scenario; 47] = [
     load::SCENARIO,
     refuse::SCENARIO,
     nic_example::SCENARIO,
@@ -163,6 +176,9 @@ pub const ALL: [Scenario; 44] = [
     nic_card::VMX,
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
+    nic_settings::SCENARIO,
+    nic_boot::SCENARIO,
+    nic_bulk::SCENARIO,
     netmap::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,

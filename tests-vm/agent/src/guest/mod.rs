@@ -24,7 +24,6 @@ mod memory;
 mod msgbuf;
 mod netif;
 mod netmap;
-mod pattern;
 mod ping;
 mod root;
 mod route;
