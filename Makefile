@@ -14,6 +14,18 @@ setup:
 build:
 	$(XTASK) build
 
+# Put the module, headers, manual pages and examples in place, or take them away.
+# DESTDIR is the root of the system they are for; the others are paths in there.
+DESTDIR?=
+PREFIX?=	/usr/local
+KMODDIR?=	/boot/modules
+PLACES=	--destdir "$(DESTDIR)" --prefix "$(PREFIX)" --kmoddir "$(KMODDIR)"
+install:
+	$(XTASK) install $(PLACES)
+
+uninstall:
+	$(XTASK) uninstall $(PLACES)
+
 # See the module at work: here on FreeBSD, else in a virtual machine, else the
 # same engine in a simulation.
 run:
@@ -56,4 +68,4 @@ bench-pair:
 clean:
 	cargo clean
 
-.PHONY: all setup build run test vm bench bench-fib bench-packet bench-queue bench-wire bench-pair clean
+.PHONY: all setup build install uninstall run test vm bench bench-fib bench-packet bench-queue bench-wire bench-pair clean

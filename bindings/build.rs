@@ -37,7 +37,7 @@ const FUNCTIONS: [&str; 30] = [
     "device_(get_name|get_unit|get_nameunit|set_desc)",
     "ether_(ifattach|ifdetach|ioctl|gen_addr|output)",
     "if(_alloc|_free|_ref|_rele|_initname|_setname|_name|unit|_(get|set)(softc|mtu|vnet|capenable|capabilities|hwassist)|_inc_counter|_getdunit|_getdname|_gettype|_getlinkstate|_getflags)",
-    "if_(getnetmapadapter|set(flags|drvflagbits|baudrate|hwtsomax|hwtsomaxsegcount|hwtsomaxsegsize|(transmit|qflush|ioctl|init|output)fn)|link_state_change|vlancap|vlantrunkinuse|clone_addif)",
+    "if_(getnetmapadapter|get_counter_default|set(flags|drvflagbits|baudrate|hwtsomax|hwtsomaxsegcount|hwtsomaxsegsize|(transmit|qflush|ioctl|init|output|getcounter)fn)|link_state_change|vlancap|vlantrunkinuse|clone_addif)",
     "if(c_name2unit|c_alloc_unit|c_free_unit|media_ioctl|media_removeall|unit_ref)",
 ];
 const TYPES: [&str; 16] = [

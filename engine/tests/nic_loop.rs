@@ -495,14 +495,17 @@ fn a_link_is_told_again_after_a_stop() {
     machine.end();
 }
 
+/// A frame that is too long to be copied.
+const LONG: [u8; 200] = [1; 200];
+
 #[test]
 fn buffers_that_are_withheld_are_no_want_of_memory() {
     let mut machine = Machine::new();
     machine.start().unwrap();
     machine.host.withhold_buffers(true);
     for _ in 1..SLOTS {
-        machine.send(&[1; 60], 60).unwrap();
-        assert_eq!(machine.received(), [vec![1; 60]]);
+        machine.send(&LONG, LONG.len()).unwrap();
+        assert_eq!(machine.received(), [LONG]);
     }
     let figures = machine.sides.rx.borrow().figures();
     assert_eq!(
@@ -515,6 +518,52 @@ fn buffers_that_are_withheld_are_no_want_of_memory() {
     assert_eq!(given, u32::from(SLOTS) - 1);
     machine.send(&[2; 60], 60).unwrap();
     assert_eq!(machine.received(), [vec![2; 60]]);
+    machine.end();
+}
+
+#[test]
+fn short_frames_are_copied_and_take_no_buffer() {
+    let mut machine = Machine::new();
+    machine.start().unwrap();
+    machine.host.withhold_buffers(true);
+    for n in 0..3 * SLOTS {
+        let bytes = [n as u8; 60];
+        machine.send(&bytes, 60).unwrap();
+        assert_eq!(machine.received(), [bytes]);
+    }
+    let figures = machine.sides.rx.borrow().figures();
+    let given = u32::from(machine.sides.rx.borrow().given());
+    assert_eq!(
+        (figures.copied, given),
+        (u64::from(3 * SLOTS), u32::from(SLOTS) - 1)
+    );
+    assert!(
+        figures.kicks < figures.frames,
+        "buffers are told of in bursts"
+    );
+    machine.end();
+}
+
+#[test]
+fn a_frame_is_watched_until_the_device_is_done_with_it() {
+    let mut machine = Machine::new();
+    machine.start().unwrap();
+    let watched = |machine: &Machine| machine.sides.tx.borrow_mut().watched();
+    machine.send(&[1; 60], 60).unwrap();
+    machine.sides.tx.borrow_mut().watch(5);
+    // Another one is not, as long as this one is.
+    machine.send(&[2; 60], 60).unwrap();
+    machine.sides.tx.borrow_mut().watch(7);
+    assert_eq!(watched(&machine), None);
+    machine.sides.tx.borrow_mut().reap(1);
+    assert_eq!(watched(&machine), Some(5));
+    assert_eq!(watched(&machine), None, "said once");
+    machine.received();
+    machine.send(&[3; 60], 60).unwrap();
+    machine.sides.tx.borrow_mut().watch(9);
+    machine.start().unwrap();
+    machine.sides.tx.borrow_mut().reap(u32::MAX);
+    assert_eq!(watched(&machine), None, "forgotten by a stop");
     machine.end();
 }
 

@@ -141,6 +141,8 @@ mod layout {
         }
     }
 
+    /// # Safety
+    /// The buffer lives.
     pub(super) unsafe fn tag_area(buffer: Buffer) -> *mut u8 {
         buffer.as_ptr().cast()
     }
@@ -158,13 +160,21 @@ mod slab {
         pub(super) const fn new() -> Self {
             Self
         }
+        /// # Safety
+        /// None: there is no slab.
         pub(super) unsafe fn pop(&mut self) -> Option<Buffer> {
             None
         }
+        /// # Safety
+        /// None: there is no slab.
         pub(super) unsafe fn insert(&mut self, _: NonNull<Slab>) {}
+        /// # Safety
+        /// None: there is no slab.
         pub(super) unsafe fn push(&mut self, _: Buffer) -> Option<NonNull<Slab>> {
             None
         }
+        /// # Safety
+        /// None: there is no slab.
         pub(super) unsafe fn take_whole(&mut self) -> Option<NonNull<Slab>> {
             None
         }

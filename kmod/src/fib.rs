@@ -15,7 +15,7 @@ use crate::kpi::log;
 use crate::kpi::memory::FibMemory;
 use crate::kpi::module::refuse_while;
 use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
-use crate::stats::{self, Once, allow_declared, initial};
+use crate::stats::{self, Once, initial};
 
 /// A family's algorithm: its name and choices.
 struct Weft<F>(PhantomData<F>);
@@ -197,13 +197,14 @@ impl Indexed for OfTables {
         _vnet: &Vnet<'_>,
         value: u64,
     ) -> Result<(), Errno> {
-        let stat = FibStat::at(index).ok_or(Errno::EINVAL)?;
-        allow_declared(c"net.weft.fib", stat.stat(), value)?;
-        match place(stat) {
-            Some(place) => place.store(value, Ordering::Relaxed),
-            None => FibMemory::set_limit(value),
+        match stats::put_declared(c"net.weft.fib", index, value, place)? {
+            None => Ok(()),
+            Some(FibStat::BytesLimit) => {
+                FibMemory::set_limit(value);
+                Ok(())
+            }
+            Some(_) => Err(Errno::EINVAL),
         }
-        Ok(())
     }
 }
 

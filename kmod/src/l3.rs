@@ -52,12 +52,14 @@ use crate::kpi::published::Published;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::swapped::Swapped;
-use crate::kpi::sysctl::{Access, Number, Parent, Sysctls};
+use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
 use crate::kpi::task::Task;
 use crate::kpi::text::Text;
 use crate::pair;
+use crate::stats::{self, Once};
 use crate::tenants::Tenants;
 use weft_engine::l3::NUMBERS;
+use weft_engine::stats::{Declared, LayersStat};
 
 use child::{Child, OFFER};
 use follow::Follow;
@@ -315,13 +317,19 @@ impl Gate {
     }
 }
 
-struct Interfaces;
+/// The number of all.
+struct OfAll;
 
-impl Number for Interfaces {
-    const OF_HOST: bool = true;
+impl Indexed for OfAll {
+    fn is_of_host(_index: u32) -> bool {
+        true
+    }
 
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        u64::from(COUNT.count())
+    fn read(index: u32, _sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        match LayersStat::at(index) {
+            Some(LayersStat::Interfaces) => u64::from(COUNT.count()),
+            None => 0,
+        }
     }
 }
 
@@ -336,10 +344,5 @@ pub(crate) fn add_sysctls(
 ) -> Result<(), Errno> {
     let node = tree.node(weft, c"l3", c"Interfaces on top of others, wip")?;
     NODE.with(sleepable, |_, place| *place = Some(node));
-    tree.number::<Interfaces>(
-        node,
-        c"interfaces",
-        Access::READ,
-        c"Interfaces that there are, in all jails; the module can be unloaded when there are none",
-    )
+    stats::add(&mut Once::<OfAll>::new(tree), node, 0, |_: LayersStat| true)
 }

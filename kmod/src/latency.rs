@@ -18,10 +18,12 @@ pub(crate) enum Timed {
     Sojourn,
     /// How long changes of FIBs take.
     FibChange,
+    /// How long cards take for frames.
+    Completion,
 }
 
 /// The node of each, while the module is loaded.
-static PARENTS: Slept<[Option<Parent>; 2]> = Slept::new([None; 2]);
+static PARENTS: Slept<[Option<Parent>; 3]> = Slept::new([None; 3]);
 
 /// Bits that an index of a histogram's needs.
 pub(crate) const INDEX_BITS: u32 = 11;
@@ -41,10 +43,12 @@ pub(crate) fn add_sysctls(
     let node = tree.node(weft, c"latency", about)?;
     let about = c"From when a change of a route begins until lookups see it";
     let fib_change = tree.node(node, c"fib_change", about)?;
+    let about = c"From when a card is given a frame until it is seen to be done with it; see completion_every";
+    let completion = tree.node(node, c"completion", about)?;
     let about = c"From when a packet is sent until it comes out of its queue; see sojourn_every";
     let sojourn = tree.node(node, c"sojourn", about)?;
     PARENTS.with(sleepable, |_, parents| {
-        *parents = [Some(sojourn), Some(fib_change)];
+        *parents = [sojourn, fib_change, completion].map(Some);
     });
     Ok(())
 }

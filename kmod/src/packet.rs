@@ -2,10 +2,10 @@
 //! The module's packets: one pool for all that it sends and receives, its limits and
 //! its figures, `net.weft.packet`.
 
-use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use weft_engine::packet::{AllocError, CLASSES, ClassFigures, PoolFigures};
+use weft_engine::packet::{AllocError, PoolFigures};
+use weft_engine::stats::{Declared, PoolStat, SizeStat};
 
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::cpu::CriticalSections;
@@ -13,12 +13,12 @@ use crate::kpi::errno::Errno;
 use crate::kpi::event::{LowMemory, OnLowMemory};
 use crate::kpi::kernel;
 use crate::kpi::lock::Mtx;
-use crate::kpi::log;
 use crate::kpi::memory::{PacketMemory, try_box};
 use crate::kpi::module::refuse_while;
 use crate::kpi::published::Published;
-use crate::kpi::sysctl::{Access, Indexed, Number, Parent, Sysctls};
+use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
 use crate::kpi::text::Text;
+use crate::stats::{self, Once};
 
 /// The pool's type: its memory, its lock, and what keeps the CPUs' caches apart.
 pub(crate) type Pool = weft_engine::packet::Pool<PacketMemory, Mtx, CriticalSections>;
@@ -145,150 +145,77 @@ fn figures(sleepable: &mut Sleepable) -> PoolFigures {
         .unwrap_or_default()
 }
 
-struct BytesLimit;
+/// The numbers of the pool.
+struct OfPool;
 
-impl Number for BytesLimit {
-    fn read(_sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        BYTES_LIMIT.load(Ordering::Relaxed)
+impl Indexed for OfPool {
+    fn read(index: u32, sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
+        let failures = |sleepable: &mut Sleepable, why: AllocError| {
+            let failures = figures(sleepable).failures;
+            failures.get(why.index()).copied().unwrap_or(0)
+        };
+        match PoolStat::at(index) {
+            Some(PoolStat::BytesLimit) => BYTES_LIMIT.load(Ordering::Relaxed),
+            Some(PoolStat::Bytes) => figures(sleepable).bytes as u64,
+            Some(PoolStat::Out) => figures(sleepable).out() as u64,
+            Some(PoolStat::ClassLimit) => failures(sleepable, AllocError::ClassLimit { most: 0 }),
+            Some(PoolStat::PoolLimit) => failures(sleepable, AllocError::PoolLimit { most: 0 }),
+            Some(PoolStat::NoMemory) => failures(sleepable, AllocError::NoMemory),
+            Some(PoolStat::Reclaims) => RECLAIMS.load(Ordering::Relaxed),
+            Some(PoolStat::Reclaimed) => RECLAIMED.load(Ordering::Relaxed),
+            None => 0,
+        }
     }
 
-    fn write(sleepable: &mut Sleepable, _vnet: &Vnet<'_>, bytes: u64) -> Result<(), Errno> {
-        let most = kernel::physical_bytes();
-        if !(LEAST_LIMIT..=most).contains(&bytes) {
-            log::warning(format_args!(
-                "net.weft.packet.bytes_limit={bytes}: refused, allowed are {LEAST_LIMIT} to {most}"
-            ));
-            return Err(Errno::EINVAL);
-        }
+    /// Of the one setting.
+    fn write(
+        _index: u32,
+        sleepable: &mut Sleepable,
+        _vnet: &Vnet<'_>,
+        bytes: u64,
+    ) -> Result<(), Errno> {
+        let range = (LEAST_LIMIT, kernel::physical_bytes());
+        stats::allow(format_args!("net.weft.packet.bytes_limit"), bytes, range)?;
         BYTES_LIMIT.store(bytes, Ordering::Relaxed);
         POOL.with(sleepable, |_, pool| pool.limit_bytes(bytes as usize));
         Ok(())
     }
 }
 
-/// A figure of the pool.
-#[derive(Clone, Copy)]
-enum OfPool {
-    Bytes,
-    Out,
-    Failures(AllocError),
-    Reclaims,
-    Reclaimed,
-}
+/// The numbers of a size: its place among sizes, and the number's in the lowest byte.
+struct OfSize;
 
-const POOL_FIGURES: [(OfPool, &CStr, &CStr); 7] = [
-    (
-        OfPool::Bytes,
-        c"bytes",
-        c"Bytes of memory that buffers of packets hold now, free ones included",
-    ),
-    (
-        OfPool::Out,
-        c"out",
-        c"Buffers that packets hold now; the module can be unloaded when there are none",
-    ),
-    (
-        OfPool::Failures(AllocError::ClassLimit { most: 0 }),
-        c"class_limit",
-        c"Packets that could not be had since as many buffers of their size were in use as may be",
-    ),
-    (
-        OfPool::Failures(AllocError::PoolLimit { most: 0 }),
-        c"pool_limit",
-        c"Packets that could not be had since buffers held bytes_limit already; raise that",
-    ),
-    (
-        OfPool::Failures(AllocError::NoMemory),
-        c"no_memory",
-        c"Packets that could not be had since the system had no memory at that moment",
-    ),
-    (
-        OfPool::Reclaims,
-        c"reclaims",
-        c"Times that the system was short of memory and free buffers were given back",
-    ),
-    (
-        OfPool::Reclaimed,
-        c"reclaimed_bytes",
-        c"Bytes that were given back then",
-    ),
-];
-
-impl Indexed for OfPool {
+impl Indexed for OfSize {
     fn read(index: u32, sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        let Some((figure, ..)) = POOL_FIGURES.get(index as usize) else {
-            return 0;
-        };
-        match figure {
-            OfPool::Bytes => figures(sleepable).bytes as u64,
-            OfPool::Out => figures(sleepable).out() as u64,
-            OfPool::Failures(why) => {
-                let failures = figures(sleepable).failures;
-                failures.get(why.index()).copied().unwrap_or(0)
-            }
-            OfPool::Reclaims => RECLAIMS.load(Ordering::Relaxed),
-            OfPool::Reclaimed => RECLAIMED.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// A figure of a size class.
-struct OfClass;
-
-type ClassFigure = fn(&ClassFigures) -> usize;
-
-const CLASS_FIGURES: [(ClassFigure, &CStr, &CStr); 4] = [
-    (
-        |class| class.buffers,
-        c"buffers",
-        c"Buffers of this size for which there is memory",
-    ),
-    (
-        |class| class.in_depot,
-        c"free",
-        c"Those that are free for all CPUs",
-    ),
-    (
-        |class| class.in_caches,
-        c"cached",
-        c"Those that are free, each for one CPU; a limit counts them as in use",
-    ),
-    (|class| class.out, c"out", c"Those that packets hold"),
-];
-
-/// The index of a class's limit, behind its figures.
-const LIMIT: usize = CLASS_FIGURES.len();
-
-fn class_index(class: usize, which: usize) -> u32 {
-    (class << 8 | which) as u32
-}
-
-impl Indexed for OfClass {
-    fn read(index: u32, sleepable: &mut Sleepable, _vnet: &Vnet<'_>) -> u64 {
-        let (class, which) = ((index >> 8) as usize, (index & 0xff) as usize);
         let figures = figures(sleepable);
-        let Some(class) = figures.classes.get(class) else {
+        let size = figures.classes.get((index >> 8) as usize);
+        let (Some(size), Some(stat)) = (size, SizeStat::at(index & 0xff)) else {
             return 0;
         };
-        match CLASS_FIGURES.get(which) {
-            Some((figure, ..)) => figure(class) as u64,
-            None if class.limit == usize::MAX => 0,
-            None => class.limit as u64,
-        }
+        let number = match stat {
+            SizeStat::Buffers => size.buffers,
+            SizeStat::Free => size.in_depot,
+            SizeStat::Cached => size.in_caches,
+            SizeStat::Out => size.out,
+            SizeStat::Limit if size.limit == usize::MAX => 0,
+            SizeStat::Limit => size.limit,
+        };
+        number as u64
     }
 
+    /// Of the one setting.
     fn write(
         index: u32,
         sleepable: &mut Sleepable,
         _vnet: &Vnet<'_>,
         value: u64,
     ) -> Result<(), Errno> {
-        let class = (index >> 8) as usize;
         let most = match value {
             0 => usize::MAX,
             _ => usize::try_from(value).unwrap_or(usize::MAX),
         };
-        POOL.with(sleepable, |_, pool| pool.limit_class(class, most));
+        let size = (index >> 8) as usize;
+        POOL.with(sleepable, |_, pool| pool.limit_class(size, most));
         Ok(())
     }
 }
@@ -300,30 +227,12 @@ impl Indexed for OfClass {
 pub(crate) fn add_sysctls(tree: &mut Sysctls, weft: Parent) -> Result<(), Errno> {
     let node = tree.node(weft, c"packet", c"Buffers of packets")?;
     let sizes = tree.node(node, c"size", c"Buffers by their size in bytes")?;
-    for (class, stride) in weft_engine::packet::STRIDES.iter().enumerate().rev() {
+    for (size, stride) in weft_engine::packet::STRIDES.iter().enumerate().rev() {
         let name = Text::<8>::format(format_args!("{stride}"));
         let about = c"Buffers of this many bytes, header and headroom included";
         let node = tree.node_labelled(sizes, name.as_c_str(), c"size", about)?;
-        tree.setting_of::<OfClass>(
-            node,
-            c"limit",
-            class_index(class, LIMIT),
-            c"The most buffers of this size that may be in use or cached; 0: as many as bytes_limit allows",
-        )?;
-        for (which, (_, name, about)) in CLASS_FIGURES.iter().enumerate().rev() {
-            let index = class_index(class, which);
-            tree.number_of::<OfClass>(node, name, None, index, about)?;
-        }
+        let mut tree = Once::<OfSize>::new(tree);
+        stats::add(&mut tree, node, (size as u32) << 8, |_: SizeStat| true)?;
     }
-    for (index, (_, name, about)) in POOL_FIGURES.iter().enumerate().rev() {
-        tree.number_of::<OfPool>(node, name, None, index as u32, about)?;
-    }
-    tree.number::<BytesLimit>(
-        node,
-        c"bytes_limit",
-        Access::READ | Access::WRITE | Access::TUNABLE,
-        c"The most bytes of memory that buffers may hold; an eighth of the machine's if not set",
-    )
+    stats::add(&mut Once::<OfPool>::new(tree), node, 0, |_: PoolStat| true)
 }
-
-const _: () = assert!(CLASSES < 256);

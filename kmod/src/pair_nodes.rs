@@ -379,12 +379,10 @@ impl Indexed for OfPairs {
         _vnet: &Vnet<'_>,
         value: u64,
     ) -> Result<(), Errno> {
-        let stat = PairStat::at(index).ok_or(Errno::EINVAL)?;
-        allow_declared(c"net.weft.pair", stat.stat(), value)?;
-        place(stat)
-            .ok_or(Errno::EINVAL)?
-            .store(value, Ordering::Relaxed);
-        Ok(())
+        match stats::put_declared(c"net.weft.pair", index, value, place)? {
+            None => Ok(()),
+            Some(_) => Err(Errno::EINVAL),
+        }
     }
 }
 

@@ -13,8 +13,9 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use weft_engine::stats::{Cause, Declared, FilterStat, RuleStat};
 use weft_engine::wire::policy::{
-    Action, Bounds, Point as Place, Policy, Preset, RULES, Rule, Rules, is_plain, judge,
+    About, Action, Bounds, Point as Place, Policy, Preset, RULES, Rule, Rules, is_plain, judge,
 };
 use weft_engine::wire::source::Pieces;
 
@@ -25,11 +26,13 @@ use crate::kpi::log;
 use crate::kpi::mbuf::Mbuf;
 use crate::kpi::memory::{collected, push};
 use crate::kpi::pfil::{Fate, Filter, Hook, Layer, Point};
+use crate::kpi::probe;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
 use crate::kpi::sysctl::{Indexed, Parent, Sysctls};
 use crate::kpi::text::Text;
 use crate::kpi::vnet;
+use crate::stats::{self, Once};
 
 /// The filter's name, behind `weft:`.
 const NAME: &str = "ipv6";
@@ -63,61 +66,14 @@ static SCREENS: Slept<Vec<Entry>> = Slept::new(Vec::new());
 /// Whether network stacks get filters.
 static IS_OPEN: AtomicBool = AtomicBool::new(false);
 
-/// A number that rules go by.
-struct Limit {
-    name: &'static core::ffi::CStr,
-    about: &'static core::ffi::CStr,
-    most: u64,
-    initial: u64,
-}
-
-/// The place of each number in a filter.
-mod limit {
-    pub(super) const HEADERS: usize = 0;
-    pub(super) const HEADER_BYTES: usize = 1;
-    pub(super) const OPTION_BYTES: usize = 2;
-    pub(super) const OPTIONS: usize = 3;
-    pub(super) const FRAGMENT_BYTES: usize = 4;
-    pub(super) const PIECES: usize = 5;
-}
-
-static LIMITS: [Limit; 6] = [
-    Limit {
-        name: c"headers",
-        about: c"Extension headers that a packet may have (RFC 8504, 5.3), 0 to 32; the rule headers applies to one with more",
-        most: 32,
-        initial: Bounds::DEFAULT.headers as u64,
-    },
-    Limit {
-        name: c"header_bytes",
-        about: c"Bytes of extension headers that a packet may have (RFC 8504, 5.3), 0 to 65535; the rule header_bytes applies to one with more",
-        most: u16::MAX as u64,
-        initial: Bounds::DEFAULT.header_bytes as u64,
-    },
-    Limit {
-        name: c"option_bytes",
-        about: c"Bytes that a header of hop-by-hop or destination options may have (RFC 8504, 5.3), 8 to 2048; 0: any number; the rule option_bytes applies to a longer one",
-        most: 2048,
-        initial: Bounds::DEFAULT.option_bytes as u64,
-    },
-    Limit {
-        name: c"options",
-        about: c"Options other than padding that a header may have (RFC 8504, 5.3), 0 to 128; the rule options applies to one with more",
-        most: 128,
-        initial: Bounds::DEFAULT.options as u64,
-    },
-    Limit {
-        name: c"fragment_bytes",
-        about: c"Bytes that a fragment must have, IPv6 header included, if it is not the last, 0 to 1280; the rule fragment_tiny applies to a shorter one",
-        most: 1280,
-        initial: Bounds::DEFAULT.fragment_bytes as u64,
-    },
-    Limit {
-        name: c"pieces",
-        about: c"mbufs that are looked at to read a packet's headers, 1 to 1024; the rule scattered applies if they are in more",
-        most: 1024,
-        initial: Bounds::DEFAULT.pieces as u64,
-    },
+/// The numbers that rules go by. The place of each in a filter is its place here.
+const LIMITS: [FilterStat; 6] = [
+    FilterStat::Headers,
+    FilterStat::HeaderBytes,
+    FilterStat::OptionBytes,
+    FilterStat::Options,
+    FilterStat::FragmentBytes,
+    FilterStat::Pieces,
 ];
 
 impl Screen {
@@ -147,15 +103,16 @@ impl Screen {
             drops.store(policy.drops.bits(), Ordering::Relaxed);
         }
         for (limit, place) in LIMITS.iter().zip(&self.limits) {
-            place.store(limit.initial, Ordering::Relaxed);
+            let initial = limit.stat().initial().unwrap_or(0);
+            place.store(initial, Ordering::Relaxed);
         }
         self.preset.store(preset as u64, Ordering::Relaxed);
     }
 
-    #[inline]
-    fn limit<const WHICH: usize>(&self) -> u64 {
-        const { assert!(WHICH < LIMITS.len()) };
-        self.limits[WHICH].load(Ordering::Relaxed)
+    /// Where a limit is.
+    fn place(&self, stat: FilterStat) -> Option<&AtomicU64> {
+        let place = LIMITS.iter().position(|limit| *limit == stat)?;
+        self.limits.get(place)
     }
 
     /// What is done at a place. Nobody stores a number that would not fit.
@@ -168,16 +125,27 @@ impl Screen {
             };
             Rules::of_bits(all.load(Ordering::Relaxed))
         };
+        let [
+            headers,
+            header_bytes,
+            option_bytes,
+            options,
+            fragment_bytes,
+            pieces,
+        ] = self
+            .limits
+            .each_ref()
+            .map(|limit| limit.load(Ordering::Relaxed));
         Policy {
             counts: of(&self.counts),
             drops: of(&self.drops),
             bounds: Bounds {
-                headers: self.limit::<{ limit::HEADERS }>() as u8,
-                header_bytes: self.limit::<{ limit::HEADER_BYTES }>() as u16,
-                option_bytes: self.limit::<{ limit::OPTION_BYTES }>() as u16,
-                options: self.limit::<{ limit::OPTIONS }>() as u8,
-                fragment_bytes: self.limit::<{ limit::FRAGMENT_BYTES }>() as u16,
-                pieces: self.limit::<{ limit::PIECES }>() as u16,
+                headers: headers as u8,
+                header_bytes: header_bytes as u16,
+                option_bytes: option_bytes as u16,
+                options: options as u8,
+                fragment_bytes: fragment_bytes as u16,
+                pieces: pieces as u16,
             },
         }
     }
@@ -260,6 +228,7 @@ impl Filter for Screen {
                 if let Some(counter) = self.dropped.get(rule as usize) {
                     counter.add(1);
                 }
+                probe::filtered(Cause::Rule, point);
                 Fate::Dropped
             }
         }
@@ -320,49 +289,27 @@ impl Gate {
     }
 }
 
-/// What an OID is about: a rule, and which of its values; or one of the filter's own.
+/// What an OID is about: a number of a rule's, or of the filter's own.
 #[derive(Clone, Copy)]
 enum What {
-    Action(Rule, Place),
-    Applied(Rule),
-    Dropped(Rule),
-    Limit(usize),
-    Preset,
-    LookedAt,
+    Rule(&'static About, RuleStat),
+    Own(FilterStat),
 }
 
 /// The number that stands for a rule where there is none.
 const OWN: u32 = 0xff;
 
 impl What {
-    /// As an OID's index.
-    const fn index(self) -> u32 {
-        match self {
-            Self::Action(rule, place) => (rule as u32) << 8 | place as u32,
-            Self::Applied(rule) => (rule as u32) << 8 | 2,
-            Self::Dropped(rule) => (rule as u32) << 8 | 3,
-            Self::Preset => OWN << 8,
-            Self::LookedAt => OWN << 8 | 1,
-            Self::Limit(which) => (OWN << 8) | (2 + which as u32),
-        }
-    }
-
+    /// By an OID's index: the rule's number, and in the lowest byte the number's place.
     fn of(index: u32) -> Option<Self> {
-        let (rule, which) = (index >> 8, index & 0xff);
-        if rule == OWN {
-            return Some(match which {
-                0 => Self::Preset,
-                1 => Self::LookedAt,
-                _ => Self::Limit(which as usize - 2),
-            });
+        let place = index & 0xff;
+        match index >> 8 {
+            OWN => FilterStat::at(place).map(Self::Own),
+            rule => {
+                let about = RULES.get(rule as usize)?;
+                Some(Self::Rule(about, RuleStat::at(place)?))
+            }
         }
-        let rule = RULES.get(rule as usize)?.rule;
-        Some(match which {
-            0 => Self::Action(rule, Place::Received),
-            1 => Self::Action(rule, Place::Transit),
-            2 => Self::Applied(rule),
-            _ => Self::Dropped(rule),
-        })
     }
 }
 
@@ -391,12 +338,15 @@ impl Indexed for OfScreen {
                 counters.get(rule as usize).map_or(0, Counter::read)
             };
             Some(match What::of(index)? {
-                What::Action(rule, place) => screen.action(rule, place) as u64,
-                What::Applied(rule) => counted(&screen.applied, rule),
-                What::Dropped(rule) => counted(&screen.dropped, rule),
-                What::Limit(which) => screen.limits.get(which)?.load(Ordering::Relaxed),
-                What::Preset => screen.preset.load(Ordering::Relaxed),
-                What::LookedAt => screen.looked_at.read(),
+                What::Rule(about, stat) => match stat {
+                    RuleStat::Received => screen.action(about.rule, Place::Received) as u64,
+                    RuleStat::Transit => screen.action(about.rule, Place::Transit) as u64,
+                    RuleStat::Applied => counted(&screen.applied, about.rule),
+                    RuleStat::Dropped => counted(&screen.dropped, about.rule),
+                },
+                What::Own(FilterStat::Preset) => screen.preset.load(Ordering::Relaxed),
+                What::Own(FilterStat::LookedAt) => screen.looked_at.read(),
+                What::Own(limit) => screen.place(limit)?.load(Ordering::Relaxed),
             })
         });
         value.flatten().unwrap_or_default()
@@ -409,15 +359,8 @@ impl Indexed for OfScreen {
         value: u64,
     ) -> Result<(), Errno> {
         let written = Self::with(sleepable, vnet, |screen| match What::of(index) {
-            Some(What::Action(rule, place)) => match Action::of(value) {
-                Some(action) => {
-                    screen.set_action(rule, place, action);
-                    Ok(())
-                }
-                None => Err(refused_action(rule, place, value)),
-            },
-            Some(What::Limit(which)) => set_limit(screen, which, value),
-            Some(What::Preset) => match Preset::of(value) {
+            Some(What::Rule(about, stat)) => set_rule(screen, about, stat, value),
+            Some(What::Own(FilterStat::Preset)) => match Preset::of(value) {
                 Some(preset) => {
                     screen.choose(preset);
                     Ok(())
@@ -429,35 +372,33 @@ impl Indexed for OfScreen {
                     Err(Errno::EINVAL)
                 }
             },
-            _ => Err(Errno::EINVAL),
+            Some(What::Own(limit)) => set_limit(screen, limit, value),
+            None => Err(Errno::EINVAL),
         });
         written.unwrap_or(Err(Errno::ENXIO))
     }
 }
 
-fn refused_action(rule: Rule, place: Place, value: u64) -> Errno {
-    let name = RULES.get(rule as usize).map(|about| about.name);
-    log::warning(format_args!(
-        "net.weft.ipv6.rule.{}.{}={value}: refused, allowed are 0 (pass), 1 (count), 2 (drop)",
-        name.and_then(|name| name.to_str().ok()).unwrap_or_default(),
-        place.name()
-    ));
-    Errno::EINVAL
-}
-
-fn set_limit(screen: &Screen, which: usize, value: u64) -> Result<(), Errno> {
-    let (Some(limit), Some(place)) = (LIMITS.get(which), screen.limits.get(which)) else {
-        return Err(Errno::EINVAL);
+fn set_rule(screen: &Screen, about: &About, stat: RuleStat, value: u64) -> Result<(), Errno> {
+    let place = match stat {
+        RuleStat::Transit => Place::Transit,
+        _ => Place::Received,
     };
-    let least = u64::from(which == limit::PIECES);
-    if value < least || value > limit.most {
+    let Some(action) = Action::of(value) else {
         log::warning(format_args!(
-            "net.weft.ipv6.limit.{}={value}: refused, allowed are {least} to {}",
-            limit.name.to_str().unwrap_or_default(),
-            limit.most
+            "net.weft.ipv6.rule.{}.{}={value}: refused, allowed are 0 (pass), 1 (count), 2 (drop)",
+            about.name.to_str().unwrap_or_default(),
+            place.name()
         ));
         return Err(Errno::EINVAL);
-    }
+    };
+    screen.set_action(about.rule, place, action);
+    Ok(())
+}
+
+fn set_limit(screen: &Screen, limit: FilterStat, value: u64) -> Result<(), Errno> {
+    stats::allow_declared(c"net.weft.ipv6.limit", limit.stat(), value)?;
+    let place = screen.place(limit).ok_or(Errno::EINVAL)?;
     place.store(value, Ordering::Relaxed);
     Ok(())
 }
@@ -474,58 +415,10 @@ pub(crate) fn add_sysctls(tree: &mut Sysctls, weft: Parent) -> Result<(), Errno>
     )?;
     let rules = tree.node(node, c"rule", c"What is done about packets, rule by rule")?;
     for about in RULES.iter().rev() {
-        add_rule(tree, rules, about)?;
+        let rule = tree.node_labelled(rules, about.name, c"rule", about.about)?;
+        let (mut tree, base) = (Once::<OfScreen>::new(tree), (about.rule as u32) << 8);
+        stats::add(&mut tree, rule, base, |_: RuleStat| true)?;
     }
-    let limits = tree.node(node, c"limit", c"Numbers that rules go by")?;
-    for (which, limit) in LIMITS.iter().enumerate().rev() {
-        let index = What::Limit(which).index();
-        tree.own_setting_of::<OfScreen>(limits, limit.name, index, limit.about)?;
-    }
-    tree.number_of::<OfScreen>(
-        node,
-        c"looked_at",
-        None,
-        What::LookedAt.index(),
-        c"Packets that were held against the rules; one that is forwarded counts twice if it was at both places",
-    )?;
-    tree.own_setting_of::<OfScreen>(
-        node,
-        c"preset",
-        What::Preset.index(),
-        c"The preset that was chosen last; choosing one sets all rules and limits: 0 off, 1 host (RFC 8504), 2 router (RFC 9288)",
-    )
-}
-
-fn add_rule(
-    tree: &mut Sysctls,
-    rules: Parent,
-    about: &weft_engine::wire::policy::About,
-) -> Result<(), Errno> {
-    let rule = tree.node_labelled(rules, about.name, c"rule", about.about)?;
-    tree.number_of::<OfScreen>(
-        rule,
-        c"dropped",
-        None,
-        What::Dropped(about.rule).index(),
-        c"Packets that were dropped by this rule: of several that would drop one, the first counts it",
-    )?;
-    tree.number_of::<OfScreen>(
-        rule,
-        c"applied",
-        None,
-        What::Applied(about.rule).index(),
-        c"Packets to which this rule applied, passed and dropped; not those for which it is set to 0",
-    )?;
-    tree.own_setting_of::<OfScreen>(
-        rule,
-        c"transit",
-        What::Action(about.rule, Place::Transit).index(),
-        c"What becomes of a packet that is forwarded: 0 passes, 1 is counted, 2 is counted and dropped",
-    )?;
-    tree.own_setting_of::<OfScreen>(
-        rule,
-        c"received",
-        What::Action(about.rule, Place::Received).index(),
-        c"What becomes of a packet that is received, for whomever: 0 passes, 1 is counted, 2 is counted and dropped",
-    )
+    let mut tree = Once::<OfScreen>::new(tree);
+    stats::add(&mut tree, node, OWN << 8, |_: FilterStat| true)
 }

@@ -23,7 +23,7 @@ use crate::kpi::late::Late;
 use crate::kpi::memory;
 use crate::kpi::sysctl::{Branch, Parent, Subject};
 use crate::latency::{self, INDEX_BITS};
-use crate::stats::{self, Part, initial};
+use crate::stats::{self, initial};
 
 /// Frames of which one is watched, unless it is set.
 const EVERY: u64 = initial(&EndStat::GROUP, EndStat::SojournEvery as usize);
@@ -172,17 +172,7 @@ impl Sojourn {
     /// A queue's number, by what [`add`] put beside its base.
     pub(crate) fn read(&self, index: u32) -> u64 {
         let place = self.waits.get(index as usize >> 8);
-        let Some(waits) = place.and_then(Late::get) else {
-            return 0;
-        };
-        match Part::of(index) {
-            Part::Sum => waits.sum(),
-            Part::Count => waits.total(),
-            Part::Within(limit) => {
-                let limit = SOJOURN.limits.get(limit);
-                waits.within(limit.copied().unwrap_or(u64::MAX))
-            }
-        }
+        stats::read_histogram(place.and_then(Late::get), index, &SOJOURN)
     }
 }
 

@@ -8,12 +8,13 @@
 
 use core::ffi::CStr;
 use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use weft_engine::stats::{BUCKETS, Below, Declared, Group, Kind, Shown, Stat};
+use weft_engine::stats::{BUCKETS, Below, Declared, Group, Histogram, Kind, Shown, Stat};
 
 use crate::kpi::errno::Errno;
 use crate::kpi::log;
-use crate::kpi::sysctl::{Branch, Indexed, Parent, Subject, Sysctls};
+use crate::kpi::sysctl::{Access, Branch, Indexed, Oid, Parent, Subject, Sysctls};
 use crate::kpi::text::Text;
 
 /// A tree that takes numbers.
@@ -21,17 +22,19 @@ pub(crate) trait Tree {
     /// The tree, for nodes.
     fn sysctls(&mut self) -> &mut Sysctls;
 
-    /// Adds a number.
+    /// Adds a number, or some in a row.
     ///
     /// # Errors
     /// `ENOMEM`.
-    fn number(&mut self, node: Parent, stat: &'static Stat, index: u32) -> Result<(), Errno>;
+    fn number(&mut self, node: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno>;
 
-    /// Adds the number of what is within a limit.
+    /// Adds a text.
     ///
     /// # Errors
-    /// `ENOMEM`.
-    fn bucket(&mut self, node: Parent, limit: &CStr, index: u32) -> Result<(), Errno>;
+    /// `ENOMEM`; `EINVAL` of a tree that has none.
+    fn text(&mut self, _node: Parent, _oid: &Oid<'_>, _access: Access) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
 }
 
 impl<T: Subject> Tree for Branch<T> {
@@ -39,17 +42,12 @@ impl<T: Subject> Tree for Branch<T> {
         self.tree()
     }
 
-    fn number(&mut self, node: Parent, stat: &'static Stat, index: u32) -> Result<(), Errno> {
-        let (name, label, about) = (stat.name, stat.label(), stat.about);
-        match stat.kind {
-            Kind::Setting(setting) => self.setting(node, name, index, setting.writer, about),
-            Kind::Buckets => self.figures(node, name, index, BUCKETS as u32, about),
-            _ => self.figure(node, name, label, index, about),
-        }
+    fn number(&mut self, node: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
+        self.add(node, oid, access)
     }
 
-    fn bucket(&mut self, node: Parent, limit: &CStr, index: u32) -> Result<(), Errno> {
-        self.figure(node, limit, Some(c"le"), index, WITHIN)
+    fn text(&mut self, node: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
+        self.add_text(node, oid, access)
     }
 }
 
@@ -72,29 +70,16 @@ impl<N: Indexed> Tree for Once<'_, N> {
         self.tree
     }
 
-    fn number(&mut self, node: Parent, stat: &'static Stat, index: u32) -> Result<(), Errno> {
-        let (name, label, about) = (stat.name, stat.label(), stat.about);
-        match stat.kind {
-            Kind::Setting(setting) => {
-                let writer = setting.writer;
-                self.tree.setting_by::<N>(node, name, index, writer, about)
-            }
-            Kind::Buckets => {
-                let count = BUCKETS as u32;
-                self.tree.numbers_of::<N>(node, name, index, count, about)
-            }
-            _ => self.tree.number_of::<N>(node, name, label, index, about),
-        }
-    }
-
-    fn bucket(&mut self, node: Parent, limit: &CStr, index: u32) -> Result<(), Errno> {
-        let le = Some(c"le");
-        self.tree.number_of::<N>(node, limit, le, index, WITHIN)
+    fn number(&mut self, node: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
+        self.tree.indexed::<N>(node, oid, access)
     }
 }
 
 /// The first index of a list of numbers on top of its object's base.
 pub(crate) const LIST: u32 = 1 << 10;
+
+/// The longest description that is made for a number, its NUL included.
+const ABOUT: usize = 320;
 
 /// Adds a group's numbers to an object's node, but for those that it does not have. The
 /// index of each is its place on top of `base`.
@@ -106,6 +91,20 @@ pub(crate) fn add<D: Declared>(
     node: Parent,
     base: u32,
     has: impl Fn(D) -> bool,
+) -> Result<(), Errno> {
+    add_said(tree, node, base, has, |_| None)
+}
+
+/// The same, with descriptions that go on where `more` has something to say of this object.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn add_said<D: Declared>(
+    tree: &mut impl Tree,
+    node: Parent,
+    base: u32,
+    has: impl Fn(D) -> bool,
+    mut more: impl FnMut(D) -> Option<Text<MORE>>,
 ) -> Result<(), Errno> {
     let mut between: Option<(&'static Below, Parent)> = None;
     // The kernel lists what came last first.
@@ -124,9 +123,46 @@ pub(crate) fn add<D: Declared>(
             Kind::Buckets => base | LIST,
             _ => base | one.place(),
         };
-        tree.number(parent, stat, index)?;
+        match more(*one) {
+            None => put(tree, parent, stat, index, stat.about)?,
+            Some(more) => put_said(tree, parent, stat, index, &more)?,
+        }
     }
     Ok(())
+}
+
+/// The longest end of a description, its NUL included.
+pub(crate) const MORE: usize = 128;
+
+#[inline(never)]
+fn put_said(
+    tree: &mut impl Tree,
+    parent: Parent,
+    stat: &'static Stat,
+    index: u32,
+    more: &Text<MORE>,
+) -> Result<(), Errno> {
+    let [about, more] = [stat.about, more.as_c_str()].map(|text| text.to_str().unwrap_or_default());
+    let said = Text::<ABOUT>::format(format_args!("{about}; {more}"));
+    put(tree, parent, stat, index, said.as_c_str())
+}
+
+fn put(
+    tree: &mut impl Tree,
+    parent: Parent,
+    stat: &'static Stat,
+    index: u32,
+    about: &CStr,
+) -> Result<(), Errno> {
+    let oid = Oid::plain(stat.name, about).at(index);
+    match stat.kind {
+        Kind::Setting(setting) => tree.number(parent, &oid, Access::of(setting.writer)),
+        Kind::Text(setting) => tree.text(parent, &oid, Access::of(setting.writer)),
+        Kind::Buckets => tree.number(parent, &oid.row(BUCKETS as u32), Access::FIGURE),
+        Kind::Counter | Kind::Lost(_) | Kind::Gauge => {
+            tree.number(parent, &oid.labelled(stat.label()), Access::FIGURE)
+        }
+    }
 }
 
 /// What a setting is at first, which must not depend on anything.
@@ -138,7 +174,7 @@ pub(crate) const fn initial(group: &Group, place: usize) -> u64 {
 }
 
 /// What is shown of a histogram, by an index in its lowest byte.
-pub(crate) enum Part {
+enum Part {
     /// What is within the limit of that place; the place past the last is of all.
     Within(usize),
     /// The sum.
@@ -152,7 +188,7 @@ const COUNT: u32 = 0xff;
 
 impl Part {
     /// What an index says.
-    pub(crate) fn of(index: u32) -> Self {
+    fn of(index: u32) -> Self {
         match index & 0xff {
             SUM => Self::Sum,
             COUNT => Self::Count,
@@ -175,8 +211,8 @@ pub(crate) fn add_histogram<T: Subject>(
     let named = |part: &str| Text::<32>::format(format_args!("{}{part}", shown.name));
     let about = Text::<160>::format(format_args!("{}", shown.about));
     let about = about.as_c_str();
-    branch.figure(node, named("_sum").as_c_str(), None, base | SUM, about)?;
-    branch.figure(node, named("_count").as_c_str(), None, base | COUNT, about)?;
+    branch.figure(node, named("_sum").as_c_str(), base | SUM, about)?;
+    branch.figure(node, named("_count").as_c_str(), base | COUNT, about)?;
     add_buckets(branch, node, base, shown)
 }
 
@@ -197,12 +233,18 @@ pub(crate) fn add_buckets(
     let about = Text::<160>::format(format_args!("{}", shown.about));
     let (name, about) = (name.as_c_str(), about.as_c_str());
     let buckets = tree.sysctls().node_said(node, name, about)?;
-    tree.bucket(buckets, c"+Inf", base | shown.limits.len() as u32)?;
+    bucket(tree, buckets, c"+Inf", base | shown.limits.len() as u32)?;
     for (place, limit) in shown.limits.iter().enumerate().rev() {
         let name = Text::<24>::format(format_args!("{limit}"));
-        tree.bucket(buckets, name.as_c_str(), base | place as u32)?;
+        bucket(tree, buckets, name.as_c_str(), base | place as u32)?;
     }
     Ok(())
+}
+
+/// Adds the number of what is within a limit.
+fn bucket(tree: &mut impl Tree, node: Parent, limit: &CStr, index: u32) -> Result<(), Errno> {
+    let oid = Oid::plain(limit, WITHIN).at(index).labelled(Some(c"le"));
+    tree.number(node, &oid, Access::FIGURE)
 }
 
 /// Refuses a value that is out of its range, and says so.
@@ -231,4 +273,39 @@ pub(crate) fn allow_declared(node: &CStr, stat: &Stat, value: u64) -> Result<(),
     let [node, name] = [node, stat.name].map(|name| name.to_str().unwrap_or_default());
     let range = stat.range().unwrap_or((0, u64::MAX));
     allow(format_args!("{node}.{name}"), value, range)
+}
+
+/// Puts a new value into the place of a setting below the node of that name. Gives back the
+/// setting, with its value allowed but put nowhere, if it has no such place.
+///
+/// # Errors
+/// `EINVAL`, as [`allow_declared`].
+pub(crate) fn put_declared<D: Declared>(
+    node: &CStr,
+    index: u32,
+    value: u64,
+    place: impl FnOnce(D) -> Option<&'static AtomicU64>,
+) -> Result<Option<D>, Errno> {
+    let stat = D::at(index).ok_or(Errno::EINVAL)?;
+    allow_declared(node, stat.stat(), value)?;
+    match place(stat) {
+        None => Ok(Some(stat)),
+        Some(place) => {
+            place.store(value, Ordering::Relaxed);
+            Ok(None)
+        }
+    }
+}
+
+/// What is shown of a histogram, by the index that [`add_histogram`] gave it; nothing was
+/// counted if there is none.
+pub(crate) fn read_histogram(histogram: Option<&Histogram>, index: u32, shown: &Shown) -> u64 {
+    histogram.map_or(0, |histogram| match Part::of(index) {
+        Part::Sum => histogram.sum(),
+        Part::Count => histogram.total(),
+        Part::Within(limit) => {
+            let limit = shown.limits.get(limit).copied();
+            histogram.within(limit.unwrap_or(u64::MAX))
+        }
+    })
 }

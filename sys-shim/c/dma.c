@@ -3,6 +3,9 @@
 #include "weft_shim.h"
 
 #include <sys/bus.h>
+#include <vm/vm.h>
+#include <vm/pmap.h>
+#include <machine/vmparam.h>
 #include <machine/bus.h>
 
 _Static_assert(sizeof(struct weft_dma_segment) == sizeof(bus_dma_segment_t) &&
@@ -111,6 +114,19 @@ weft_shim_dma_map_load(bus_dma_tag_t tag, bus_dmamap_t map, struct mbuf *m,
 
 	return (bus_dmamap_load_mbuf_sg(tag, map, m,
 	    (bus_dma_segment_t *)segments, count, BUS_DMA_NOWAIT));
+}
+
+/*
+ * Where the CPU sees the first byte of all memory, and how many there are: what
+ * lies in there is as far from it for the CPU as from 0 for a device that sees
+ * all memory where it is.
+ */
+void
+weft_shim_dma_direct(uintptr_t *first, size_t *bytes)
+{
+
+	*first = PHYS_TO_DMAP(0);
+	*bytes = dmaplimit;
 }
 
 void

@@ -5,6 +5,8 @@
  */
 #include "weft_shim.h"
 
+#include <vm/vm.h>
+#include <vm/pmap.h>
 #include <machine/stack.h>
 
 MALLOC_DEFINE(M_WEFT, "weft", "weft: module state");
@@ -106,6 +108,7 @@ const struct weft_shim_object weft_shim_objects[] = {
 	{ "struct mtx", &fib_mtx, SIZE_OF(struct mtx) },
 	{ "struct malloc_type", M_TEMP, SIZE_OF(struct malloc_type) },
 	{ "struct sysctl_oid", &sysctl___net, SIZE_OF(struct sysctl_oid) },
+	{ "struct kva_layout_s", &kva_layout, SIZE_OF(struct kva_layout_s) },
 };
 const size_t weft_shim_nobjects = nitems(weft_shim_objects);
 

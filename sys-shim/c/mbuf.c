@@ -16,16 +16,37 @@ _Static_assert(offsetof(struct mbuf, m_ext.ext_arg2) + sizeof(void *) ==
 _Static_assert(offsetof(struct mbuf, m_ext.ext_free) == WEFT_ENGINE_TO,
     "what of m_ext comes last");
 
-/* The first members, which the sums of this module go through. */
-_Static_assert(offsetof(struct mbuf, m_next) ==
-    offsetof(struct weft_mbuf_link, next) &&
-    offsetof(struct mbuf, m_data) == offsetof(struct weft_mbuf_link, data) &&
-    offsetof(struct mbuf, m_len) == offsetof(struct weft_mbuf_link, len) &&
-    offsetof(struct mbuf, m_pkthdr.len) ==
-    offsetof(struct weft_mbuf_link, packet_len) &&
-    sizeof(((struct mbuf *)NULL)->m_pkthdr.len) == sizeof(int32_t) &&
-    sizeof(((struct mbuf *)NULL)->m_len) == sizeof(int32_t),
-    "first members of struct mbuf");
+/* What Rust reads and writes by itself. */
+#define	SAME(theirs, ours)						\
+	_Static_assert(offsetof(struct mbuf, theirs) ==			\
+	    offsetof(struct weft_mbuf_link, ours) &&			\
+	    sizeof(((struct mbuf *)NULL)->theirs) ==			\
+	    sizeof(((struct weft_mbuf_link *)NULL)->ours), #theirs)
+SAME(m_next, next);
+SAME(m_nextpkt, nextpkt);
+SAME(m_data, data);
+SAME(m_len, len);
+SAME(m_pkthdr.rcvif, rcvif);
+SAME(m_pkthdr.leaf_rcvif, leaf_rcvif);
+SAME(m_pkthdr.tags, tags);
+SAME(m_pkthdr.len, packet_len);
+SAME(m_pkthdr.flowid, flowid);
+SAME(m_pkthdr.csum_flags, csum_flags);
+SAME(m_pkthdr.fibnum, fib);
+SAME(m_pkthdr.numa_domain, numa_domain);
+SAME(m_pkthdr.rsstype, rsstype);
+SAME(m_pkthdr.rcv_tstmp, timestamp);
+SAME(m_pkthdr.ether_vtag, vtag);
+SAME(m_pkthdr.tso_segsz, segsz);
+SAME(m_pkthdr.lro_nsegs, segsz);
+SAME(m_pkthdr.csum_data, csum_value);
+SAME(m_pkthdr.PH_loc.thirtytwo[0], note);
+/* Type and flags are the one word between m_len and the packet header. */
+_Static_assert(offsetof(struct weft_mbuf_link, bits) ==
+    offsetof(struct mbuf, m_len) + sizeof(int32_t) &&
+    offsetof(struct mbuf, m_pkthdr) ==
+    offsetof(struct weft_mbuf_link, bits) + sizeof(uint32_t),
+    "flags of an mbuf");
 
 static void
 set_storage(struct mbuf *m, const struct weft_mbuf_storage *storage)
@@ -136,24 +157,10 @@ weft_shim_mbuf_buffer(const struct mbuf *m)
 	return (m->m_ext.ext_arg1);
 }
 
-/* What a packet header says beside its list of tags. */
-void
-weft_shim_mbuf_meta(const struct mbuf *m, struct weft_mbuf_meta *meta)
-{
-
-	M_ASSERTPKTHDR(m);
-	meta->flags = m->m_flags;
-	meta->timestamp = m->m_pkthdr.rcv_tstmp;
-	meta->flowid = m->m_pkthdr.flowid;
-	meta->csum_flags = m->m_pkthdr.csum_flags;
-	meta->csum_value = m->m_pkthdr.csum_data;
-	meta->vtag = m->m_pkthdr.ether_vtag;
-	meta->segsz = m->m_pkthdr.tso_segsz;
-	meta->fib = m->m_pkthdr.fibnum;
-	meta->rsstype = m->m_pkthdr.rsstype;
-}
-
-/* Sets it; of the flags, those in mask. */
+/*
+ * Sets what a packet header says beside its list of tags; of the flags, those in
+ * mask.
+ */
 void
 weft_shim_mbuf_set_meta(struct mbuf *m, const struct weft_mbuf_meta *meta,
     uint32_t mask)
@@ -185,65 +192,6 @@ weft_shim_mbuf_set_tags(struct mbuf *m, struct m_tag *first)
 	SLIST_FIRST(&m->m_pkthdr.tags) = first;
 }
 
-/* Bytes of the packet, by its header. */
-uint32_t
-weft_shim_mbuf_packet_len(const struct mbuf *m)
-{
-
-	return (m->m_pkthdr.len);
-}
-
-/* The first bytes, in one piece, and how many; none if they are not mapped. */
-const void *
-weft_shim_mbuf_head(const struct mbuf *m, u_int *len)
-{
-
-	*len = (m->m_flags & M_EXTPG) != 0 ? 0 : m->m_len;
-	return (m->m_data);
-}
-
-/* The same of an mbuf somewhere in a packet, and goes on to the one behind it. */
-const void *
-weft_shim_mbuf_piece(const struct mbuf **place, u_int *len)
-{
-	const struct mbuf *m = *place;
-
-	*place = m->m_next;
-	return (weft_shim_mbuf_head(m, len));
-}
-
-/* Gives the packet a hash of its flow that is not one of the system's own. */
-void
-weft_shim_mbuf_set_hash(struct mbuf *m, uint32_t hash)
-{
-
-	m->m_pkthdr.flowid = hash;
-	M_HASHTYPE_SET(m, M_HASHTYPE_OPAQUE_HASH);
-}
-
-/* A number that stays with a packet for as long as it is in a driver's hands. */
-void
-weft_shim_mbuf_set_note(struct mbuf *m, uint32_t note)
-{
-
-	m->m_pkthdr.PH_loc.thirtytwo[0] = note;
-}
-
-uint32_t
-weft_shim_mbuf_note(const struct mbuf *m)
-{
-
-	return (m->m_pkthdr.PH_loc.thirtytwo[0]);
-}
-
-/* Whether an interface has received it: what a socket sends has none. */
-bool
-weft_shim_mbuf_was_received(const struct mbuf *m)
-{
-
-	return (m->m_pkthdr.rcvif != NULL);
-}
-
 /* Makes a packet that was sent one that the interface receives. */
 void
 weft_shim_mbuf_hand_over(struct mbuf *m, if_t ifp)
@@ -256,21 +204,6 @@ weft_shim_mbuf_hand_over(struct mbuf *m, if_t ifp)
 	}
 	m_tag_delete_nonpersistent(m);
 	if_setrcvif(m, ifp);
-}
-
-/* Packets in a row. */
-void
-weft_shim_mbuf_set_next(struct mbuf *m, struct mbuf *next)
-{
-
-	m->m_nextpkt = next;
-}
-
-struct mbuf *
-weft_shim_mbuf_next(const struct mbuf *m)
-{
-
-	return (m->m_nextpkt);
 }
 
 /* The same as below, of more bytes than an mbuf with a header has room for. */
@@ -336,13 +269,6 @@ weft_shim_mbuf_settle(struct mbuf *m, uint32_t done, uint32_t left, bool untag)
 	}
 }
 
-void *
-weft_shim_mbuf_front(struct mbuf *m)
-{
-
-	return (m->m_data);
-}
-
 /*
  * Whoever receives the packet need not look at the IPv4 header's checksum, if its
  * sender has left that to hardware which the packet does not reach.
@@ -353,15 +279,6 @@ weft_shim_mbuf_trust(struct mbuf *m)
 
 	if ((m->m_pkthdr.csum_flags & CSUM_IP) != 0)
 		m->m_pkthdr.csum_flags |= CSUM_IP_CHECKED | CSUM_IP_VALID;
-}
-
-/* Whether it has a VLAN's tag beside it. */
-bool
-weft_shim_mbuf_is_tagged(const struct mbuf *m)
-{
-
-	return ((m->m_flags & M_VLANTAG) != 0 &&
-	    EVL_VLANOFTAG(m->m_pkthdr.ether_vtag) != 0);
 }
 
 /*
@@ -397,6 +314,25 @@ fail:
 
 /* Packets on their way to and from devices. */
 
+/*
+ * A header with a copy of so many bytes of a frame, behind whose Ethernet header
+ * all is aligned, or nothing.
+ */
+struct mbuf *
+weft_shim_mbuf_copied(const void *bytes, u_int len)
+{
+	struct mbuf *m;
+
+	_Static_assert(ETHER_ALIGN + WEFT_COPIED <= MHLEN, "bytes to copy");
+	m = m_gethdr(M_NOWAIT, MT_DATA);
+	if (m != NULL) {
+		m->m_data += ETHER_ALIGN;
+		m->m_len = m->m_pkthdr.len = len;
+		memcpy(m->m_data, bytes, len);
+	}
+	return (m);
+}
+
 /* A header with a cluster of so many bytes at least, or nothing. */
 struct mbuf *
 weft_shim_mbuf_with_cluster(u_int bytes)
@@ -404,9 +340,13 @@ weft_shim_mbuf_with_cluster(u_int bytes)
 	struct mbuf *m;
 	int size;
 
-	if (bytes <= MCLBYTES)
-		size = MCLBYTES;
-	else if (bytes <= MJUMPAGESIZE)
+	if (bytes <= MCLBYTES) {
+		m = m_getcl(M_NOWAIT, MT_DATA, M_PKTHDR);
+		if (m != NULL)
+			m->m_len = m->m_pkthdr.len = MCLBYTES;
+		return (m);
+	}
+	if (bytes <= MJUMPAGESIZE)
 		size = MJUMPAGESIZE;
 	else if (bytes <= MJUM9BYTES)
 		size = MJUM9BYTES;
@@ -420,15 +360,6 @@ weft_shim_mbuf_with_cluster(u_int bytes)
 	return (m);
 }
 
-/* Makes a part of what is there all that is there. */
-void
-weft_shim_mbuf_take(struct mbuf *m, u_int skip, u_int bytes)
-{
-
-	m->m_data += skip;
-	m->m_len = m->m_pkthdr.len = bytes;
-}
-
 /* Puts an mbuf with a header behind the last one of a packet. */
 void
 weft_shim_mbuf_append(struct mbuf *packet, struct mbuf *last, struct mbuf *m)
@@ -437,24 +368,4 @@ weft_shim_mbuf_append(struct mbuf *packet, struct mbuf *last, struct mbuf *m)
 	packet->m_pkthdr.len += m->m_len;
 	m_demote_pkthdr(m);
 	last->m_next = m;
-}
-
-/* What a card has said of a packet that the interface receives. */
-void
-weft_shim_mbuf_received(struct mbuf *m, if_t ifp,
-    const struct weft_received *said)
-{
-
-	m->m_pkthdr.rcvif = ifp;
-	m->m_pkthdr.csum_flags = said->csum_flags;
-	if ((said->csum_flags & CSUM_L4_VALID) != 0)
-		m->m_pkthdr.csum_data = 0xffff;
-	m->m_pkthdr.flowid = said->hash;
-	M_HASHTYPE_SET(m, said->rsstype);
-	if (said->tagged) {
-		m->m_pkthdr.ether_vtag = said->vtag;
-		m->m_flags |= M_VLANTAG;
-	}
-	if (said->segments > 1)
-		m->m_pkthdr.lro_nsegs = said->segments;
 }

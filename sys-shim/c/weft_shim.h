@@ -93,6 +93,7 @@ extern const int weft_shim_vimage;
 
 /* epoch.c */
 void	weft_shim_net_epoch_enter(struct epoch_tracker *);
+bool	weft_shim_net_epoch_ensure(struct epoch_tracker *);
 void	weft_shim_net_epoch_exit(struct epoch_tracker *);
 void	weft_shim_net_epoch_drain(void);
 void	weft_shim_net_epoch_wait(void);
@@ -167,15 +168,29 @@ struct weft_mbuf_storage {
 	uint32_t	 len;		/* of the data */
 };
 /* What an mbuf begins with. */
-#define	WEFT_MBUF_UNMAPPED	(M_EXTPG << 8)
+#define	WEFT_MBUF_FLAGS		8	/* where in bits they begin */
+#define	WEFT_MBUF_UNMAPPED	(M_EXTPG << WEFT_MBUF_FLAGS)
 struct weft_mbuf_link {
 	struct mbuf	*next;
 	struct mbuf	*nextpkt;
 	char		*data;
 	int32_t		 len;
 	uint32_t	 bits;		/* the type, and the flags above it */
-	uint64_t	 header[3];
-	int32_t		 packet_len;	/* of one that begins a packet */
+	/* Of one that begins a packet. */
+	struct ifnet	*rcvif;
+	struct ifnet	*leaf_rcvif;
+	struct m_tag	*tags;
+	int32_t		 packet_len;
+	uint32_t	 flowid;
+	uint32_t	 csum_flags;
+	uint16_t	 fib;
+	uint8_t		 numa_domain;
+	uint8_t		 rsstype;
+	uint64_t	 timestamp;
+	uint16_t	 vtag;
+	uint16_t	 segsz;		/* or how many it was put together of */
+	uint32_t	 csum_value;
+	uint32_t	 note;		/* whoever has the packet may use it */
 };
 struct weft_mbuf_meta {
 	uint64_t	timestamp;
@@ -204,7 +219,6 @@ void	weft_shim_mbuf_move_header(struct mbuf *, struct mbuf *);
 bool	weft_shim_mbuf_embedded(struct mbuf *, m_ext_free_t *,
 	    struct weft_mbuf_storage *);
 void	*weft_shim_mbuf_buffer(const struct mbuf *);
-void	weft_shim_mbuf_meta(const struct mbuf *, struct weft_mbuf_meta *);
 void	weft_shim_mbuf_set_meta(struct mbuf *, const struct weft_mbuf_meta *,
 	    uint32_t);
 struct m_tag *weft_shim_mbuf_tags(const struct mbuf *);
@@ -262,37 +276,17 @@ void	weft_test_release(struct mbuf *);
 #endif
 
 /* mbuf.c, for packets in queues and on their way between interfaces */
-uint32_t weft_shim_mbuf_packet_len(const struct mbuf *);
-const void *weft_shim_mbuf_head(const struct mbuf *, u_int *);
-const void *weft_shim_mbuf_piece(const struct mbuf **, u_int *);
-void	weft_shim_mbuf_set_hash(struct mbuf *, uint32_t);
-void	weft_shim_mbuf_set_note(struct mbuf *, uint32_t);
-uint32_t weft_shim_mbuf_note(const struct mbuf *);
-bool	weft_shim_mbuf_was_received(const struct mbuf *);
 void	weft_shim_mbuf_hand_over(struct mbuf *, if_t);
-void	weft_shim_mbuf_set_next(struct mbuf *, struct mbuf *);
-struct mbuf *weft_shim_mbuf_next(const struct mbuf *);
 struct mbuf *weft_shim_mbuf_own_front(struct mbuf *, u_int);
 struct mbuf *weft_shim_mbuf_grow_front(struct mbuf *, u_int);
 void	weft_shim_mbuf_settle(struct mbuf *, uint32_t, uint32_t, bool);
-void	*weft_shim_mbuf_front(struct mbuf *);
 void	weft_shim_mbuf_trust(struct mbuf *);
-bool	weft_shim_mbuf_is_tagged(const struct mbuf *);
 struct mbuf *weft_shim_mbuf_part(const struct mbuf *, u_int, u_int, u_int);
 
 /* mbuf.c, for packets on their way to and from devices */
-struct weft_received {
-	uint32_t	csum_flags;
-	uint32_t	hash;
-	uint16_t	vtag;
-	uint16_t	segments;	/* of which it was put together */
-	uint8_t		rsstype;
-	bool		tagged;
-};
-void	weft_shim_mbuf_received(struct mbuf *, if_t,
-	    const struct weft_received *);
+#define	WEFT_COPIED		128	/* bytes, no more than fit */
+struct mbuf *weft_shim_mbuf_copied(const void *, u_int);
 struct mbuf *weft_shim_mbuf_with_cluster(u_int);
-void	weft_shim_mbuf_take(struct mbuf *, u_int, u_int);
 void	weft_shim_mbuf_append(struct mbuf *, struct mbuf *, struct mbuf *);
 
 /* ifnet.c */
@@ -481,6 +475,7 @@ int	weft_shim_dma_map_load(struct bus_dma_tag *, struct bus_dmamap *,
 	    struct mbuf *, struct weft_dma_segment *, int *);
 int	weft_shim_dma_map_load_memory(struct bus_dma_tag *,
 	    struct bus_dmamap *, void *, size_t, uint64_t *);
+void	weft_shim_dma_direct(uintptr_t *, size_t *);
 void	weft_shim_dma_map_unload(struct bus_dma_tag *, struct bus_dmamap *);
 void	weft_shim_dma_map_sync(struct bus_dma_tag *, struct bus_dmamap *,
 	    enum weft_dma_sync);

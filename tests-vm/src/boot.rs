@@ -16,7 +16,7 @@ use crate::lan::{self, Lan, Nic};
 use crate::loader;
 use crate::machine::Machine;
 use crate::qemu::{self, Accelerator, Start};
-use crate::userland::{NO_USERLAND, Userland, loader_conf};
+use crate::userland::{NO_USERLAND, Userland, loader_conf, settings};
 
 /// What runs the guest.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,11 +93,8 @@ pub struct Order<'a> {
     pub counted: bool,
     /// Its network cards; QEMU only.
     pub nics: &'a [Nic],
-    /// What more is in the kernel's environment, and modules that are in memory when the kernel
-    /// starts; of a kernel that QEMU gets directly only.
-    pub environment: &'a [&'a str],
-    /// As above.
-    pub preloaded: &'a [(&'a str, &'a Path)],
+    /// Lines for the loader, or what they set for the kernel.
+    pub loader_conf: &'a str,
     /// Where the loader and bhyve come from.
     pub userland: Option<&'a Userland>,
 }
@@ -206,18 +203,10 @@ impl Order<'_> {
         let environment: Vec<String> = ENVIRONMENT
             .iter()
             .chain(&["console=comconsole"])
-            .chain(self.environment)
             .map(ToString::to_string)
+            .chain(settings(self.loader_conf))
             .collect();
-        let read = |&(name, path): &(_, &Path)| {
-            let file = std::fs::read(path);
-            Ok((
-                name,
-                file.with_context(|| format!("could not read {}", path.display()))?,
-            ))
-        };
-        let modules: Vec<_> = self.preloaded.iter().map(read).collect::<Result<_>>()?;
-        let composed = loader::compose(&image, &environment, &modules, self.memory_mib)
+        let composed = loader::compose(&image, &environment, self.memory_mib)
             .with_context(|| format!("could not boot {}", path.display()))?;
         write(&self.elf(), &composed)?;
         let guest = self.run_qemu(&Start::Kernel(&self.elf()));
@@ -311,6 +300,7 @@ impl Order<'_> {
             root: Root::with_agent(self.agent),
             name: "bochs-host",
             memory_mib: self.memory_mib,
+            loader_conf: "",
             ..*self
         };
         host.add_loader(&["console=comconsole"])?;
@@ -332,7 +322,8 @@ impl Order<'_> {
         let userland = self.userland.context("no userland to take a loader from")?;
         let conf = self.path(&format!("{}.loader.conf", self.name));
         let variables: Vec<&str> = ENVIRONMENT.iter().chain(more).copied().collect();
-        write(&conf, loader_conf(&variables).as_bytes())?;
+        let text = loader_conf(&variables) + self.loader_conf;
+        write(&conf, text.as_bytes())?;
         userland.add_loader(&mut self.root, &self.kernel.image, &conf);
         Ok(())
     }

@@ -17,7 +17,6 @@ pub mod kernel;
 pub mod lan;
 pub mod loader;
 pub mod machine;
-mod preload;
 pub mod qemu;
 pub mod record;
 pub mod report;
@@ -33,7 +32,7 @@ use anyhow::{Context, Result};
 
 pub use boot::Backend;
 pub use report::Counts;
-use scenarios::Scenario;
+use scenarios::{Scenario, Soak};
 use sources::Sources;
 use userland::Userland;
 
@@ -44,10 +43,14 @@ pub struct Artifacts {
     pub module: PathBuf,
     /// `weft.ko` with `net.weft.test`.
     pub module_for_tests: PathBuf,
+    /// That with arithmetic that panics where it overflows.
+    pub module_with_checks: PathBuf,
     /// Modules that the kernel must refuse.
     pub variants: Vec<Variant>,
     /// The driver in `examples/`, and that as if its header were of another version.
     pub examples: [PathBuf; 2],
+    /// A folder into which all was installed, as if it were a system's root.
+    pub installed: PathBuf,
     /// The guest agent.
     pub agent: PathBuf,
     /// Where logs and reports go, a folder a kernel.
@@ -87,6 +90,13 @@ pub struct VmArgs {
     /// there are two; one for scenarios that measure, and in bhyve]
     #[arg(long, value_name = "MACHINES", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub at_once: Option<u8>,
+    /// Everything at once for so many minutes, in no other scenario [default: 20]
+    #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "20",
+        value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with_all = ["filter", "full"])]
+    pub soak: Option<u32>,
+    /// What the soak is drawn by [default: the clock]
+    #[arg(long, value_name = "N", requires = "soak")]
+    pub seed: Option<u64>,
     /// What runs the guests
     #[arg(long, value_enum, default_value_t)]
     pub backend: Backend,
@@ -141,6 +151,12 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
             .any(|text| is_asked_for(scenario.name, text)),
         None => !scenario.by_name || args.list,
     });
+    if let Some(minutes) = args.soak {
+        scenarios.retain(|scenario| scenario.name == scenarios::SOAK);
+        for scenario in &mut scenarios {
+            scenario.limit = scenarios::soak_limit(minutes);
+        }
+    }
     if args.list {
         list(&scenarios, &kernels);
         return Ok(Counts::default());
@@ -222,6 +238,7 @@ fn run_all(
         artifacts,
         scenarios,
         full: args.full,
+        soak: soak(args),
         tables: [(v4, prefixes.v4.len()), (v6, prefixes.v6.len())],
         output: artifacts.output.clone(),
         backend: args.backend,
@@ -243,6 +260,16 @@ fn run_all(
         counts += plan.run(kernels, at_once)?;
     }
     Ok(counts)
+}
+
+/// What the arguments say of the soak.
+fn soak(args: &VmArgs) -> Soak {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let clock = since.map_or(0, |since| since.as_nanos() as u64);
+    Soak {
+        minutes: args.soak,
+        seed: args.seed.or(args.soak.map(|_| clock)),
+    }
 }
 
 /// How many machines run at a time.

@@ -21,8 +21,6 @@ use object::elf::{PT_LOAD, PT_NOTE, SHT_SYMTAB};
 use object::read::elf::{ElfFile64, ProgramHeader, SectionHeader};
 use object::{Endianness, Object};
 
-use crate::preload;
-
 const PAGE: usize = 4096;
 /// Where the trampoline goes: above anything the kernel allocates before it has
 /// page tables of its own, below what the firmware uses for itself.
@@ -46,13 +44,11 @@ const TYPE: u32 = 2;
 const ADDRESS: u32 = 3;
 const SIZE: u32 = 4;
 const METADATA: u32 = 0x8000;
-const ELF_HEADER: u32 = METADATA | 2;
 const SYMBOLS_START: u32 = METADATA | 3;
 const SYMBOLS_END: u32 = METADATA | 4;
 const ENVIRONMENT: u32 = METADATA | 6;
 const HOW_TO: u32 = METADATA | 7;
 const KERNEL_END: u32 = METADATA | 8;
-const SECTION_HEADERS: u32 = METADATA | 9;
 const MEMORY_MAP: u32 = METADATA | 0x1001;
 /// `RB_SERIAL` of `sys/reboot.h`.
 const SERIAL_CONSOLE: u32 = 0x1000;
@@ -65,16 +61,11 @@ struct Segment {
 }
 
 /// The ELF file that boots `kernel` with these environment variables (`NAME=VALUE`,
-/// as `loader.conf` would set them), and these modules in memory, on a machine with `memory_mib` MiB of memory.
+/// as `loader.conf` would set them) on a machine with `memory_mib` MiB of memory.
 ///
 /// # Errors
 /// If `kernel` is not an amd64 kernel, or the memory is below 512 MiB.
-pub fn compose(
-    kernel: &[u8],
-    environment: &[String],
-    modules: &[(&str, Vec<u8>)],
-    memory_mib: u32,
-) -> Result<Vec<u8>> {
+pub fn compose(kernel: &[u8], environment: &[String], memory_mib: u32) -> Result<Vec<u8>> {
     ensure!(
         memory_mib >= LEAST_MIB,
         "memory of {memory_mib} MiB: at least {LEAST_MIB} are needed"
@@ -107,24 +98,7 @@ pub fn compose(
         kernel_end: end,
         symbols,
         environment: environment.0,
-        modules: Vec::new(),
         memory_mib,
-    };
-    let modules = modules.iter().map(|(name, file)| {
-        let laid = preload::lay_out(file, behind.next())?;
-        let (address, end) = behind.put(&laid.bytes);
-        let mut records = Records::default();
-        records.add(NAME, format!("{name}\0").as_bytes());
-        records.add(TYPE, b"elf obj module\0");
-        records.add(ADDRESS, &address.to_le_bytes());
-        records.add(SIZE, &(end - address).to_le_bytes());
-        records.add(ELF_HEADER, &laid.header);
-        records.add(SECTION_HEADERS, &laid.sections);
-        Ok(records)
-    });
-    let known = Known {
-        modules: modules.collect::<Result<_>>()?,
-        ..known
     };
     let metadata = behind.place_metadata(&known);
     let kernel_end = behind.end();
@@ -197,7 +171,6 @@ struct Known {
     kernel_end: u64,
     symbols: Option<(u64, u64)>,
     environment: u64,
-    modules: Vec<Records>,
     memory_mib: u32,
 }
 
@@ -219,15 +192,11 @@ impl Behind {
         (self.start + self.bytes.len() as u64).next_multiple_of(PAGE as u64)
     }
 
-    /// Where the next block goes.
-    fn next(&self) -> u64 {
-        self.start + self.bytes.len().next_multiple_of(PAGE) as u64
-    }
-
     /// Adds a block on pages of its own and gives its first address and its end.
     fn put(&mut self, block: &[u8]) -> (u64, u64) {
-        let start = self.next();
-        self.bytes.resize((start - self.start) as usize, 0);
+        self.bytes
+            .resize(self.bytes.len().next_multiple_of(PAGE), 0);
+        let start = self.start + self.bytes.len() as u64;
         self.bytes.extend_from_slice(block);
         (start, start + block.len() as u64)
     }
@@ -263,9 +232,6 @@ fn metadata(known: &Known, end: u64) -> Vec<u8> {
         list.add(SYMBOLS_END, &end.to_le_bytes());
     }
     list.add(MEMORY_MAP, &memory_map(known.memory_mib));
-    for module in &known.modules {
-        list.0.extend_from_slice(&module.0);
-    }
     list.add(0, &[]);
     list.0
 }
@@ -512,7 +478,7 @@ mod tests {
     #[test]
     fn the_kernel_gets_what_a_loader_gives() {
         let variables = ["a=1", "b=two words"].map(String::from);
-        let memory = memory(&compose(&kernel(), &variables, &[], 1024).unwrap());
+        let memory = memory(&compose(&kernel(), &variables, 1024).unwrap());
         assert_eq!(memory[&START], b"code");
         let trampoline = &memory[&u64::from(TRAMPOLINE)];
         let (metadata, end) = (
@@ -557,7 +523,7 @@ mod tests {
 
     #[test]
     fn the_trampoline_is_the_entry_and_maps_both_halves() {
-        let file = compose(&kernel(), &[], &[], 512).unwrap();
+        let file = compose(&kernel(), &[], 512).unwrap();
         let elf = ElfFile64::<Endianness>::parse(&*file).unwrap();
         assert_eq!(
             elf.elf_header().e_entry(elf.endian()),
@@ -589,8 +555,7 @@ mod tests {
 
     #[test]
     fn what_cannot_boot_is_refused() {
-        let refused =
-            |kernel: &[u8], memory| compose(kernel, &[], &[], memory).unwrap_err().to_string();
+        let refused = |kernel: &[u8], memory| compose(kernel, &[], memory).unwrap_err().to_string();
         assert_eq!(refused(b"text", 1024), "the kernel is no 64-bit ELF file");
         assert!(refused(&kernel(), 256).contains("at least 512"));
         let mut other = kernel();

@@ -15,7 +15,7 @@ use crate::guest::{self, Guest};
 use crate::image::{KLDS, MODULES, Root, SYSTEM};
 use crate::kernel::{Form, Kernel};
 use crate::report::{Counts, Report};
-use crate::scenarios::{Context, Scenario, System, TABLES};
+use crate::scenarios::{Context, Scenario, Soak, System, TABLES};
 use crate::sources::{self, NO_SOURCES, Sources};
 use crate::userland::{NO_USERLAND, Userland};
 
@@ -33,6 +33,8 @@ pub struct Plan<'a> {
     pub scenarios: Vec<Scenario>,
     /// True for the long form.
     pub full: bool,
+    /// How long to soak, if it is not as usual.
+    pub soak: Soak,
     /// The table files of IPv4 and IPv6, and the routes in each.
     pub tables: [(PathBuf, usize); 2],
     /// Where logs and reports go.
@@ -187,7 +189,15 @@ impl Plan<'_> {
                 report.skip(scenario.name, "only QEMU counts instructions");
                 continue;
             }
-            if !scenario.nics.is_empty() && self.backend != Backend::Qemu {
+            if scenario.needs_loader && self.backend == Backend::Qemu {
+                report.skip(
+                    scenario.name,
+                    "it needs FreeBSD's loader (--backend qemu-loader)",
+                );
+                continue;
+            }
+            let is_qemu = matches!(self.backend, Backend::Qemu | Backend::QemuLoader);
+            if !scenario.nics.is_empty() && !is_qemu {
                 report.skip(scenario.name, "its network cards are QEMU's");
                 continue;
             }
@@ -257,6 +267,7 @@ impl Plan<'_> {
             kernel,
             routes: [self.tables[0].1, self.tables[1].1],
             full: self.full,
+            soak: self.soak,
         });
         let usable = match outcome {
             Ok(()) => true,
@@ -288,8 +299,7 @@ impl Plan<'_> {
         folder: &Path,
         report: &Report,
     ) -> Result<std::result::Result<Guest, guest::Error>> {
-        let modules = self.preloaded(group);
-        let order = self.order(kernel, group, folder, &modules);
+        let order = self.order(kernel, group, folder);
         let boot = format!("boot {}", order.name);
         let guest = order.start()?;
         if let Ok(guest) = &guest {
@@ -301,20 +311,7 @@ impl Plan<'_> {
         Ok(guest)
     }
 
-    /// What is in memory when the kernel starts.
-    fn preloaded(&self, group: &[Scenario]) -> Vec<(&str, &Path)> {
-        let is_weft = group.first().is_some_and(|scenario| scenario.preloaded);
-        let weft = is_weft.then_some(("weft.ko", self.artifacts.module.as_path()));
-        weft.into_iter().collect()
-    }
-
-    fn order<'b>(
-        &'b self,
-        kernel: &'b Kernel,
-        group: &[Scenario],
-        folder: &'b Path,
-        preloaded: &'b [(&'b str, &'b Path)],
-    ) -> Order<'b> {
+    fn order<'b>(&'b self, kernel: &'b Kernel, group: &[Scenario], folder: &'b Path) -> Order<'b> {
         Order {
             backend: self.backend,
             kernel,
@@ -328,8 +325,7 @@ impl Plan<'_> {
                 .map_or(0, |scenario| scenario.memory_mib[usize::from(self.full)]),
             counted: group.first().is_some_and(|scenario| scenario.counted),
             nics: group.first().map_or(&[], |scenario| scenario.nics),
-            environment: group.first().map_or(&[], |scenario| scenario.environment),
-            preloaded,
+            loader_conf: group.first().map_or("", |scenario| scenario.loader_conf),
             userland: self.userland.as_ref(),
         }
     }
@@ -338,8 +334,7 @@ impl Plan<'_> {
     pub fn print_commands(&self, kernel: &Kernel) {
         let folder = self.folder(kernel);
         for group in self.groups() {
-            let modules = self.preloaded(group);
-            for line in self.order(kernel, group, &folder, &modules).commands() {
+            for line in self.order(kernel, group, &folder).commands() {
                 println!("{line}");
             }
         }
@@ -365,6 +360,8 @@ impl Plan<'_> {
         root.add(&format!("{MODULES}/weft.ko"), &self.artifacts.module);
         let for_tests = &self.artifacts.module_for_tests;
         root.add(&format!("{MODULES}/test/weft.ko"), for_tests);
+        let with_checks = &self.artifacts.module_with_checks;
+        root.add(&format!("{MODULES}/checked/weft.ko"), with_checks);
         let [example, of_other_abi] = &self.artifacts.examples;
         root.add(&format!("{MODULES}/memnic.ko"), example);
         root.add(&format!("{MODULES}/other-abi/memnic.ko"), of_other_abi);
@@ -373,6 +370,14 @@ impl Plan<'_> {
                 &format!("{MODULES}/{}/weft.ko", variant.name),
                 &variant.path,
             );
+        }
+        if group.iter().any(|scenario| scenario.installed) {
+            for folder in ["boot/modules", "usr/local"] {
+                root.add(
+                    &format!("/{folder}"),
+                    &self.artifacts.installed.join(folder),
+                );
+            }
         }
         for kld in group.iter().flat_map(|scenario| scenario.klds) {
             if let Some(path) = kernel.module(kld) {

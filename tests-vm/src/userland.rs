@@ -174,9 +174,25 @@ pub fn loader_conf(variables: &[&str]) -> String {
     quiet.iter().chain(variables).map(line).collect()
 }
 
+/// What the lines of a `loader.conf` set for the kernel and its modules, as `NAME=VALUE`.
+/// Which modules to load is the loader's own matter.
+pub fn settings(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        (!name.ends_with("_load")).then(|| format!("{name}={}", value.trim_matches('"')))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_what_is_not_a_module() {
+        let text = "# a=\"1\"\n\nweft_load=\"YES\"\nnet.weft.x=\"two words\"\n";
+        assert_eq!(settings(text).collect::<Vec<_>>(), ["net.weft.x=two words"]);
+    }
 
     #[test]
     fn values_are_quoted() {

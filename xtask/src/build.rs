@@ -74,7 +74,13 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
 /// # Errors
 /// What the failing tool said, or each rule of `check_ko` that was broken.
 pub(crate) fn module(build: &Build) -> Result<PathBuf> {
-    compiled(build, &[], &build.out(), None)
+    let form = Form {
+        profile: SHIPPED,
+        features: &[],
+        lists: &[],
+        max_frame: None,
+    };
+    compiled(build, &form, &build.out())
 }
 
 /// Builds the module with what its tests in the kernel need, `net.weft.test`, which
@@ -83,24 +89,58 @@ pub(crate) fn module(build: &Build) -> Result<PathBuf> {
 /// # Errors
 /// As [`module`].
 pub(crate) fn module_for_tests(build: &Build) -> Result<PathBuf> {
-    let symbols = build.root.join("kmod/kernel-symbols-test.txt");
-    let folder = build.out().join("test");
-    compiled(build, &["--features", "test"], &folder, Some(symbols))
+    let form = Form {
+        profile: SHIPPED,
+        features: &["--features", "test"],
+        lists: &["kernel-symbols-test.txt"],
+        max_frame: None,
+    };
+    compiled(build, &form, &build.out().join("test"))
 }
 
-/// Compiles, links and checks the module in a folder. It may need `more_symbols`.
-fn compiled(
-    build: &Build,
-    features: &[&str],
-    folder: &Path,
-    more_symbols: Option<PathBuf>,
-) -> Result<PathBuf> {
-    run(kernel_cargo(build, "build")?.args(features)).context("compiling weft.ko failed")?;
+/// Builds that with arithmetic that panics where it overflows, which costs some of the speed
+/// and of the stack. Returns its path.
+///
+/// # Errors
+/// As [`module`].
+pub(crate) fn module_with_checks(build: &Build) -> Result<PathBuf> {
+    let form = Form {
+        profile: "kmod-checked",
+        features: &["--features", "test"],
+        lists: &["kernel-symbols-test.txt", "kernel-symbols-checked.txt"],
+        max_frame: Some(CHECKED_FRAME),
+    };
+    compiled(build, &form, &build.out().join("checked"))
+}
+
+/// Cargo's profile of what is shipped.
+const SHIPPED: &str = "kmod";
+/// The largest stack frame of the module with checks, in bytes.
+const CHECKED_FRAME: u64 = 2048;
+
+/// A form of the module.
+struct Form {
+    profile: &'static str,
+    features: &'static [&'static str],
+    /// Lists in `kmod/` of symbols that it needs beside those that are shipped.
+    lists: &'static [&'static str],
+    /// The largest stack frame, if it is not as usual.
+    max_frame: Option<u64>,
+}
+
+/// Compiles, links and checks the module in a folder.
+fn compiled(build: &Build, form: &Form, folder: &Path) -> Result<PathBuf> {
+    let mut cargo = kernel_cargo(build, "build", form.profile)?;
+    run(cargo.args(form.features)).context("compiling weft.ko failed")?;
     std::fs::create_dir_all(folder)?;
     let ko = folder.join("weft.ko");
-    link(build, &[], &ko)?;
+    link(build, form.profile, &[], &ko)?;
     let mut options = check_ko::Options::for_weft()?;
-    options.more_symbols = more_symbols;
+    let lists = form.lists.iter();
+    options.more_symbols = lists
+        .map(|list| build.root.join("kmod").join(list))
+        .collect();
+    options.max_frame = form.max_frame.unwrap_or(options.max_frame);
     options.unstripped = Some(ko.with_extension("ko.full"));
     let report = check_ko::check(&ko, &options)?;
     if !report.violations.is_empty() {
@@ -131,7 +171,7 @@ pub(crate) fn variant(build: &Build, variant: Variant) -> Result<PathBuf> {
         }
     }
     let ko = dir.join("weft.ko");
-    link(build, &objects, &ko)?;
+    link(build, SHIPPED, &objects, &ko)?;
     Ok(ko)
 }
 
@@ -208,7 +248,7 @@ pub(crate) fn cflags(build: &Build) -> Vec<String> {
 /// Any warning.
 pub(crate) fn clippy(build: &Build) -> Result<()> {
     for features in [&[][..], &["--features", "weft-kmod/test"]] {
-        let mut command = kernel_cargo(build, "clippy")?;
+        let mut command = kernel_cargo(build, "clippy", SHIPPED)?;
         command.args(["--package", "weft-bindings", "--package", "weft-shim"]);
         quiet(command.args(features).args(["--", "--deny", "warnings"]))?;
     }
@@ -216,13 +256,13 @@ pub(crate) fn clippy(build: &Build) -> Result<()> {
 }
 
 /// A cargo command on the module, for the kernel's target.
-fn kernel_cargo(build: &Build, verb: &str) -> Result<Command> {
+fn kernel_cargo(build: &Build, verb: &str, profile: &str) -> Result<Command> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(&build.root)
         .args([verb, "--quiet", "--locked", "--package", "weft-kmod"])
-        .args(["--profile", "kmod", "--target"])
+        .args(["--profile", profile, "--target"])
         .arg(build.root.join("kmod/x86_64-unknown-freebsd-kmod.json"))
         .args(["-Z", "json-target-spec", "-Z", "build-std=core,alloc"])
         .env("RUSTC_BOOTSTRAP", "1")
@@ -268,11 +308,12 @@ fn rustflags(build: &Build) -> Result<Vec<String>> {
 
 /// Links the archive, after `first`, into a relocatable module, and keeps global
 /// only what `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
-fn link(build: &Build, first: &[PathBuf], ko: &Path) -> Result<()> {
+fn link(build: &Build, profile: &str, first: &[PathBuf], ko: &Path) -> Result<()> {
     let full = ko.with_extension("ko.full");
     let exports = check_ko::Options::for_weft()?.exports;
     let wanted = exports.iter().map(|name| format!("--undefined={name}"));
-    let archive = target_dir(&build.root).join("x86_64-unknown-freebsd-kmod/kmod/libweft_kmod.a");
+    let target = target_dir(&build.root).join("x86_64-unknown-freebsd-kmod");
+    let archive = target.join(profile).join("libweft_kmod.a");
     quiet(
         Command::new(&build.tools.lld)
             .args(["-m", "elf_x86_64_fbsd", "-r", "--gc-sections", "-T"])

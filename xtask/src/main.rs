@@ -6,9 +6,15 @@ mod agent;
 mod audit;
 mod bench;
 mod build;
+mod census;
 mod check_ko;
+#[cfg(test)]
+mod diagrams;
 mod example;
 mod headers;
+mod install;
+mod manual;
+mod port;
 mod run;
 mod rust_src;
 mod simulate;
@@ -36,6 +42,10 @@ enum Task {
     Setup,
     /// Build weft.ko and the driver in examples/, and hold them against check-ko
     Build,
+    /// Install the module, its headers, manual pages and examples
+    Install(install::InstallArgs),
+    /// Remove what was installed
+    Uninstall(install::Places),
     /// Lint the kernel module and the guest agent
     Clippy,
     /// Write the pages of the documentation that are made of what the engine declares
@@ -58,6 +68,12 @@ enum Task {
     BenchWire(bench::BenchArgs),
     /// Write docs/interface-audit.md from the kernel's headers and the project's judgements
     Audit(audit::AuditArgs),
+    /// Make FreeBSD's port, with its archive of the sources and distinfo
+    Port,
+    /// Check the manual pages with mandoc
+    Manual,
+    /// Count unsafe code, and fail if it is where it may not be (see docs/unsafe.md)
+    Unsafe(census::CensusArgs),
     /// Check everything that can be checked on this machine
     Test,
     /// Run the engine's tests with threads under ThreadSanitizer
@@ -93,6 +109,8 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
                 check_ko::check(&module, &check_ko::Options::for_weft()?)?
             );
         }
+        Task::Install(arguments) => install::install(&root, &arguments)?,
+        Task::Uninstall(places) => install::uninstall(&places)?,
         Task::Clippy => {
             let build = build::Build::prepare(&root)?;
             build::clippy(&build)?;
@@ -101,7 +119,13 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Docs => docs(&root)?,
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
+        Task::Port => port::run(&root)?,
+        Task::Manual => {
+            let count = manual::check(&root, &tools::find_or_install_mandoc()?)?;
+            println!("{count} manual pages are clean");
+        }
         Task::Audit(arguments) => audit::run(&build::Build::prepare(&root)?, &arguments)?,
+        Task::Unsafe(arguments) => census::run(&root, &arguments)?,
         Task::Bench(arguments) => bench::all(&root, &arguments)?,
         Task::BenchFib(arguments) => return race(&root, "weft-bench", &arguments),
         Task::BenchPacket(arguments) => return race(&root, "weft-bench-packet", &arguments),

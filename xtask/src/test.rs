@@ -41,6 +41,12 @@ impl Tally {
             }
         }
     }
+
+    /// Counts one check that can't be made here.
+    fn skip(&mut self, name: &str, reason: &anyhow::Error) {
+        println!("skipped: {name}: {reason:#}");
+        self.skipped += 1;
+    }
 }
 
 /// Runs all there is: style, host tests, the module and its gate, the VM tests.
@@ -51,6 +57,15 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
     let mut tally = Tally::default();
     tally.check("source is formatted", formatted(root));
     tally.check("clippy, host crates", clippy(root));
+    let name = "manual pages are clean";
+    match crate::tools::find_or_install_mandoc() {
+        Ok(mandoc) => tally.check(name, crate::manual::check(root, &mandoc).map(drop)),
+        Err(e) => tally.skip(name, &e),
+    }
+    tally.check(
+        "unsafe code is in its rooms, explained and counted",
+        crate::census::check(root),
+    );
     match host_tests(root) {
         Ok(counted) => tally.add(counted),
         Err(e) => tally.check("host tests", Err(e)),

@@ -66,6 +66,12 @@ const QEMU: Need = Need {
     debian: &["qemu-system-x86"],
     freebsd: "qemu-nox11",
 };
+const MANDOC: Need = Need {
+    name: "mandoc",
+    why: "checks the manual pages",
+    debian: &["mandoc"],
+    freebsd: "mandoc",
+};
 
 /// The LLVM programs that build `weft.ko`.
 #[derive(Debug, Clone)]
@@ -102,6 +108,14 @@ pub(crate) fn find_or_install_vm_tools() -> Vec<String> {
         .filter_map(|need| find_or_install(need, || on_path(need.name)).err())
         .map(|e| format!("{e:#}"))
         .collect()
+}
+
+/// Finds or installs what only the check of the manual pages needs.
+///
+/// # Errors
+/// One line, if it can't be had.
+pub(crate) fn find_or_install_mandoc() -> Result<PathBuf> {
+    find_or_install(&MANDOC, || on_path(MANDOC.name))
 }
 
 fn find_or_install(need: &Need, find: impl Fn() -> Option<PathBuf>) -> Result<PathBuf> {

@@ -10,6 +10,7 @@ use weft_tests_vm::{Artifacts, Counts, Variant, VmArgs};
 use crate::agent;
 use crate::build::{self, Build, Flag, target_dir};
 use crate::example;
+use crate::install;
 
 /// A `__FreeBSD_version` of another branch.
 const OTHER_BRANCH: u32 = 1_402_000;
@@ -31,14 +32,17 @@ pub(crate) fn run(build: &Build, args: &VmArgs) -> Result<Counts> {
 /// What the compiler or the linker said, or each rule of `check_ko` that was broken.
 pub(crate) fn artifacts(build: &Build) -> Result<Artifacts> {
     let module_for_tests = build::module_for_tests(build)?;
+    let module_with_checks = build::module_with_checks(build)?;
     // After the other one: variants are made of what was compiled last.
     let module = build::module(build)?;
     Ok(Artifacts {
         agent: agent::agent(build)?,
         examples: [example::module(build)?, example::of_other_abi(build)?],
         variants: refused(build, &module)?,
+        installed: install::into_folder(build, &module)?,
         output: build.out().join("vm"),
         module_for_tests,
+        module_with_checks,
         bench: target_dir(&build.root).join("bench"),
         module,
     })

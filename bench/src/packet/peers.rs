@@ -20,6 +20,8 @@ impl Malloc {
         unsafe { libc_malloc(len) }
     }
 
+    /// # Safety
+    /// From [`Malloc::allocate`], once.
     #[inline(never)]
     pub(super) unsafe fn free(item: Item) {
         // SAFETY: from `allocate`, once. The C library knows the length itself.
@@ -28,6 +30,9 @@ impl Malloc {
 }
 
 /// malloc(3), by way of the system's allocator.
+///
+/// # Safety
+/// The length is not 0.
 unsafe fn libc_malloc(len: usize) -> Item {
     // SAFETY: not of size 0; small alignments are malloc's own.
     unsafe { Layout::from_size_align(len, 8).map_or(std::ptr::null_mut(), |l| System.alloc(l)) }
@@ -252,11 +257,8 @@ mod dpdk {
 
                 fn enter(&self, _: usize) {
                     // SAFETY: any thread may call it.
-                    assert_eq!(
-                        unsafe { weft_dpdk_thread() },
-                        0,
-                        "DPDK knows too many threads"
-                    );
+                    let error = unsafe { weft_dpdk_thread() };
+                    assert_eq!(error, 0, "DPDK knows too many threads");
                 }
 
                 fn take(&self) -> Item {

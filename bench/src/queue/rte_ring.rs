@@ -9,6 +9,7 @@ use std::ptr::NonNull;
 #[repr(C)]
 struct Opaque([u8; 0]);
 
+// SAFETY: as `bench/dpdk/ring.c` defines them.
 unsafe extern "C" {
     fn weft_ring_new(count: c_uint) -> *mut Opaque;
     fn weft_ring_free(ring: *mut Opaque);

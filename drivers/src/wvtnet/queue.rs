@@ -200,14 +200,27 @@ impl<P: Platform> Queue<P> {
     /// Asks for an interrupt when the device is done with another chain. True if it is already.
     #[inline]
     pub(super) fn arm(&mut self) -> bool {
+        self.arm_behind(0)
+    }
+
+    /// The same, but when it is done with half of what it has, if it can be told that.
+    pub(super) fn arm_for_half(&mut self) -> bool {
+        let has = self.available.wrapping_sub(self.used);
+        self.arm_behind(has >> 1)
+    }
+
+    #[inline]
+    fn arm_behind(&mut self, count: u16) -> bool {
+        let count = if self.has_events { count } else { 0 };
         if self.has_events {
-            self.memory.store(self.split.used_event(), self.used);
+            let last = self.used.wrapping_add(count);
+            self.memory.store(self.split.used_event(), last);
         } else {
             let at = self.split.available() + RING_FLAGS;
             self.memory.store::<u16>(at, 0);
         }
         full();
-        self.used_index() != self.used
+        self.used_index().wrapping_sub(self.used) > count
     }
 
     /// Asks for none.

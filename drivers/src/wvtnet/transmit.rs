@@ -64,7 +64,8 @@ impl<P: Platform> TxRing for WvtnetTx<P> {
     }
 
     fn arm(&mut self) -> bool {
-        self.queue.arm()
+        // Whoever waits does not do so for a single frame's room.
+        self.queue.arm_for_half()
     }
 
     fn disarm(&mut self) {

@@ -244,6 +244,9 @@ impl Heap {
     }
 
     /// The slab that the block is in, by its first line.
+    ///
+    /// # Safety
+    /// The block is in a slab of this heap.
     unsafe fn slab_of(&self, block: Block) -> Block {
         // SAFETY: the caller's block is in a leaf of this heap.
         let index = unsafe { (*self.account_at(block)).index };
@@ -252,6 +255,9 @@ impl Heap {
     }
 
     /// How many lines the free block has whose first or last line this is.
+    ///
+    /// # Safety
+    /// The line is the first or the last of a block of this heap.
     unsafe fn free_lines_at(&self, line: Block) -> Option<u32> {
         // SAFETY: the caller's line is the first or last of its block. Of a last
         // line's tag nothing but the size was ever written.
@@ -351,6 +357,9 @@ impl Heap {
     }
 
     /// Writes a block's size, with flags, to its first and its last tag.
+    ///
+    /// # Safety
+    /// The block is of this heap and has that many lines.
     unsafe fn mark(&mut self, block: Block, lines: u32, size: u32) {
         // SAFETY: the caller's block has that many lines.
         unsafe {
@@ -360,6 +369,9 @@ impl Heap {
     }
 
     /// Makes lines a free block and puts it in its list.
+    ///
+    /// # Safety
+    /// The lines are of this heap and in no block.
     unsafe fn enlist(&mut self, block: Block, lines: u32) {
         let head = self
             .lists
@@ -379,6 +391,9 @@ impl Heap {
     }
 
     /// Takes a free block out of its list.
+    ///
+    /// # Safety
+    /// The block is free and has that many lines.
     unsafe fn unlist(&mut self, block: Block, lines: u32) {
         // SAFETY: the caller's block is free, hence in the list of its size, and
         // so are its neighbours there.
@@ -448,6 +463,9 @@ impl Heap {
     }
 
     /// Keeps a slab that has become free, or gives it back if one is kept already.
+    ///
+    /// # Safety
+    /// The slab is in the chain of slabs, and nothing of it is in use or in a list.
     unsafe fn slab_is_free(&mut self, memory: &impl Memory, slab: Block) {
         if self.spare == Block::NONE {
             self.spare = slab.0;
@@ -465,6 +483,9 @@ impl Heap {
     }
 
     /// Takes a slab out of the chain of slabs, and gives its memory back.
+    ///
+    /// # Safety
+    /// The slab is in the chain of slabs, came from this memory, and nothing of it is in use.
     unsafe fn give_back(&mut self, memory: &impl Memory, slab: Block) {
         // SAFETY: the caller's slab and those in the chain are of this heap, and
         // nobody reads this one any more; it came from `grow` with this layout.

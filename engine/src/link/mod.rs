@@ -13,7 +13,13 @@ pub use capabilities::{Capabilities, Offer};
 /// leaves no room. Long segments are cut later, and not meant.
 #[inline]
 pub const fn is_too_long(len: u32, mtu: u32) -> bool {
-    len > mtu.saturating_add(HEADERS)
+    len > longest(mtu)
+}
+
+/// Bytes of the longest frame that a link takes, with the Ethernet header and a tag.
+#[inline]
+pub const fn longest(mtu: u32) -> u32 {
+    mtu.saturating_add(HEADERS)
 }
 
 /// Bytes of an Ethernet header with a tag.

@@ -272,8 +272,8 @@ pub trait Platform: Clone + Send + Sync {
     /// [`Error::NoMemory`].
     fn dma(&self, bytes: usize, align: usize) -> Result<Self::Dma, Error>;
 
-    /// Whether it is worth asking for a buffer of so many bytes: not if there is none for a
-    /// reason that is not want of memory. Does not sleep.
+    /// Asked when there was no buffer of so many bytes: whether that is for want of memory. If
+    /// not, it is no failure. Does not sleep.
     fn has_buffers(&self, bytes: u32) -> bool {
         let _ = bytes;
         true
@@ -289,6 +289,18 @@ pub trait Platform: Clone + Send + Sync {
     /// The first bytes of a buffer that the device is done with, zeroes behind its end. They
     /// are what the device wrote before it said so.
     fn front(&self, buffer: &Self::Buffer) -> [u8; FRONT];
+
+    /// Bytes of a frame up to which it is [copied](Platform::copied) out of its buffer, which
+    /// the device gets again at once; 0 if none is.
+    const COPIED: u32 = 0;
+
+    /// A packet with a copy of so many bytes of a buffer that the device is done with, at most
+    /// [`COPIED`](Platform::COPIED), which begin at `skip`. Both are within the buffer. `None` if
+    /// there is no memory, or it is not worth it.
+    fn copied(&self, buffer: &Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet> {
+        let _ = (buffer, skip, bytes);
+        None
+    }
 
     /// Makes a buffer that the device is done with a packet, of `bytes` that begin at `skip`.
     /// Both are within the buffer. `None`, with the buffer freed, if there is no memory.

@@ -3,9 +3,10 @@
 //! is put together to frames, and each buffer is in one place. Called by one thread at a time,
 //! which may not sleep.
 //!
-//! Buffers are given when an eighth of the places is free, not one by one. When there is no
-//! memory for them it is not asked again at once, but after 1, 2, 4 ... 64 polls, and at each
-//! tick. A buffer of a frame that is dropped is given again as it is.
+//! A short frame is copied, if the platform does that, and its buffer is given again at once.
+//! New buffers are given, and the device is told of all, when that is an eighth of the places, not
+//! one by one. When there is no memory for buffers it is not asked again at once, but after 1, 2,
+//! 4 ... 64 polls, and at each tick. A buffer of a frame that is dropped is given again as it is.
 
 use super::driver::{RxRing, Taken};
 use super::moderation::Moderation;
@@ -27,6 +28,8 @@ pub struct RxFigures {
     pub bytes: u64,
     /// Of them, those that the device has put together of several.
     pub merged: u64,
+    /// Of them, those that were copied out of their buffers.
+    pub copied: u64,
     /// Frames that the device said are broken.
     pub bad: u64,
     /// Frames dropped for want of memory for a packet.
@@ -77,6 +80,16 @@ enum Partial<K> {
 struct Running<R, B> {
     ring: R,
     buffers: Slots<B>,
+    /// Buffers that the device was given and not told of.
+    owed: u16,
+}
+
+impl<R: RxRing, B> Running<R, B> {
+    fn kick(&mut self, figures: &mut RxFigures) {
+        self.ring.kick();
+        self.owed = 0;
+        figures.kicks = figures.kicks.wrapping_add(1);
+    }
 }
 
 /// A receive queue.
@@ -86,6 +99,8 @@ pub struct Receiver<P: Platform, R: RxRing> {
     running: Option<Running<R, P::Buffer>>,
     partial: Partial<P::Packet>,
     kept: [Option<P::Buffer>; KEPT],
+    /// There may be some.
+    has_kept: bool,
     moderation: Moderation,
     figures: RxFigures,
     is_broken: bool,
@@ -101,6 +116,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
             running: None,
             partial: Partial::None,
             kept: [const { None }; KEPT],
+            has_kept: false,
             moderation: Moderation::default(),
             figures: RxFigures::default(),
             is_broken: false,
@@ -114,7 +130,11 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     pub fn start(&mut self, ring: R) -> Option<u32> {
         self.stop();
         let buffers = Slots::new(ring.tokens())?;
-        self.running = Some(Running { ring, buffers });
+        self.running = Some(Running {
+            ring,
+            buffers,
+            owed: 0,
+        });
         Some(self.fill())
     }
 
@@ -193,18 +213,69 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         let Some(mut taken) = running.ring.take() else {
             return Took::Nothing;
         };
-        let Some(buffer) = running.buffers.take(taken.token) else {
+        let Some(buffer) = running.buffers.get(taken.token) else {
             return self.nonsense();
         };
-        self.figures.returned = self.figures.returned.wrapping_add(1);
         if R::HAS_FRONT {
-            running.ring.look(&self.platform.front(&buffer), &mut taken);
+            running.ring.look(&self.platform.front(buffer), &mut taken);
         }
-        let room = self.platform.place(&buffer).bytes;
+        let room = self.platform.place(buffer).bytes;
         if taken.skip > room || taken.bytes > room.wrapping_sub(taken.skip) {
             return self.nonsense();
         }
+        let is_short = taken.bytes.wrapping_sub(1) < P::COPIED && taken.is_last && !taken.is_bad;
+        if is_short
+            && matches!(self.partial, Partial::None)
+            && let Some(packet) = self.platform.copied(buffer, taken.skip, taken.bytes)
+        {
+            self.give_again(taken.token);
+            self.figures.copied = self.figures.copied.wrapping_add(1);
+            return self.whole(packet, taken.bytes, &taken);
+        }
+        let Some(buffer) = running.buffers.take(taken.token) else {
+            return Took::Nothing;
+        };
+        self.figures.returned = self.figures.returned.wrapping_add(1);
         self.add(buffer, &taken)
+    }
+
+    /// Gives the device a buffer again that has just come back.
+    #[inline]
+    fn give_again(&mut self, token: u16) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let Some(buffer) = running.buffers.take(token) else {
+            return;
+        };
+        self.figures.returned = self.figures.returned.wrapping_add(1);
+        let place = self.platform.place(&buffer);
+        let wanted = running.ring.wanted();
+        if wanted.is_none_or(|wanted| wanted.bytes > place.bytes) {
+            return self.keep(buffer);
+        }
+        let Ok(token) = running.ring.give(place) else {
+            return self.keep(buffer);
+        };
+        running.owed = running.owed.wrapping_add(1);
+        self.figures.given = self.figures.given.wrapping_add(1);
+        if running.buffers.put(token, buffer).is_err() {
+            self.given_twice();
+        }
+    }
+
+    #[cold]
+    fn no_buffer(&mut self) {
+        self.figures.no_buffer = self.figures.no_buffer.wrapping_add(1);
+        self.pause = self.next_pause;
+        self.next_pause = self.next_pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
+    /// A token was given for a buffer that is out already.
+    #[cold]
+    fn given_twice(&mut self) {
+        self.figures.bogus = self.figures.bogus.wrapping_add(1);
+        self.is_broken = true;
     }
 
     #[cold]
@@ -254,6 +325,11 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         let Partial::Some(packet, bytes) = extended else {
             return Took::Part;
         };
+        self.whole(packet, bytes, taken)
+    }
+
+    #[inline]
+    fn whole(&mut self, packet: P::Packet, bytes: u32, taken: &Taken) -> Took<P::Packet> {
         let mut meta = taken.meta;
         meta.bytes = bytes;
         if meta.segments > 1 {
@@ -273,22 +349,26 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     fn keep(&mut self, buffer: P::Buffer) {
         if let Some(place) = self.kept.iter_mut().find(|place| place.is_none()) {
             *place = Some(buffer);
+            self.has_kept = true;
         }
     }
 
     /// Gives buffers if it is worth it. True if the device has none.
     #[inline]
     fn refill_some(&mut self) -> bool {
-        let Some(running) = &self.running else {
+        let Some(running) = &mut self.running else {
             return false;
         };
         let is_starved = running.buffers.used() == 0;
-        let room = running.ring.room();
-        if room.saturating_mul(8) < running.buffers.count() && !is_starved {
+        let unknown = running.ring.room().saturating_add(running.owed);
+        if unknown.saturating_mul(8) < running.buffers.count() && !is_starved {
             return false;
         }
         if self.pause > 0 {
             self.pause = self.pause.wrapping_sub(1);
+            if running.owed > 0 {
+                running.kick(&mut self.figures);
+            }
             return is_starved;
         }
         self.refill();
@@ -304,8 +384,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     /// Tells a device that has just been started of the buffers that it has.
     pub(super) fn begin(&mut self) {
         if let Some(running) = &mut self.running {
-            running.ring.kick();
-            self.figures.kicks = self.figures.kicks.wrapping_add(1);
+            running.kick(&mut self.figures);
             // A device that was reset has none.
             let gap = self.moderation.gap();
             if gap > 0 {
@@ -331,11 +410,10 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     /// Gives the device as many buffers as there is room for, and tells it: how many.
     pub fn refill(&mut self) -> u32 {
         let given = self.fill();
-        if given > 0
-            && let Some(running) = &mut self.running
+        if let Some(running) = &mut self.running
+            && (given > 0 || running.owed > 0)
         {
-            running.ring.kick();
-            self.figures.kicks = self.figures.kicks.wrapping_add(1);
+            running.kick(&mut self.figures);
         }
         given
     }
@@ -348,22 +426,23 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         }
         while let Some(running) = &mut self.running
             && let Some(wanted) = running.ring.wanted()
-            && self.platform.has_buffers(wanted.bytes)
         {
-            let Some(buffer) = again(&self.platform, &mut self.kept, wanted.bytes)
-                .or_else(|| self.platform.buffer(wanted.bytes))
-            else {
-                self.figures.no_buffer = self.figures.no_buffer.wrapping_add(1);
-                self.pause = self.next_pause;
-                self.next_pause = self.next_pause.saturating_mul(2).min(LONGEST_PAUSE);
+            let mut again = None;
+            if self.has_kept {
+                again = take_kept(&self.platform, &mut self.kept, wanted.bytes);
+                self.has_kept = self.kept.iter().any(Option::is_some);
+            }
+            let Some(buffer) = again.or_else(|| self.platform.buffer(wanted.bytes)) else {
+                if self.platform.has_buffers(wanted.bytes) {
+                    self.no_buffer();
+                }
                 break;
             };
             let Ok(token) = running.ring.give(self.platform.place(&buffer)) else {
                 break;
             };
             if running.buffers.put(token, buffer).is_err() {
-                self.figures.bogus = self.figures.bogus.wrapping_add(1);
-                self.is_broken = true;
+                self.given_twice();
                 break;
             }
             given = given.wrapping_add(1);
@@ -426,7 +505,8 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
 }
 
 /// A buffer that was kept, if one is large enough.
-fn again<P: Platform>(
+#[cold]
+fn take_kept<P: Platform>(
     platform: &P,
     kept: &mut [Option<P::Buffer>; KEPT],
     bytes: u32,

@@ -66,12 +66,29 @@ pub struct TxFigures {
     pub hangs: u64,
 }
 
+/// A frame whose way through the device is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    /// None.
+    Nothing,
+    /// It is with the device since then.
+    Out(u64),
+    /// The device is done with it.
+    Done(u64),
+}
+
+/// No token that there could be.
+const NO_TOKEN: u32 = u32::MAX;
+
 /// A queue while the device goes.
 #[derive(Debug)]
 struct Running<T, F> {
     ring: T,
     frames: Slots<F>,
     turns: Turns,
+    /// The last frame that was put, and one that is watched.
+    last: u16,
+    watched: u32,
     /// Frames in flight above which they are reaped when others are put.
     high: u16,
 }
@@ -87,6 +104,7 @@ pub struct Transmitter<P: Platform, T: TxRing> {
     /// `figures.done` at the last tick, and how many ticks ago it was less.
     done_then: u64,
     stalled: u8,
+    watch: Watch,
     /// Room that a frame of any kind takes; while the queue is held, more than there ever is.
     needed: u16,
 }
@@ -107,6 +125,7 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
             is_broken: false,
             done_then: 0,
             stalled: 0,
+            watch: Watch::Nothing,
         }
     }
 
@@ -122,6 +141,8 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
             ring,
             frames,
             turns,
+            last: 0,
+            watched: NO_TOKEN,
             high: tokens >> 2,
         });
         true
@@ -136,6 +157,7 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
         self.is_kick_due = false;
         self.is_broken = false;
         self.stalled = 0;
+        self.watch = Watch::Nothing;
         let Some(running) = self.running.take() else {
             return 0;
         };
@@ -192,22 +214,64 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
         }
         let bytes = frame.bytes();
         let is_cut = offload.task == Task::Segment;
-        let why = match self.map(&mut frame, is_cut) {
-            Err(why) => why,
-            Ok(()) => match self.put(frame, offload) {
-                Ok(()) => {
-                    self.is_kick_due = true;
-                    self.figures.frames = self.figures.frames.wrapping_add(1);
-                    self.figures.bytes = self.figures.bytes.wrapping_add(bytes.into());
-                    return Ok(());
-                }
-                Err(refused) => {
-                    frame = refused.frame;
-                    refused.why
-                }
-            },
+        let mapped = self.map(&mut frame, is_cut);
+        match mapped.and_then(|()| self.put(offload)) {
+            Err(why) => Err(self.refuse(frame, why)),
+            Ok(token) => {
+                self.keep(token, frame);
+                self.is_kick_due = true;
+                self.figures.frames = self.figures.frames.wrapping_add(1);
+                self.figures.bytes = self.figures.bytes.wrapping_add(bytes.into());
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps a frame until the device is done with it.
+    #[inline]
+    fn keep(&mut self, token: u16, frame: P::Frame) {
+        let Some(running) = &mut self.running else {
+            return;
         };
-        Err(self.refuse(frame, why))
+        if T::IS_IN_ORDER {
+            running.turns.put(token, running.frames.used() == 0);
+        }
+        running.last = token;
+        if running.frames.put(token, frame).is_err() {
+            self.given_twice();
+        }
+    }
+
+    /// Watches the frame that was sent last, since that time, unless another one is watched; and
+    /// asks for an interrupt when the device is done, so that it is seen soon.
+    #[cold]
+    pub fn watch(&mut self, now: u64) {
+        if let Some(running) = &mut self.running
+            && !matches!(self.watch, Watch::Out(_))
+        {
+            running.watched = running.last.into();
+            self.watch = Watch::Out(now);
+            // What is done already is reaped with the rest.
+            running.ring.arm();
+        }
+    }
+
+    /// Since when a frame was watched with which the device is done. Says so once.
+    #[inline]
+    pub fn watched(&mut self) -> Option<u64> {
+        let Watch::Done(since) = self.watch else {
+            return None;
+        };
+        self.watch = Watch::Nothing;
+        Some(since)
+    }
+
+    /// The driver has given a token twice. The device is told nothing more, and keeps the
+    /// memory only until the reset that follows.
+    #[cold]
+    fn given_twice(&mut self) {
+        self.is_broken = true;
+        self.figures.bogus = self.figures.bogus.wrapping_add(1);
     }
 
     #[cold]
@@ -251,36 +315,30 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
         frame.map(&mut self.segments).map_err(why)
     }
 
-    /// Puts a frame that is mapped, if need be after what is done has been reaped.
+    /// Describes a frame that is mapped to the device, if need be after what is done has been
+    /// reaped: its token.
     #[inline]
-    fn put(&mut self, frame: P::Frame, offload: &Offload) -> Result<(), Refused<P::Frame>> {
-        let refused = |frame, why| Err(Refused { frame, why });
-        let mut may_reap = true;
-        loop {
-            let Some(running) = &mut self.running else {
-                return refused(frame, Why::Stopped);
-            };
-            let segments = self.segments.as_slice();
-            if segments.is_empty() {
-                return refused(frame, Why::Unfit);
-            }
-            if let Ok(token) = running.ring.put(segments, offload) {
-                if T::IS_IN_ORDER {
-                    running.turns.put(token, running.frames.used() == 0);
-                }
-                if running.frames.put(token, frame).is_err() {
-                    // The driver has given a token twice. The device is told nothing more, and
-                    // keeps the memory only until the reset that follows.
-                    self.is_broken = true;
-                    self.figures.bogus = self.figures.bogus.wrapping_add(1);
-                }
-                return Ok(());
-            }
-            if !may_reap || self.reap(u32::MAX) == 0 {
-                return refused(frame, Why::Full);
-            }
-            may_reap = false;
+    fn put(&mut self, offload: &Offload) -> Result<u16, Why> {
+        let running = self.running.as_mut().ok_or(Why::Stopped)?;
+        let segments = self.segments.as_slice();
+        if segments.is_empty() {
+            return Err(Why::Unfit);
         }
+        match running.ring.put(segments, offload) {
+            Ok(token) => Ok(token),
+            Err(_) => self.put_again(offload),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_again(&mut self, offload: &Offload) -> Result<u16, Why> {
+        if self.reap(u32::MAX) == 0 {
+            return Err(Why::Full);
+        }
+        let running = self.running.as_mut().ok_or(Why::Stopped)?;
+        let put = running.ring.put(self.segments.as_slice(), offload);
+        put.map_err(|_| Why::Full)
     }
 
     /// Tells the device of what was sent, if anything was.
@@ -309,7 +367,15 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
             };
             let is_turn = !T::IS_IN_ORDER || running.turns.take(token);
             match running.frames.take(token) {
-                Some(frame) if is_turn => drop(frame),
+                Some(frame) if is_turn => {
+                    if running.watched == u32::from(token) {
+                        running.watched = NO_TOKEN;
+                        if let Watch::Out(since) = self.watch {
+                            self.watch = Watch::Done(since);
+                        }
+                    }
+                    drop(frame);
+                }
                 out_of_turn => {
                     // The device may be reading it: it is kept until the reset.
                     if let Some(frame) = out_of_turn {

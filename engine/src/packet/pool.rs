@@ -324,6 +324,9 @@ impl<M: Memory, L: Lock, C: Cpus> Core<M, L, C> {
     }
 
     /// [`Owner::take`].
+    ///
+    /// # Safety
+    /// The owner is a core of this kind of memory.
     unsafe fn erased_take(owner: NonNull<Owner>, class: usize) -> Result<Buffer, AllocError> {
         // SAFETY: the owner of a buffer that was made by this core.
         let core = unsafe { owner.cast::<Self>().as_ref() };
@@ -334,6 +337,9 @@ impl<M: Memory, L: Lock, C: Cpus> Core<M, L, C> {
     }
 
     /// [`Owner::give`].
+    ///
+    /// # Safety
+    /// The owner is a core of this kind of memory, and the buffers are of its pool.
     unsafe fn erased_give(owner: NonNull<Owner>, class: usize, buffers: &[Buffer]) {
         // SAFETY: as above.
         unsafe { owner.cast::<Self>().as_ref() }.give(class, buffers);

@@ -95,6 +95,9 @@ pub(super) fn make(
 }
 
 /// Writes what stays in a buffer's header, and what makes the rest of it valid.
+///
+/// # Safety
+/// The buffer has memory for a header that nobody else uses.
 unsafe fn write_header(buffer: Buffer, slab: NonNull<Slab>, owner: NonNull<Owner>, class: u8) {
     let header: *mut Header = buffer.as_ptr();
     // SAFETY: the caller's memory, long enough for a header.

@@ -118,6 +118,9 @@ unsafe extern "C" fn free(entry: *mut Entry) {
 static FREE: unsafe extern "C" fn(*mut Entry) = free;
 
 /// The buffer of a tag, the tag's first unit and how many it has.
+///
+/// # Safety
+/// The tag is in a buffer, put there by [`insert`].
 unsafe fn place(entry: *mut Entry) -> (Buffer, u32, u32) {
     // SAFETY: the caller's tag, in its buffer. `insert` exposed the provenance.
     unsafe {
@@ -186,6 +189,9 @@ pub(super) unsafe fn insert<T: Tag>(buffer: Buffer, data: T::Data) -> Result<(),
 }
 
 /// A place in the area for a tag with `len` bytes of data.
+///
+/// # Safety
+/// The buffer lives, and its tags are the caller's to change.
 #[inline]
 unsafe fn room(buffer: Buffer, len: usize) -> Result<*mut Entry, TagsFull> {
     // SAFETY: the caller's buffer; the units are in its area.
@@ -226,6 +232,9 @@ pub(super) unsafe fn remove<T: Tag>(buffer: Buffer) -> Option<T::Data> {
 }
 
 /// Frees a tag of the packet, with `len` bytes of data, that is in its list no more.
+///
+/// # Safety
+/// The tag is the packet's, of that length, and nobody finds it any more.
 #[inline]
 unsafe fn drop_one(buffer: Buffer, entry: *mut Entry, len: usize) {
     // SAFETY: a tag. What lies in this buffer's area is one of the engine's, and the caller
@@ -290,6 +299,8 @@ pub(super) unsafe fn copy(to: Buffer, from: Buffer) -> bool {
     true
 }
 
+/// # Safety
+/// As for [`clear`].
 unsafe fn clear_and_fail(to: Buffer) -> bool {
     // SAFETY: the caller's.
     unsafe { clear(to) };

@@ -74,6 +74,26 @@ causes! {
         "Bring the other end up, or take this one down so that its senders learn of it";
     Uncut "uncut" "Long segments of TCP that had to be cut, wholly or in part, without memory for it",
         "Give the host more memory for mbufs (kern.ipc.nmbclusters), or turn TSO off at the sending end";
+    Full "full" "Frames that found no room in a queue; their senders were told (ENOBUFS)",
+        "See which queue's drops grow, and who sends faster than the receiver takes";
+    NoMemory "no_memory" "Frames for which there was no memory, to copy, map or receive them",
+        "Give the host more memory for mbufs (kern.ipc.nmbclusters)";
+    Forged "forged" "Frames that bore an address which is not their sender's own",
+        "Find what sends them: a program that forges addresses, or an address that the interface has lost";
+    Absent "absent" "Frames to an interface that is gone, or by way of one",
+        "Nothing to do: senders learn of it by their neighbour caches";
+    TooLong "too_long" "Frames that are longer than the parent's MTU",
+        "Nothing to do if the parent's MTU was lowered a moment ago; else set the same MTU at both";
+    Parent "parent" "Frames that the parent's driver did not take, or that could not be made fit for it",
+        "See the parent's own output drops and errors";
+    Unfit "unfit" "Frames that the card can't take in any form",
+        "Turn off what their sender leaves to the card (ifconfig -tso -txcsum), and report it";
+    Reset "reset" "Frames that the card had when it was reset or stopped",
+        "Nothing to do after ifconfig down or a change of settings; else see hangs, bogus and the console";
+    Broken "broken" "Frames that the card said are broken",
+        "See the cable, and the other end's speed and duplex";
+    Rule "rule" "IPv6 packets that a rule dropped",
+        "See which rule's dropped grows; set it to 1 if its packets are wanted";
 }
 
 impl Cause {

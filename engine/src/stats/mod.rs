@@ -28,8 +28,9 @@ pub mod page;
 
 pub use cause::Cause;
 pub use declared::{
-    CHANGE, EndStat, FibStat, GROUPS, HISTOGRAMS, PairStat, QueueStat, SOJOURN, TableStat,
-    TimesStat,
+    CHANGE, COMPLETION, CardSetting, CardStat, EndStat, FibStat, FilterStat, GROUPS, HISTOGRAMS,
+    LayerStat, LayersStat, PairStat, PoolStat, QueueStat, ReceiveStat, RuleStat, SOJOURN, SendStat,
+    SizeStat, TableStat, TimesStat,
 };
 pub use histogram::{BUCKETS, Histogram, limit_of};
 
@@ -70,6 +71,8 @@ pub enum Kind {
     Buckets,
     /// It can be written.
     Setting(Setting),
+    /// Likewise, and it is no number but a text.
+    Text(Setting),
 }
 
 /// What is known of a setting beside its name.
@@ -189,8 +192,17 @@ impl Stat {
         Self::of(Kind::Setting(setting), name, about)
     }
 
+    const fn text(name: &'static CStr, about: &'static CStr, setting: Setting) -> Self {
+        Self::of(Kind::Text(setting), name, about)
+    }
+
     const fn lost(cause: Cause) -> Self {
-        Self::of(Kind::Lost(cause), cause.name(), cause.about())
+        Self::lost_as(cause.name(), cause)
+    }
+
+    /// Under another name than the cause's.
+    const fn lost_as(name: &'static CStr, cause: Cause) -> Self {
+        Self::of(Kind::Lost(cause), name, cause.about())
     }
 
     const fn below(mut self, below: &'static Below) -> Self {

@@ -40,10 +40,14 @@ fn statistics(text: &mut String) -> fmt::Result {
          has a label in prometheus_sysctl_exporter(8): `net.weft.pair.wpair0a.queue.3.packets` is there\n\
          `sysctl_net_weft_pair_queue_packets{{interface=\"wpair0a\",queue=\"3\"}}`; names below `drops` and `lost` of one object are values\n\
          of the label `reason`. Settings are in [tuning.md](tuning.md). IPv6's rules are in [ipv6-policy.md](ipv6-policy.md).\n\n\
-         What is not declared in this way yet is described in the manual pages: `net.weft.packet`, `.l3`, `.ipv6`, and what\n\
-         cards count ([weft(4)](../man/weft.4), [wip(4)](../man/wip.4), [wvmx(4)](../man/wvmx.4))."
+         What a card itself counts, by registers of its own, is below `device` at the card and its queues, with descriptions of\n\
+         its driver's (`sysctl -d dev.wvmx.0`)."
     )?;
-    for group in GROUPS {
+    let has_numbers = |group: &&&Group| {
+        let is_set = |stat: &Stat| matches!(stat.kind, Kind::Setting(_) | Kind::Text(_));
+        !group.stats.iter().all(is_set)
+    };
+    for group in GROUPS.iter().filter(has_numbers) {
         heading(text, group)?;
         writeln!(
             text,
@@ -54,7 +58,7 @@ fn statistics(text: &mut String) -> fmt::Result {
                 Kind::Counter | Kind::Lost(_) => "counter",
                 Kind::Gauge => "gauge",
                 Kind::Buckets => "counters",
-                Kind::Setting(_) => continue,
+                Kind::Setting(_) | Kind::Text(_) => continue,
             };
             writeln!(text, "| `{}` | {kind} | {} |", name(stat), about(stat))?;
         }
@@ -131,13 +135,11 @@ fn tuning(text: &mut String) -> fmt::Result {
         text,
         "# Tuning\n\n{MADE}\n\n\
          A value out of its range is refused with `EINVAL`, and a line on the console says what is allowed. A test in the kernel\n\
-         holds defaults and ranges against what is written here.\n\n\
-         Settings of `net.weft.packet` and `.ipv6` are not declared in this way yet: see [weft(4)](../man/weft.4) and\n\
-         [weft_ipv6(4)](../man/weft_ipv6.4)."
+         holds defaults and ranges against what is written here."
     )?;
     for group in GROUPS {
         let settings = group.stats.iter().filter_map(|stat| match stat.kind {
-            Kind::Setting(setting) => Some((stat, setting)),
+            Kind::Setting(setting) | Kind::Text(setting) => Some((stat, setting)),
             _ => None,
         });
         let mut settings = settings.peekable();

@@ -16,10 +16,7 @@ use weft_engine::wire::checksum::{self, Sum};
 use weft_engine::wire::complete::Spans;
 use weft_engine::wire::crc32c::{Crc, Method};
 
-use super::mbuf::Mbuf;
-
-/// What an mbuf begins with; `mbuf.c` asserts that it does.
-type Link = c::weft_mbuf_link;
+use super::mbuf::{Link, Mbuf};
 
 impl Spans for Mbuf {
     fn walk(&self, range: Range<usize>, see: &mut impl FnMut(&[u8])) {

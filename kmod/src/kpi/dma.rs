@@ -234,10 +234,55 @@ pub(crate) enum Sync {
 /// Where the device reaches all memory directly, the kernel has nothing to remember of what
 /// is loaded, and gives no map. Then there is nothing to be taken from here, put back or
 /// unloaded. Else maps are made as they are needed and kept for the next packet.
+///
+/// Nor is the kernel asked then where memory is that it has in its map of all memory, as it has
+/// almost all packets: that is a difference of addresses.
 pub(crate) struct Maps {
     tag: Shared<Tag>,
     /// `None` if the kernel gives none.
     idle: Option<Idle>,
+    direct: Direct,
+}
+
+/// The kernel's map of all memory, if the device sees all memory where it is.
+struct Direct {
+    first: usize,
+    bytes: usize,
+}
+
+impl Direct {
+    const NONE: Self = Self { first: 0, bytes: 0 };
+
+    fn find() -> Self {
+        let (mut first, mut bytes) = (0, 0);
+        // SAFETY: sets both.
+        unsafe { c::weft_shim_dma_direct(&raw mut first, &raw mut bytes) };
+        Self { first, bytes }
+    }
+
+    /// Where the device sees these bytes, which are one piece for it as well. `None` if they
+    /// are not in the map.
+    #[inline(always)]
+    fn place(&self, piece: &[u8]) -> Option<Segment> {
+        let from = piece.as_ptr().addr().wrapping_sub(self.first);
+        let is_within = from < self.bytes && piece.len() <= self.bytes.wrapping_sub(from);
+        is_within.then_some(Segment {
+            address: from as u64,
+            bytes: piece.len() as u32,
+        })
+    }
+
+    /// Puts where the device sees a packet behind the others in `into`. `None` if not all of it
+    /// is in the map.
+    #[inline(always)]
+    fn load(&self, packet: &Mbuf, into: &mut Segments) -> Option<Result<(), MapError>> {
+        for piece in packet.mapped_pieces() {
+            if let Err(error) = into.push(self.place(piece?)?) {
+                return Some(Err(error));
+            }
+        }
+        Some(Ok(()))
+    }
 }
 
 /// Maps that are loaded with nothing.
@@ -263,7 +308,14 @@ impl Maps {
     ) -> Result<Shared<Self>, Errno> {
         let first = create(&tag)?;
         if first.is_null() {
-            return Shared::made(|| Ok(Self { tag, idle: None }));
+            let direct = Direct::find();
+            return Shared::made(|| {
+                Ok(Self {
+                    tag,
+                    idle: None,
+                    direct,
+                })
+            });
         }
         let mut maps = Vec::new();
         let made = maps
@@ -278,6 +330,7 @@ impl Maps {
         let maps = Self {
             tag,
             idle: Some(idle),
+            direct: Direct::NONE,
         };
         maps.put(first);
         Shared::made(|| Ok(maps))
@@ -289,6 +342,24 @@ impl Maps {
     /// Why not; nothing is loaded.
     #[inline]
     pub(crate) fn load(
+        maps: &Shared<Self>,
+        packet: &Mbuf,
+        into: &mut Segments,
+    ) -> Result<Loaded, MapError> {
+        match maps.direct.load(packet, into) {
+            Some(Ok(())) => return Ok(Loaded { on: None }),
+            Some(Err(error)) => {
+                into.clear();
+                return Err(error);
+            }
+            None => into.clear(),
+        }
+        Self::load_by_kernel(maps, packet, into)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_by_kernel(
         maps: &Shared<Self>,
         packet: &Mbuf,
         into: &mut Segments,
@@ -314,6 +385,9 @@ impl Maps {
         maps: &Shared<Self>,
         packet: &Mbuf,
     ) -> Result<(Loaded, Segment), MapError> {
+        if let Some(place) = maps.direct.place(packet.head()) {
+            return Ok((Loaded { on: None }, place));
+        }
         Self::loaded(maps, |map| {
             load::<1, _>(&maps.tag, map, packet, |pieces| {
                 let piece = pieces.first().ok_or(MapError::Unfit)?;

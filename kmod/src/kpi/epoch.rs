@@ -40,12 +40,14 @@ pub(crate) fn in_net_epoch<R>(
 pub(super) fn surely_in_net_epoch<R>(inside: impl for<'e> FnOnce(&NetEpoch<'e>) -> R) -> R {
     let mut tracker = MaybeUninit::<c::epoch_tracker>::uninit();
     let tracker = tracker.as_mut_ptr();
-    // SAFETY: sections nest. The tracker stays where it is between entering and leaving,
-    // and nothing that bears the token's lifetime is carried out.
+    // SAFETY: what is entered here is left here. The tracker stays where it is between
+    // entering and leaving, and nothing that bears the token's lifetime is carried out.
     unsafe {
-        c::weft_shim_net_epoch_enter(tracker);
+        let has_entered = c::weft_shim_net_epoch_ensure(tracker);
         let result = inside(&NetEpoch::assume());
-        c::weft_shim_net_epoch_exit(tracker);
+        if has_entered {
+            c::weft_shim_net_epoch_exit(tracker);
+        }
         result
     }
 }

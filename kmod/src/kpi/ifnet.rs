@@ -62,8 +62,14 @@ pub(crate) trait Interface: Send + Sync + 'static {
         u32::MAX
     }
 
-    /// Whether there is hardware behind it, which follows what is set.
+    /// Whether there is hardware behind it, which follows what is set, and counts by
+    /// [itself](Interface::counted).
     const HAS_HARDWARE: bool = false;
+
+    /// What it has counted beyond [`Port::count`]. Of an interface with hardware only.
+    fn counted(&self, _counter: Counter, _epoch: &NetEpoch<'_>) -> u64 {
+        0
+    }
 
     /// It is to be up or down, or to receive all frames, as its [flags](Port::flags) say. Of
     /// an interface with hardware only.
@@ -116,6 +122,33 @@ pub(crate) enum Counter {
     SendDropped,
     /// Frames that came broken.
     ReceiveErrors,
+}
+
+impl Counter {
+    const ALL: [Self; 8] = [
+        Self::Received,
+        Self::ReceivedDropped,
+        Self::Sent,
+        Self::SentBytes,
+        Self::SentMulticast,
+        Self::SendErrors,
+        Self::SendDropped,
+        Self::ReceiveErrors,
+    ];
+
+    /// The kernel's number of it.
+    const fn kernels(self) -> c::ift_counter {
+        match self {
+            Self::Received => c::IFCOUNTER_IPACKETS,
+            Self::ReceivedDropped => c::IFCOUNTER_IQDROPS,
+            Self::Sent => c::IFCOUNTER_OPACKETS,
+            Self::SentBytes => c::IFCOUNTER_OBYTES,
+            Self::SentMulticast => c::IFCOUNTER_OMCASTS,
+            Self::SendErrors => c::IFCOUNTER_OERRORS,
+            Self::SendDropped => c::IFCOUNTER_OQDROPS,
+            Self::ReceiveErrors => c::IFCOUNTER_IERRORS,
+        }
+    }
 }
 
 /// An interface's `struct ifnet`, for as long as this is there, though the interface may
@@ -254,18 +287,8 @@ impl Port {
     /// Counts.
     #[inline]
     pub(crate) fn count(&self, counter: Counter, more: u32) {
-        let counter = match counter {
-            Counter::Received => c::IFCOUNTER_IPACKETS,
-            Counter::ReceivedDropped => c::IFCOUNTER_IQDROPS,
-            Counter::Sent => c::IFCOUNTER_OPACKETS,
-            Counter::SentBytes => c::IFCOUNTER_OBYTES,
-            Counter::SentMulticast => c::IFCOUNTER_OMCASTS,
-            Counter::SendErrors => c::IFCOUNTER_OERRORS,
-            Counter::SendDropped => c::IFCOUNTER_OQDROPS,
-            Counter::ReceiveErrors => c::IFCOUNTER_IERRORS,
-        };
         // SAFETY: one of the kernel's counters of the interface.
-        unsafe { c::if_inc_counter(self.raw(), counter, i64::from(more)) };
+        unsafe { c::if_inc_counter(self.raw(), counter.kernels(), i64::from(more)) };
     }
 
     /// Shows a frame that is being sent to bpf(4).
@@ -368,6 +391,9 @@ impl<I: Interface> Unattached<I> {
             c::if_setqflushfn(ifp.as_ptr(), Some(flush));
             c::if_setioctlfn(ifp.as_ptr(), Some(control::<I>));
             c::if_setinitfn(ifp.as_ptr(), Some(init));
+            if I::HAS_HARDWARE {
+                c::if_setgetcounterfn(ifp.as_ptr(), Some(counted::<I>));
+            }
             c::if_ref(ifp.as_ptr());
             let port = Port { ifp };
             port.set_enabled(plan.initial);
@@ -540,6 +566,19 @@ unsafe extern "C" fn transmit<I: Interface>(ifp: *mut c::ifnet, frame: *mut c::m
             None => Err(Errno::ENXIO),
         }
     }))
+}
+
+/// What the kernel has counted of an interface, and the interface.
+unsafe extern "C" fn counted<I: Interface>(ifp: *mut c::ifnet, which: c::ift_counter) -> u64 {
+    // SAFETY: the ifnet is there during the call, and only an `I` is attached to it.
+    let (by_kernel, more) = unsafe {
+        let counter = Counter::ALL.iter().find(|one| one.kernels() == which);
+        let more = visit::<I, u64>(ifp, |interface, epoch| {
+            counter.map_or(0, |&counter| interface.counted(counter, epoch))
+        });
+        (c::if_get_counter_default(ifp, which), more.unwrap_or(0))
+    };
+    by_kernel.wrapping_add(more)
 }
 
 /// What is queued is the other side's already.

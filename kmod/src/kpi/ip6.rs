@@ -7,6 +7,7 @@ use core::ptr;
 use weft_bindings::kernel as c;
 
 use super::context::{NetEpoch, Vnet};
+use super::mbuf::Link;
 
 /// Packets that the stack is to receive on the loopback interface.
 pub(crate) struct Incoming {
@@ -29,7 +30,7 @@ impl Incoming {
             if packet.is_null() {
                 return None;
             }
-            c::weft_shim_mbuf_set_next(packet, self.first);
+            (*packet.cast::<Link>()).nextpkt = self.first;
             self.first = packet;
         }
         Some(())
@@ -48,7 +49,7 @@ impl Drop for Incoming {
         while !self.first.is_null() {
             // SAFETY: packets of our own, in a list.
             unsafe {
-                let next = c::weft_shim_mbuf_next(self.first);
+                let next = (*self.first.cast::<Link>()).nextpkt;
                 c::m_freem(self.first);
                 self.first = next;
             }

@@ -27,6 +27,45 @@ unsafe impl Send for Mbuf {}
 /// packets.
 const FRONT: usize = 128;
 
+/// What an mbuf begins with, and what is said of a packet in its first one; `mbuf.c` asserts
+/// that it is there.
+pub(super) type Link = c::weft_mbuf_link;
+
+/// The number in a VLAN's tag.
+const VLAN: u16 = 0xfff;
+
+/// The flags of an mbuf.
+#[inline(always)]
+pub(super) fn flags(link: &Link) -> u32 {
+    link.bits >> c::WEFT_MBUF_FLAGS
+}
+
+/// The bytes of an mbuf; none if they are not mapped.
+#[inline(always)]
+fn piece(link: &Link) -> &[u8] {
+    if link.bits & c::WEFT_MBUF_UNMAPPED != 0 {
+        return &[];
+    }
+    // SAFETY: so many bytes are there, which belong to whom the mbuf does.
+    unsafe { slice::from_raw_parts(link.data.cast(), link.len as u32 as usize) }
+}
+
+/// What a packet header says beside its list of tags.
+#[inline(always)]
+pub(super) fn meta_of(link: &Link) -> c::weft_mbuf_meta {
+    c::weft_mbuf_meta {
+        timestamp: link.timestamp,
+        flags: flags(link),
+        flowid: link.flowid,
+        csum_flags: link.csum_flags,
+        csum_value: link.csum_value,
+        vtag: link.vtag,
+        segsz: link.segsz,
+        fib: link.fib,
+        rsstype: link.rsstype,
+    }
+}
+
 impl Mbuf {
     /// # Safety
     /// The chain begins with a packet header, and is the caller's, who gives it away.
@@ -43,6 +82,20 @@ impl Mbuf {
 
     pub(super) fn raw(&self) -> *mut c::mbuf {
         self.first.as_ptr()
+    }
+
+    /// What its first mbuf begins with.
+    #[inline(always)]
+    pub(super) fn link(&self) -> &Link {
+        // SAFETY: the chain is this value's own and begins with what `mbuf.c` asserts.
+        unsafe { &*self.raw().cast() }
+    }
+
+    /// The same, to be changed.
+    #[inline(always)]
+    pub(super) fn link_mut(&mut self) -> &mut Link {
+        // SAFETY: as above.
+        unsafe { &mut *self.raw().cast() }
     }
 
     /// Where it is, which tells it from other packets that there are now.
@@ -71,17 +124,16 @@ impl Mbuf {
     /// Bytes of the packet, by its header.
     #[inline]
     pub(crate) fn packet_len(&self) -> u32 {
-        // SAFETY: the chain is this value's own and begins with a header.
-        unsafe { c::weft_shim_mbuf_packet_len(self.raw()) }
+        self.link().packet_len as u32
     }
 
     /// What is said of it beside its bytes.
     #[inline]
     pub(crate) fn traits(&self) -> Traits {
-        let header = self.header();
+        let link = self.link();
         Traits {
-            is_multicast: header.flags & (c::M_BCAST | c::M_MCAST) != 0,
-            is_segmented: header.csum_flags & (c::CSUM_TSO | c::CSUM_INNER_TSO) != 0,
+            is_multicast: flags(link) & (c::M_BCAST | c::M_MCAST) != 0,
+            is_segmented: link.csum_flags & (c::CSUM_TSO | c::CSUM_INNER_TSO) != 0,
         }
     }
 
@@ -89,46 +141,24 @@ impl Mbuf {
     /// received by none.
     #[inline]
     pub(crate) fn was_received(&self) -> bool {
-        // SAFETY: the chain is this value's own and begins with a header.
-        unsafe { c::weft_shim_mbuf_was_received(self.raw()) }
+        !self.link().rcvif.is_null()
     }
 
     #[inline]
     pub(super) fn header(&self) -> c::weft_mbuf_meta {
-        let mut header = mem::MaybeUninit::zeroed();
-        // SAFETY: the chain is this value's own and begins with a header; all bytes 0 are
-        // a value.
-        unsafe {
-            c::weft_shim_mbuf_meta(self.raw(), header.as_mut_ptr());
-            header.assume_init()
-        }
+        meta_of(self.link())
     }
 
     /// What is in one piece from the first byte on.
     #[inline]
     pub(crate) fn head(&self) -> &[u8] {
-        let mut len = 0;
-        // SAFETY: the chain is this value's own; so many bytes are there.
-        unsafe {
-            let head = c::weft_shim_mbuf_head(self.raw(), &raw mut len);
-            slice::from_raw_parts(head.cast(), len as usize)
-        }
+        piece(self.link())
     }
 
-    /// What is in one piece from the first byte on, and the bytes of the packet, by its header:
-    /// as [`head`](Mbuf::head) and [`packet_len`](Mbuf::packet_len), without a call.
+    /// What is in one piece from the first byte on, and the bytes of the packet, by its header.
     #[inline(always)]
     pub(crate) fn front(&self) -> (&[u8], usize) {
-        // SAFETY: the chain is this value's own and begins with a header, and with what is
-        // read here, as `mbuf.c` asserts; so many bytes are at `data` if they are mapped.
-        unsafe {
-            let link = &*self.raw().cast::<c::weft_mbuf_link>();
-            let head = match link.bits & c::WEFT_MBUF_UNMAPPED {
-                0 => slice::from_raw_parts(link.data.cast(), link.len as u32 as usize),
-                _ => &[],
-            };
-            (head, link.packet_len as u32 as usize)
-        }
+        (self.head(), self.packet_len() as usize)
     }
 
     /// Its bytes, if they are in one piece.
@@ -144,6 +174,18 @@ impl Mbuf {
             next: self.raw(),
             of: PhantomData,
         }
+    }
+
+    /// The same, but of what is not mapped it says `None`.
+    #[inline(always)]
+    pub(super) fn mapped_pieces(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let mut next: *const c::mbuf = self.raw();
+        core::iter::from_fn(move || {
+            // SAFETY: an mbuf of the packet's chain, which nobody changes while it is borrowed.
+            let link = unsafe { next.cast::<Link>().as_ref() }?;
+            next = link.next;
+            Some((link.bits & c::WEFT_MBUF_UNMAPPED == 0).then(|| piece(link)))
+        })
     }
 
     /// Reads the packet's front: what is in one piece and, if that `is_too_little` to
@@ -180,9 +222,10 @@ impl Mbuf {
         // piece that nobody else has; or it is gone.
         unsafe {
             let first = NonNull::new(c::weft_shim_mbuf_own_front(raw, len))?;
-            let front = c::weft_shim_mbuf_front(first.as_ptr()).cast();
+            let mut packet = Self { first };
+            let front = packet.link_mut().data.cast();
             change(slice::from_raw_parts_mut(front, len as usize));
-            Some(Self { first })
+            Some(packet)
         }
     }
 
@@ -218,15 +261,15 @@ impl Mbuf {
     /// Whether the tag of a VLAN is beside it.
     #[inline]
     pub(crate) fn is_tagged(&self) -> bool {
-        // SAFETY: the chain is this value's own.
-        unsafe { c::weft_shim_mbuf_is_tagged(self.raw()) }
+        let link = self.link();
+        flags(link) & c::M_VLANTAG != 0 && link.vtag & VLAN != 0
     }
 
     /// Sees to it that the packet, an Ethernet frame, has a hash of its flow: keeps the
     /// one that the stack gave it, if any.
     #[inline]
     pub(crate) fn ensure_hash(&mut self, toeplitz: &Toeplitz) {
-        if u32::from(self.header().rsstype) != c::M_HASHTYPE_NONE {
+        if u32::from(self.link().rsstype) != c::M_HASHTYPE_NONE {
             return;
         }
         let head = self.head();
@@ -235,8 +278,8 @@ impl Mbuf {
         } else {
             self.scattered_hash(toeplitz)
         };
-        // SAFETY: as above.
-        unsafe { c::weft_shim_mbuf_set_hash(self.raw(), hash) };
+        let link = self.link_mut();
+        (link.flowid, link.rsstype) = (hash, c::WEFT_HASH_OPAQUE as u8);
     }
 
     /// The hash of a frame whose headers are not in one piece.
@@ -262,16 +305,10 @@ impl<'m> Iterator for MbufPieces<'m> {
 
     #[inline]
     fn next(&mut self) -> Option<&'m [u8]> {
-        if self.next.is_null() {
-            return None;
-        }
-        let mut len = 0;
-        // SAFETY: an mbuf of the packet's chain, which nobody changes while it is borrowed;
-        // so many bytes are there.
-        unsafe {
-            let head = c::weft_shim_mbuf_piece(&raw mut self.next, &raw mut len);
-            Some(slice::from_raw_parts(head.cast(), len as usize))
-        }
+        // SAFETY: an mbuf of the packet's chain, which nobody changes while it is borrowed.
+        let link = unsafe { self.next.cast::<Link>().as_ref() }?;
+        self.next = link.next;
+        Some(piece(link))
     }
 }
 
@@ -310,17 +347,15 @@ unsafe impl Item for Mbuf {
 
     #[inline]
     fn flow_hash(&self) -> u32 {
-        self.header().flowid
+        self.link().flowid
     }
 
     fn set_queued_at(&mut self, now: Ticks) {
-        // SAFETY: the chain is this value's own and begins with a header.
-        unsafe { c::weft_shim_mbuf_set_note(self.raw(), now) }
+        self.link_mut().note = now;
     }
 
     fn queued_at(&self) -> Ticks {
-        // SAFETY: as above.
-        unsafe { c::weft_shim_mbuf_note(self.raw()) }
+        self.link().note
     }
 }
 
@@ -349,7 +384,7 @@ impl Row {
             None => packet,
             Some((first, last)) => {
                 // SAFETY: both are the row's own.
-                unsafe { c::weft_shim_mbuf_set_next(last.as_ptr(), packet.as_ptr()) };
+                unsafe { (*last.as_ptr().cast::<Link>()).nextpkt = packet.as_ptr() };
                 first
             }
         };
@@ -362,11 +397,9 @@ impl Row {
     pub(crate) fn pop(&mut self) -> Option<Mbuf> {
         let (first, last) = self.ends?;
         // SAFETY: the packets are the row's own, and linked by `push`.
-        let (next, packet) = unsafe {
-            let next = NonNull::new(c::weft_shim_mbuf_next(first.as_ptr()));
-            c::weft_shim_mbuf_set_next(first.as_ptr(), ptr::null_mut());
-            (next, Mbuf::from_raw(first))
-        };
+        let mut packet = unsafe { Mbuf::from_raw(first) };
+        let next = mem::replace(&mut packet.link_mut().nextpkt, ptr::null_mut());
+        let next = NonNull::new(next);
         self.ends = next.map(|next| (next, last));
         self.len = self.len.wrapping_sub(1);
         Some(packet)

@@ -63,20 +63,34 @@ impl Mbuf {
     pub(crate) fn received(&mut self, by: &Port, meta: &Meta) {
         let verdict = meta.verdict;
         let flag = |is, flag| if verdict.contains(is) { flag } else { 0 };
-        let said = c::weft_received {
-            csum_flags: flag(Verdict::IP_CHECKED, c::CSUM_L3_CALC)
-                | flag(Verdict::IP_GOOD, c::CSUM_L3_VALID)
-                | flag(Verdict::L4_CHECKED, c::CSUM_L4_CALC)
-                | flag(Verdict::L4_GOOD, c::CSUM_L4_VALID),
-            hash: meta.hash,
-            vtag: meta.vlan.unwrap_or(0),
-            segments: meta.segments,
-            rsstype: hash_type(meta.hash_kind),
-            tagged: meta.vlan.is_some(),
-        };
-        let ifp = by.raw_ifnet().as_ptr();
-        // SAFETY: the packet is this value's own.
-        unsafe { c::weft_shim_mbuf_received(self.raw(), ifp, &raw const said) }
+        let link = self.link_mut();
+        link.rcvif = by.raw_ifnet().as_ptr();
+        link.csum_flags = flag(Verdict::IP_CHECKED, c::CSUM_L3_CALC)
+            | flag(Verdict::IP_GOOD, c::CSUM_L3_VALID)
+            | flag(Verdict::L4_CHECKED, c::CSUM_L4_CALC)
+            | flag(Verdict::L4_GOOD, c::CSUM_L4_VALID);
+        if verdict.contains(Verdict::L4_GOOD) {
+            // The sum over data and pseudo-header, inverted, is 0.
+            link.csum_value = 0xffff;
+        }
+        link.flowid = meta.hash;
+        link.rsstype = hash_type(meta.hash_kind);
+        if let Some(vlan) = meta.vlan {
+            link.vtag = vlan;
+            link.bits |= c::M_VLANTAG << c::WEFT_MBUF_FLAGS;
+        }
+        if meta.segments > 1 {
+            link.segsz = meta.segments;
+        }
+    }
+
+    /// Makes so many bytes from `skip` on all that there is in a packet of one mbuf, which has
+    /// these.
+    #[inline]
+    pub(super) fn take(&mut self, skip: u32, bytes: u32) {
+        let link = self.link_mut();
+        link.data = link.data.wrapping_add(skip as usize);
+        (link.len, link.packet_len) = (bytes as i32, bytes as i32);
     }
 }
 
@@ -245,9 +259,9 @@ impl Cluster {
         drop(self.loaded);
         let skip = skip.min(self.place.bytes);
         let bytes = bytes.min(self.place.bytes.wrapping_sub(skip));
-        // SAFETY: both are within the cluster, of an mbuf that nobody else has.
-        unsafe { c::weft_shim_mbuf_take(self.mbuf.raw(), skip, bytes) };
-        self.mbuf
+        let mut mbuf = self.mbuf;
+        mbuf.take(skip, bytes);
+        mbuf
     }
 }
 
@@ -269,7 +283,38 @@ pub(crate) struct Chain {
 // SAFETY: the chain is this value's own.
 unsafe impl Send for Chain {}
 
+impl Chain {
+    /// Bytes up to which a frame is copied: it fits into an mbuf, which costs less than another
+    /// cluster does, and holds less memory while it waits in a socket.
+    pub(crate) const COPIED: u32 = c::WEFT_COPIED;
+
+    /// A copy of so many bytes from `skip` on.
+    #[inline]
+    fn copied(cluster: &Cluster, skip: u32, bytes: u32) -> Option<Self> {
+        cluster.loaded.sync(Sync::AfterWrite);
+        let (from, to) = (skip as usize, skip.wrapping_add(bytes) as usize);
+        let from = cluster.mbuf.head().get(from..to)?;
+        // SAFETY: a new mbuf with a header and so many bytes, or none.
+        let mbuf = unsafe {
+            let first = c::weft_shim_mbuf_copied(from.as_ptr().cast(), bytes);
+            Mbuf::from_raw(NonNull::new(first)?)
+        };
+        cluster.loaded.sync(Sync::BeforeWrite);
+        let last = mbuf.first;
+        Some(Self { mbuf, last })
+    }
+}
+
 impl Packet {
+    /// A copy of what a buffer of the system's has.
+    #[inline]
+    pub(crate) fn copied(buffer: &Buffer, skip: u32, bytes: u32) -> Option<Self> {
+        match buffer {
+            Buffer::Cluster(cluster) => Chain::copied(cluster, skip, bytes).map(Self::Chain),
+            Buffer::Ring(_) => None,
+        }
+    }
+
     /// What a buffer has.
     #[inline]
     pub(crate) fn new(buffer: Buffer, skip: u32, bytes: u32) -> Self {

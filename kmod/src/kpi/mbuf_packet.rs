@@ -21,7 +21,7 @@ use weft_engine::packet::{
     Segmentation, Shared, State, Writable, end_of_data,
 };
 
-use super::mbuf::Mbuf;
+use super::mbuf::{Mbuf, meta_of};
 
 const _: () = assert!(c::WEFT_EMBEDDED as usize == EMBEDDED);
 const _: () = assert!(c::WEFT_ENGINE_FROM as usize == ENGINE_FROM);
@@ -323,12 +323,8 @@ const CSUM: u32 = all(&CHECKED_PAIRS)
     | c::CSUM_TSO;
 
 fn header_of(mbuf: *mut c::mbuf) -> c::weft_mbuf_meta {
-    let mut header = MaybeUninit::zeroed();
-    // SAFETY: the caller's chain, which begins with a header; all bytes 0 are a value.
-    unsafe {
-        c::weft_shim_mbuf_meta(mbuf, header.as_mut_ptr());
-        header.assume_init()
-    }
+    // SAFETY: the caller's chain, which begins with a header.
+    meta_of(unsafe { &*mbuf.cast() })
 }
 
 /// A packet header in the engine's terms.

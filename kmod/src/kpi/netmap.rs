@@ -175,12 +175,12 @@ impl Place {
         // SAFETY: a new packet of one mbuf with room for so many bytes.
         unsafe {
             let packet = NonNull::new(c::weft_shim_mbuf_with_cluster(bytes))?;
-            let into = c::weft_shim_mbuf_front(packet.as_ptr()).cast::<u8>();
+            let mut packet = Mbuf::from_raw(packet);
+            packet.take(0, bytes);
             self.address
                 .as_ptr()
-                .copy_to_nonoverlapping(into, bytes as usize);
-            c::weft_shim_mbuf_take(packet.as_ptr(), 0, bytes);
-            Some(Mbuf::from_raw(packet))
+                .copy_to_nonoverlapping(packet.link_mut().data.cast(), bytes as usize);
+            Some(packet)
         }
     }
 

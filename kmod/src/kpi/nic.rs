@@ -15,7 +15,7 @@ use super::errno::Errno;
 use super::interrupt::Vectors;
 use super::kernel::Clock;
 use super::log;
-use super::mbuf_dma::{Buffer, Cluster, Frame, Packet};
+use super::mbuf_dma::{Buffer, Chain, Cluster, Frame, Packet};
 use super::netmap_dma::Feed;
 use super::pci::{Bar, Bars};
 use super::shared::Shared;
@@ -207,6 +207,13 @@ impl nic::Platform for Kernel {
     #[inline]
     fn front(&self, buffer: &Buffer) -> [u8; nic::FRONT] {
         buffer.front()
+    }
+
+    const COPIED: u32 = Chain::COPIED;
+
+    #[inline]
+    fn copied(&self, buffer: &Buffer, skip: u32, bytes: u32) -> Option<Packet> {
+        Packet::copied(buffer, skip, bytes)
     }
 
     #[inline]

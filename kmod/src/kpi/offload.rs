@@ -217,16 +217,15 @@ impl Mbuf {
         let (from, len) = (payload.start as u32, payload.len() as u32);
         // SAFETY: so many bytes are in the chain, which is this value's own: who cuts it has
         // looked at its length.
-        let part = unsafe {
+        let mut part = unsafe {
             let part = c::weft_shim_mbuf_part(self.raw(), headers as u32, from, len);
             Self::from_raw(NonNull::new(part)?)
         };
-        let mut there = 0;
+        let link = part.link_mut();
         // SAFETY: the part is our own, and its first mbuf, which has just the headers, is
         // nobody else's.
         write(unsafe {
-            let head = c::weft_shim_mbuf_head(part.raw(), &raw mut there);
-            slice::from_raw_parts_mut(head.cast::<u8>().cast_mut(), there as usize)
+            slice::from_raw_parts_mut(link.data.cast::<u8>(), link.len as u32 as usize)
         });
         Some(part)
     }

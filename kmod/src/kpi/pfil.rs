@@ -60,6 +60,12 @@ impl Point {
         ptr::eq(self.ifp, port.raw_ifnet().as_ptr())
     }
 
+    /// The interface's address.
+    #[inline]
+    pub(super) fn interface(&self) -> usize {
+        self.ifp.addr()
+    }
+
     /// Whether it was received, and is not to be sent.
     #[inline]
     pub(crate) fn is_inward(&self) -> bool {

@@ -9,6 +9,7 @@ use weft_engine::stats::Cause;
 
 use super::ifnet::Port;
 use super::mbuf::Mbuf;
+use super::pfil::Point;
 
 /// `struct sdt_probe`, of which Rust knows the address.
 #[repr(C)]
@@ -16,6 +17,7 @@ struct Probe {
     _opaque: u64,
 }
 
+// SAFETY: `c/probe.c` defines these, and only their addresses are used.
 unsafe extern "C" {
     static sdt_weft___drop: Probe;
     static sdt_weft___enqueue: Probe;
@@ -60,6 +62,12 @@ macro_rules! place {
 pub(crate) fn lost(cause: Cause, packets: u32, port: &Port) {
     let port = port.raw_ifnet().addr().get();
     place!(sdt_weft___drop, [cause as usize, packets as usize, port]);
+}
+
+/// A filter has dropped a packet that came from, or goes to, an interface.
+#[inline(always)]
+pub(crate) fn filtered(cause: Cause, point: &Point) {
+    place!(sdt_weft___drop, [cause as usize, 1, point.interface()]);
 }
 
 /// A packet is submitted to the queues of the interface that sends it.

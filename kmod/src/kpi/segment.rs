@@ -2,7 +2,7 @@
 //! Long segments of TCP: whether the stack that receives one keeps it whole, and cutting
 //! it into frames if not. Headers: `sys/mbuf.h`, `netinet/ip_var.h`.
 
-use core::{mem, slice};
+use core::mem;
 
 use weft_bindings::kernel as c;
 use weft_engine::link::Capabilities;
@@ -28,12 +28,7 @@ impl Mbuf {
     /// How to cut this frame, if it is a long segment that can be.
     pub(crate) fn plan(&self) -> Option<Plan> {
         let mut scattered = [0; FRONT];
-        let mut len = 0;
-        // SAFETY: the chain is this value's own; so many bytes are there.
-        let mut front: &[u8] = unsafe {
-            let head = c::weft_shim_mbuf_head(self.raw(), &raw mut len);
-            slice::from_raw_parts(head.cast(), len as usize)
-        };
+        let mut front = self.head();
         if front.len() < FRONT {
             let there = self.copy_out(0, &mut scattered);
             front = scattered.get(..there).unwrap_or_default();

@@ -38,6 +38,9 @@ bitflags! {
 }
 
 impl Access {
+    /// That of a figure.
+    pub(crate) const FIGURE: Self = Self::READ.union(Self::STATS);
+
     /// That of a setting.
     pub(crate) fn of(writer: Writer) -> Self {
         match writer {
@@ -187,14 +190,8 @@ impl Sysctls {
         label: &'static CStr,
         description: &CStr,
     ) -> Result<Parent, Errno> {
-        let label = Some(label);
-        self.node_of(
-            parent,
-            &Oid {
-                label,
-                ..Oid::plain(name, description)
-            },
-        )
+        let oid = Oid::plain(name, description).labelled(Some(label));
+        self.node_of(parent, &oid)
     }
 
     fn node_of(&mut self, parent: Parent, oid: &Oid<'_>) -> Result<Parent, Errno> {
@@ -266,6 +263,7 @@ impl Sysctls {
     ///
     /// # Errors
     /// `ENOMEM`.
+    #[cfg(feature = "test")]
     pub(crate) fn number_of<N: Indexed>(
         &mut self,
         parent: Parent,
@@ -274,41 +272,15 @@ impl Sysctls {
         index: u32,
         description: &'static CStr,
     ) -> Result<(), Errno> {
-        let oid = Oid {
-            label,
-            index,
-            ..Oid::plain(name, description)
-        };
-        let access = Access::READ | Access::VNET | Access::STATS;
-        self.add_indexed::<N>(parent, &oid, access)
-    }
-
-    /// Adds `count` numbers of 64 bits in a row, which are told their indices, from `index`
-    /// on.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn numbers_of<N: Indexed>(
-        &mut self,
-        parent: Parent,
-        name: &CStr,
-        index: u32,
-        count: u32,
-        description: &'static CStr,
-    ) -> Result<(), Errno> {
-        let oid = Oid {
-            index,
-            count,
-            ..Oid::plain(name, description)
-        };
-        let access = Access::READ | Access::VNET | Access::STATS;
-        self.add_indexed::<N>(parent, &oid, access)
+        let oid = Oid::plain(name, description).at(index).labelled(label);
+        self.indexed::<N>(parent, &oid, Access::FIGURE)
     }
 
     /// Adds a setting, a number of 64 bits that root may write, which is told its index.
     ///
     /// # Errors
     /// `ENOMEM`.
+    #[cfg(feature = "test")]
     pub(crate) fn setting_of<N: Indexed>(
         &mut self,
         parent: Parent,
@@ -316,59 +288,26 @@ impl Sysctls {
         index: u32,
         description: &'static CStr,
     ) -> Result<(), Errno> {
-        let oid = Oid {
-            index,
-            ..Oid::plain(name, description)
-        };
-        self.add_indexed::<N>(parent, &oid, Access::READ | Access::WRITE)
+        let oid = Oid::plain(name, description).at(index);
+        self.indexed::<N>(parent, &oid, Access::of(Writer::Host))
     }
 
-    /// As [`setting_of`](Sysctls::setting_of), written by whoever `writer` says.
+    /// Adds a number, or some in a row, that are told their indices. Figures are shown to
+    /// whichever network stack asks.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(crate) fn setting_by<N: Indexed>(
-        &mut self,
-        parent: Parent,
-        name: &CStr,
-        index: u32,
-        writer: Writer,
-        description: &'static CStr,
-    ) -> Result<(), Errno> {
-        let oid = Oid {
-            index,
-            ..Oid::plain(name, description)
-        };
-        self.add_indexed::<N>(parent, &oid, Access::of(writer))
-    }
-
-    /// As [`setting_of`](Sysctls::setting_of), one for each network stack, which root of its
-    /// jail may write.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn own_setting_of<N: Indexed>(
-        &mut self,
-        parent: Parent,
-        name: &CStr,
-        index: u32,
-        description: &'static CStr,
-    ) -> Result<(), Errno> {
-        let oid = Oid {
-            index,
-            ..Oid::plain(name, description)
-        };
-        let access = Access::READ | Access::WRITE | Access::VNET;
-        self.add_indexed::<N>(parent, &oid, access)
-    }
-
-    fn add_indexed<N: Indexed>(
+    pub(crate) fn indexed<N: Indexed>(
         &mut self,
         parent: Parent,
         oid: &Oid<'_>,
         access: Access,
     ) -> Result<(), Errno> {
-        let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
+        let vnet = match access.contains(Access::STATS) {
+            true => Access::VNET,
+            false => Access::empty(),
+        };
+        let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | (access | vnet).bits();
         let handler: c::weft_sysctl_handler = Some(handle_indexed::<N>);
         self.add(parent, oid, kind, handler, c"QU").map(drop)
     }
@@ -477,7 +416,7 @@ impl<T: Subject> Branch<T> {
         &mut self.tree
     }
 
-    /// Adds a figure, with a label if its name is one of many.
+    /// Adds a figure.
     ///
     /// # Errors
     /// `ENOMEM`.
@@ -485,99 +424,39 @@ impl<T: Subject> Branch<T> {
         &mut self,
         parent: Parent,
         name: &CStr,
-        label: Option<&'static CStr>,
         index: u32,
         description: &CStr,
     ) -> Result<(), Errno> {
-        let oid = Oid {
-            label,
-            index,
-            ..Oid::plain(name, description)
-        };
-        self.add(parent, &oid, Access::READ | Access::STATS)
+        let oid = Oid::plain(name, description).at(index);
+        self.add(parent, &oid, Access::FIGURE)
     }
 
-    /// Adds `count` figures in a row, with indices from `index` on.
+    /// Adds a number, or some in a row.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(crate) fn figures(
+    pub(crate) fn add(
         &mut self,
         parent: Parent,
-        name: &CStr,
-        index: u32,
-        count: u32,
-        description: &'static CStr,
+        oid: &Oid<'_>,
+        access: Access,
     ) -> Result<(), Errno> {
-        let oid = Oid {
-            index,
-            count,
-            ..Oid::plain(name, description)
-        };
-        self.add(parent, &oid, Access::READ | Access::STATS)
-    }
-
-    /// Adds a setting.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn setting(
-        &mut self,
-        parent: Parent,
-        name: &CStr,
-        index: u32,
-        writer: Writer,
-        description: &'static CStr,
-    ) -> Result<(), Errno> {
-        let oid = Oid {
-            index,
-            ..Oid::plain(name, description)
-        };
-        self.add(parent, &oid, Access::of(writer))
-    }
-
-    /// Adds a setting of the host's whose description is made for it, and which loader(8) may
-    /// set before by the same name.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn setting_said(
-        &mut self,
-        parent: Parent,
-        name: &CStr,
-        index: u32,
-        description: &CStr,
-    ) -> Result<(), Errno> {
-        let oid = Oid {
-            index,
-            ..Oid::plain(name, description)
-        };
-        self.add(parent, &oid, Access::READ | Access::WRITE | Access::TUNABLE)
-    }
-
-    /// Adds a setting that is a text, likewise.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn text_said(
-        &mut self,
-        parent: Parent,
-        name: &CStr,
-        index: u32,
-        description: &CStr,
-    ) -> Result<(), Errno> {
-        let oid = Oid {
-            index,
-            ..Oid::plain(name, description)
-        };
-        let access = Access::READ | Access::WRITE | Access::TUNABLE;
-        let kind = c::CTLTYPE_STRING | c::CTLFLAG_MPSAFE | access.bits();
-        self.add_as(parent, &oid, kind, Some(handle_text::<T>), c"A")
-    }
-
-    fn add(&mut self, parent: Parent, oid: &Oid<'_>, access: Access) -> Result<(), Errno> {
         let kind = c::CTLTYPE_U64 | c::CTLFLAG_MPSAFE | access.bits();
         self.add_as(parent, oid, kind, Some(handle_subject::<T>), c"QU")
+    }
+
+    /// Adds a text.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn add_text(
+        &mut self,
+        parent: Parent,
+        oid: &Oid<'_>,
+        access: Access,
+    ) -> Result<(), Errno> {
+        let kind = c::CTLTYPE_STRING | c::CTLFLAG_MPSAFE | access.bits();
+        self.add_as(parent, oid, kind, Some(handle_text::<T>), c"A")
     }
 
     fn add_as(
@@ -599,7 +478,7 @@ impl<T: Subject> Branch<T> {
 }
 
 /// What an OID is called and is about.
-struct Oid<'n> {
+pub(crate) struct Oid<'n> {
     name: &'n CStr,
     label: Option<&'static CStr>,
     index: u32,
@@ -609,7 +488,8 @@ struct Oid<'n> {
 }
 
 impl<'n> Oid<'n> {
-    fn plain(name: &'n CStr, description: &'n CStr) -> Self {
+    /// One by itself, of index 0.
+    pub(crate) fn plain(name: &'n CStr, description: &'n CStr) -> Self {
         Self {
             name,
             label: None,
@@ -617,6 +497,21 @@ impl<'n> Oid<'n> {
             count: 0,
             description,
         }
+    }
+
+    /// Of that index.
+    pub(crate) fn at(self, index: u32) -> Self {
+        Self { index, ..self }
+    }
+
+    /// `count` numbers in a row, with indices from its own on.
+    pub(crate) fn row(self, count: u32) -> Self {
+        Self { count, ..self }
+    }
+
+    /// With the label of which its name is a value, if there is one.
+    pub(crate) fn labelled(self, label: Option<&'static CStr>) -> Self {
+        Self { label, ..self }
     }
 }
 

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use weft_engine::l3::{self, FRONT, Forgery, Mac};
 use weft_engine::link::{self, Capabilities, Offer};
 use weft_engine::queue::{Batch, Platform, Reason, Service, Settings, Sink, TxQueue, Verdict};
+use weft_engine::stats::{Cause, Declared, LayerStat};
 
 use super::trunk::{PARENT, Trunk, ends, readdressed};
 use crate::kpi::context::{NetEpoch, Sleepable, Vnet};
@@ -18,10 +19,12 @@ use crate::kpi::jail;
 use crate::kpi::kernel::{self, Clock};
 use crate::kpi::mbuf::{Mbuf, Row};
 use crate::kpi::memory::{self, StateMemory, collected};
+use crate::kpi::probe;
 use crate::kpi::shared::Shared;
 use crate::kpi::sysctl::{Branch, Parent, Subject};
 use crate::kpi::text::Text;
 use crate::kpi::worker::{Job, Workers};
+use crate::stats;
 use alloc::vec::Vec;
 
 /// Frames that wait for one receiver on the host. A power of two.
@@ -48,31 +51,9 @@ pub(super) const OFFER: Offer = {
     }
 };
 
-/// What is counted of an interface.
-#[derive(Clone, Copy)]
-enum Figure {
-    Steered,
-    Local,
-    Forged,
-    ToSiblings,
-    ToParent,
-    ToWire,
-    Lost,
-}
-
-const FIGURES: [(&CStr, &CStr); 7] = [
-    (c"steered", c"Frames that the parent received for it"),
-    (c"local", c"Frames that siblings and the parent sent to it"),
-    (c"forged", c"Frames that it sent and that were dropped, since they bore an address that is not its own"),
-    (c"to_siblings", c"Frames that it sent to siblings, each copy counted"),
-    (c"to_parent", c"Frames that it sent to the parent's network stack"),
-    (c"to_wire", c"Frames that it sent by way of the parent"),
-    (c"lost", c"Frames from siblings and the parent that found its queue full or no memory, or it down"),
-];
-
-/// The figures.
+/// What is counted of it.
 pub(super) struct Counts {
-    /// In the order of [`Figure`].
+    /// In the order of [`LayerStat`].
     counters: Vec<counter::Counter>,
     /// Whose they are.
     own: Port,
@@ -80,10 +61,42 @@ pub(super) struct Counts {
 
 impl Counts {
     #[inline]
-    fn add(&self, figure: Figure, more: u32) {
-        if let Some(counter) = self.counters.get(figure as usize) {
+    fn add(&self, stat: LayerStat, more: u32) {
+        if let Some(counter) = self.counters.get(stat.place() as usize) {
             counter.add(more);
         }
+    }
+
+    /// Frames that the interface was to receive are lost.
+    #[cold]
+    fn lose(&self, cause: Cause, frames: u32) {
+        probe::lost(cause, frames, &self.own);
+        self.own.count(Counter::ReceivedDropped, frames);
+        self.add(
+            match cause {
+                Cause::Down => LayerStat::LostDown,
+                Cause::NoMemory => LayerStat::LostMemory,
+                _ => LayerStat::LostFull,
+            },
+            frames,
+        );
+    }
+
+    /// A frame that it sent is lost, and the error says so.
+    #[cold]
+    fn unsent(&self, cause: Cause, error: Errno) -> Errno {
+        probe::lost(cause, 1, &self.own);
+        let stat = match cause {
+            Cause::Full => LayerStat::UnsentFull,
+            Cause::NoMemory => LayerStat::UnsentMemory,
+            Cause::Forged => LayerStat::UnsentForged,
+            Cause::Absent => LayerStat::UnsentAbsent,
+            Cause::TooLong => LayerStat::UnsentLong,
+            Cause::Parent => LayerStat::UnsentParent,
+            _ => LayerStat::UnsentDown,
+        };
+        self.add(stat, 1);
+        error
     }
 }
 
@@ -101,6 +114,9 @@ impl Subject for Counts {
         Err(Errno::EINVAL)
     }
 }
+
+/// Why a frame that the interface sent is lost, and what its sender is told.
+type Unsent = (Cause, Errno);
 
 /// What a queue needs of the kernel.
 struct Kernel {
@@ -139,11 +155,11 @@ impl Sink<Mbuf> for Receiver {
             }
         }
         if is_gone || !self.port.is_going() {
-            self.lose(row.len(), is_gone);
+            self.lose(Cause::Down, row.len(), is_gone);
             return Verdict::GoOn;
         }
         if self.trunk.is_none() {
-            self.counts.add(Figure::Local, row.len());
+            self.counts.add(LayerStat::Local, row.len());
         }
         self.port.count(Counter::Received, row.len());
         self.port.input(row);
@@ -152,10 +168,15 @@ impl Sink<Mbuf> for Receiver {
 }
 
 impl Receiver {
-    /// Counts frames that end here, also as the interface's drops, unless it is gone.
-    fn lose(&self, frames: u32, is_gone: bool) {
-        self.counts.add(Figure::Lost, frames);
+    /// Counts frames that end here.
+    #[cold]
+    fn lose(&self, cause: Cause, frames: u32, is_gone: bool) {
+        if self.trunk.is_none() {
+            return self.counts.lose(cause, frames);
+        }
+        self.counts.add(LayerStat::ParentLost, frames);
         if !is_gone {
+            probe::lost(cause, frames, &self.port);
             self.port.count(Counter::ReceivedDropped, frames);
         }
     }
@@ -166,7 +187,7 @@ impl Receiver {
         match frame.plan() {
             Some(plan) if !self.port.keeps(&plan) => {
                 if frame.cut(&plan, row).is_err() {
-                    self.lose(1, is_gone);
+                    self.lose(Cause::NoMemory, 1, is_gone);
                 }
             }
             _ => row.push(frame),
@@ -204,7 +225,7 @@ impl Child {
         place: (Parent, &CStr),
     ) -> Result<Box<Self>, Errno> {
         let counts = Shared::made(|| {
-            let counters = collected(FIGURES.len(), |_| counter::Counter::new())?;
+            let counters = collected(LayerStat::ALL.len(), |_| counter::Counter::new())?;
             let own = bare.port();
             Ok(Counts { counters, own })
         })?;
@@ -261,10 +282,9 @@ impl Child {
     /// Receives a frame that the parent has received.
     pub(super) fn receive(&self, mut frame: Mbuf, _epoch: &NetEpoch<'_>) {
         if !self.own.is_going() {
-            self.own.count(Counter::ReceivedDropped, 1);
-            return;
+            return self.counts.lose(Cause::Down, 1);
         }
-        self.counts.add(Figure::Steered, 1);
+        self.counts.add(LayerStat::Steered, 1);
         self.own.count(Counter::Received, 1);
         self.own.adopt(&mut frame);
         let mut row = Row::new();
@@ -272,42 +292,51 @@ impl Child {
         self.own.input(row);
     }
 
+    /// There was no memory for a copy that it was to get.
+    #[cold]
+    pub(super) fn miss(&self) {
+        self.counts.lose(Cause::NoMemory, 1);
+    }
+
     /// Has it receive soon what the sibling `from` sends, or with 0 the parent.
     ///
     /// # Errors
-    /// `ENOBUFS`; the frame is lost, and counted.
-    pub(super) fn hand(&self, frame: Mbuf, from: u32, _epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+    /// Why the frame is lost, which is counted.
+    pub(super) fn hand(&self, frame: Mbuf, from: u32, _epoch: &NetEpoch<'_>) -> Result<(), Cause> {
         let handed = self.put(&self.inbox, &self.own, frame, from);
-        if handed.is_err() {
-            self.counts.add(Figure::Lost, 1);
-            self.own.count(Counter::ReceivedDropped, 1);
+        if let Err(cause) = handed {
+            self.counts.lose(cause, 1);
         }
         handed
     }
 
     #[inline(never)]
-    fn put(&self, queue: &Queue, to: &Port, frame: Mbuf, from: u32) -> Result<(), Errno> {
+    fn put(&self, queue: &Queue, to: &Port, frame: Mbuf, from: u32) -> Result<(), Cause> {
         let frame = readdressed(frame, from, self.trunk.mac());
-        let mut frame = frame.ok_or(Errno::ENOBUFS)?;
+        let mut frame = frame.ok_or(Cause::NoMemory)?;
         frame.trust_checksum();
         to.adopt(&mut frame);
         let mut batch = Batch::new();
         // There is room for one.
         let _room = batch.push(frame);
-        queue.submit(&mut batch).map_err(|_: Reason| Errno::ENOBUFS)
+        queue.submit(&mut batch).map_err(|_: Reason| Cause::Full)
     }
 
     /// Has the parent's network stack receive soon what it sends.
-    fn hand_up(&self, frame: Mbuf) -> Result<(), Errno> {
-        self.counts.add(Figure::ToParent, 1);
-        self.put(&self.outbox, self.trunk.parent(), frame, self.number)
+    fn hand_up(&self, frame: Mbuf) -> Result<(), Unsent> {
+        let handed = self.put(&self.outbox, self.trunk.parent(), frame, self.number);
+        handed.map_err(|cause| (cause, Errno::ENOBUFS))?;
+        self.counts.add(LayerStat::ToParent, 1);
+        Ok(())
     }
 
-    fn hand_over(&self, frame: Mbuf, number: u32, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+    fn hand_over(&self, frame: Mbuf, number: u32, epoch: &NetEpoch<'_>) -> Result<(), Unsent> {
         let sibling = self.trunk.member(number, epoch);
-        let sibling = sibling.ok_or(Errno::EHOSTUNREACH)?;
-        self.counts.add(Figure::ToSiblings, 1);
-        sibling.hand(frame, self.number, epoch)
+        let sibling = sibling.ok_or((Cause::Absent, Errno::EHOSTUNREACH))?;
+        let handed = sibling.hand(frame, self.number, epoch);
+        handed.map_err(|cause| (cause, Errno::ENOBUFS))?;
+        self.counts.add(LayerStat::ToSiblings, 1);
+        Ok(())
     }
 
     /// Whether it may send a frame.
@@ -325,10 +354,10 @@ impl Child {
     }
 
     /// Sends a frame of its own to whom it is for.
-    fn dispatch(&self, frame: Mbuf, destination: Mac, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+    fn dispatch(&self, frame: Mbuf, destination: Mac, epoch: &NetEpoch<'_>) -> Result<(), Unsent> {
         if l3::is_group(destination) {
             let copies = self.trunk.copy_to(destination, self.number, &frame, epoch);
-            self.counts.add(Figure::ToSiblings, copies);
+            self.counts.add(LayerStat::ToSiblings, copies);
             if let Some(copy) = frame.duplicate() {
                 // That it was lost does not concern the others.
                 let _ = self.hand_up(copy);
@@ -346,19 +375,21 @@ impl Child {
         }
     }
 
-    fn to_wire(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+    fn to_wire(&self, frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Unsent> {
         let parent = self.trunk.parent();
         if !parent.is_going() {
-            return Err(Errno::ENETDOWN);
+            return Err((Cause::Down, Errno::ENETDOWN));
         }
         let is_whole = !frame.traits().is_segmented;
         if is_whole && link::is_too_long(frame.packet_len(), parent.mtu()) {
             // The parent's MTU was lowered.
             super::follow::ask_in(epoch);
-            return Err(Errno::EMSGSIZE);
+            return Err((Cause::TooLong, Errno::EMSGSIZE));
         }
-        self.counts.add(Figure::ToWire, 1);
-        parent.send_helped(frame, epoch)
+        let sent = parent.send_helped(frame, epoch);
+        sent.map_err(|error| (Cause::Parent, error))?;
+        self.counts.add(LayerStat::ToWire, 1);
+        Ok(())
     }
 }
 
@@ -367,28 +398,34 @@ impl Interface for Child {
         let (len, traits) = (frame.packet_len(), frame.traits());
         if self.trunk.is_gone() {
             self.own.count(Counter::SendErrors, 1);
-            return Err(Errno::ENETDOWN);
+            return Err(self.counts.unsent(Cause::Absent, Errno::ENETDOWN));
         }
-        self.own.admit(&frame, traits.is_segmented, epoch)?;
+        let admitted = self.own.admit(&frame, traits.is_segmented, epoch);
+        admitted.map_err(|error| {
+            let cause = match error {
+                Errno::ENETDOWN => Cause::Down,
+                _ => Cause::TooLong,
+            };
+            self.counts.unsent(cause, error)
+        })?;
         let sent = match (self.check(&frame, epoch), ends(&frame)) {
             (Ok(()), Some((destination, _))) => self.dispatch(frame, destination, epoch),
-            _ => {
-                self.counts.add(Figure::Forged, 1);
-                Err(Errno::EACCES)
-            }
+            _ => Err((Cause::Forged, Errno::EACCES)),
         };
-        match sent {
-            Ok(()) => {
-                self.own.count(Counter::Sent, 1);
-                self.own.count(Counter::SentBytes, len);
-                if traits.is_multicast {
-                    self.own.count(Counter::SentMulticast, 1);
-                }
-            }
-            Err(Errno::ENOBUFS) => self.own.count(Counter::SendDropped, 1),
-            Err(_) => self.own.count(Counter::SendErrors, 1),
+        sent.map_err(|(cause, error)| {
+            let counter = match error {
+                Errno::ENOBUFS => Counter::SendDropped,
+                _ => Counter::SendErrors,
+            };
+            self.own.count(counter, 1);
+            self.counts.unsent(cause, error)
+        })?;
+        self.own.count(Counter::Sent, 1);
+        self.own.count(Counter::SentBytes, len);
+        if traits.is_multicast {
+            self.own.count(Counter::SentMulticast, 1);
         }
-        sent
+        Ok(())
     }
 
     /// Its figures go with it.
@@ -441,8 +478,6 @@ fn figures(
     let own = Text::<12>::format(format_args!("{number}"));
     let tree = branch.tree();
     let own = tree.node_labelled(node, own.as_c_str(), c"l3", name)?;
-    for (index, (name, about)) in FIGURES.iter().enumerate().rev() {
-        branch.figure(own, name, None, index as u32, about)?;
-    }
+    stats::add(&mut branch, own, 0, |_: LayerStat| true)?;
     Ok(branch)
 }

@@ -259,8 +259,10 @@ impl Trunk {
             .into_iter()
             .flat_map(|table| table.listeners(group))
         {
-            if let (Some(child), Some(copy)) = (handle.get(epoch), frame.duplicate()) {
-                child.receive(copy, epoch);
+            match (handle.get(epoch), frame.duplicate()) {
+                (Some(child), Some(copy)) => child.receive(copy, epoch),
+                (Some(child), None) => child.miss(),
+                (None, _) => (),
             }
         }
         Fate::Passed(frame)
@@ -305,8 +307,12 @@ impl Trunk {
             if number == from {
                 continue;
             }
-            if let (Some(child), Some(copy)) = (handle.get(epoch), frame.duplicate()) {
-                count += u32::from(child.hand(copy, from, epoch).is_ok());
+            match (handle.get(epoch), frame.duplicate()) {
+                (Some(child), Some(copy)) => {
+                    count += u32::from(child.hand(copy, from, epoch).is_ok());
+                }
+                (Some(child), None) => child.miss(),
+                (None, _) => (),
             }
         }
         count

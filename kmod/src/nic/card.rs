@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use weft_engine::l3::Mac;
 use weft_engine::link::{self, Capabilities};
@@ -306,6 +306,7 @@ impl<D: Driven> Making<'_, D> {
                 jobs,
                 is_quiet,
                 is_away: AtomicBool::new(false),
+                longest: AtomicU32::new(0),
                 control: Slept::new(Control::new(port, *setup, link, told)),
                 chime,
                 vlans,

@@ -155,11 +155,11 @@ impl<D: Driven> Core<D> {
             let name = self.own.name();
             let name = name.as_c_str().to_str().unwrap_or_default();
             log::error(format_args!("{name}: {error}"));
-            self.own.set_running(false);
+            self.set_running(control, false);
             self.go_on_all();
             return Err(errno(error));
         }
-        self.own.set_running(true);
+        self.set_running(control, true);
         // A link that comes back before the next tick was not down to anybody.
         control.last_tick = control.clock.now();
         let health = control.port.event(&filter, self);
@@ -169,9 +169,15 @@ impl<D: Driven> Core<D> {
         Ok(())
     }
 
+    /// Says whether the card goes.
+    pub(super) fn set_running(&self, control: &Control<D>, is_running: bool) {
+        self.own.set_running(is_running);
+        self.set_longest(control.setup.mtu);
+    }
+
     /// Stops the card.
     fn stop(&self, control: &mut Control<D>) {
-        self.own.set_running(false);
+        self.set_running(control, false);
         control.port.stop(self);
         // What waits in queues finds a card that is stopped, and is dropped.
         self.go_on_all();
@@ -239,7 +245,9 @@ impl<D: Driven> Core<D> {
     /// Why not; then they have the one that they had.
     pub(super) fn resize(&self, sleepable: &mut Sleepable, mtu: u32) -> Result<(), Errno> {
         self.control.with(sleepable, |sleepable, control| {
-            self.alter(sleepable, control, &mut |setup| setup.mtu = mtu)
+            let altered = self.alter(sleepable, control, &mut |setup| setup.mtu = mtu);
+            self.set_longest(control.setup.mtu);
+            altered
         })
     }
 
@@ -398,7 +406,7 @@ impl<D: Driven> Core<D> {
                 control.last_tick = now;
             }
             self.follow(control, wanted);
-            self.own.set_running(control.port.state() == State::Running);
+            self.set_running(control, control.port.state() == State::Running);
             self.tell(&health);
             if is_due {
                 if control.port.link() == Link::Down {

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use weft_engine::link::Capabilities;
+use weft_engine::link::{self, Capabilities};
 use weft_engine::nic::{self, Interrupts, Nic, Receiver, Transmitter, Vectors, VlanSet};
 use weft_engine::queue::{Choice, QueueSet};
 use weft_engine::wire::toeplitz::Toeplitz;
@@ -70,6 +70,8 @@ pub(super) struct Core<D: Driven> {
     pub(super) is_quiet: Vec<AtomicBool>,
     /// It stands still until the interface is in a network stack again.
     pub(super) is_away: AtomicBool,
+    /// Bytes of the longest frame that is sent; 0 while the interface does not go.
+    pub(super) longest: AtomicU32,
     pub(super) control: Slept<Control<D>>,
     pub(super) chime: Shared<Chime>,
     pub(super) vlans: Box<Tagged>,
@@ -142,6 +144,30 @@ impl<D: Driven> nic::Queues<Kernel, D> for Core<D> {
 }
 
 impl<D: Driven> Core<D> {
+    /// Looks whether a frame that is to be sent can be, as [`Port::admit`] does, without asking
+    /// the kernel for what is known.
+    ///
+    /// # Errors
+    /// Those of [`Port::admit`].
+    #[inline]
+    fn admit(&self, frame: &Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
+        let longest = self.longest.load(Ordering::Relaxed);
+        if longest == 0 || frame.packet_len() > longest {
+            return self.own.admit(frame, frame.traits().is_segmented, epoch);
+        }
+        self.own.tap(frame, epoch);
+        Ok(())
+    }
+
+    /// Says how long frames may be from now on, as the interface goes, or does not.
+    pub(super) fn set_longest(&self, mtu: u32) {
+        let longest = match self.own.is_going() {
+            true => link::longest(mtu),
+            false => 0,
+        };
+        self.longest.store(longest, Ordering::Relaxed);
+    }
+
     /// Serves a vector that is masked until nothing is left to do, and unmasks it; or leaves
     /// the rest to a worker.
     fn serve(&self, vector: u16) {
@@ -291,7 +317,7 @@ impl<D: Driven> Interface for Face<D> {
 
     fn transmit(&self, mut frame: Mbuf, epoch: &NetEpoch<'_>) -> Result<(), Errno> {
         let core = &*self.core;
-        core.own.admit(&frame, frame.traits().is_segmented, epoch)?;
+        core.admit(&frame, epoch)?;
         if core.lanes.len() > 1 {
             frame.ensure_hash(&TOEPLITZ);
         }
@@ -312,6 +338,11 @@ impl<D: Driven> Interface for Face<D> {
                 }
             }
         }
+    }
+
+    fn counted(&self, counter: Counter, _epoch: &NetEpoch<'_>) -> u64 {
+        let lanes = self.core.lanes.iter();
+        lanes.fold(0, |all, lane| all.wrapping_add(lane.counted(counter)))
     }
 
     fn retire(&self, sleepable: &mut Sleepable) {

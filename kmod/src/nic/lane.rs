@@ -7,13 +7,14 @@
 //! waits, and the interrupt's thread has it go on.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use weft_engine::link;
 use weft_engine::nic::{Limits, Nic, Offload, SegmentSums, Transmitter, Why};
 use weft_engine::queue::{Batch, Platform, Reason, Sink, TxQueue, Verdict};
 
 use super::Driven;
+use super::completions::Completions;
 use crate::kpi::context::Sleepable;
 use crate::kpi::dma::Maps;
 use crate::kpi::errno::Errno;
@@ -48,6 +49,10 @@ pub(super) struct Lane<D: Driven> {
     /// What of its ring of netmap's is done, if that is on.
     marks: Shared<Marks>,
     own: Port,
+    /// Frames to more than one; written with the queue's mutex held.
+    multicast: AtomicU64,
+    /// How long the card takes for frames.
+    pub(super) completions: Completions,
 }
 
 impl<D: Driven> Lane<D> {
@@ -74,6 +79,8 @@ impl<D: Driven> Lane<D> {
                 is_waited_for: AtomicBool::new(false),
                 marks,
                 own,
+                multicast: AtomicU64::new(0),
+                completions: Completions::new(),
             })
         })
     }
@@ -101,7 +108,10 @@ impl<D: Driven> Lane<D> {
     /// Frees what the card is done with. Whether the engine's queue is to go on.
     #[inline]
     pub(super) fn reap(&self) -> bool {
-        self.queue.with(|queue| queue.reap(u32::MAX));
+        self.queue.with(|queue| {
+            queue.reap(u32::MAX);
+            self.look(queue);
+        });
         self.is_waited_for.load(Ordering::Relaxed)
             && self.is_waited_for.swap(false, Ordering::AcqRel)
     }
@@ -128,20 +138,44 @@ impl<D: Driven> Lane<D> {
     /// Hands a frame to the card, which has room for it; counts what became of it.
     #[inline]
     fn send(&self, queue: &mut CardQueue<D>, frame: Mbuf) {
-        let (len, is_multicast) = (frame.packet_len(), frame.traits().is_multicast);
+        let is_multicast = frame.traits().is_multicast;
         let Some((frame, offload)) = frame.described(self.sums) else {
             self.own.count(Counter::SendErrors, 1);
             return;
         };
         match queue.send(Frame::new(frame, &self.maps), &offload) {
+            // The queue counts it.
             Ok(()) => {
-                self.own.count(Counter::Sent, 1);
-                self.own.count(Counter::SentBytes, len);
                 if is_multicast {
-                    self.own.count(Counter::SentMulticast, 1);
+                    let before = self.multicast.load(Ordering::Relaxed);
+                    self.multicast
+                        .store(before.wrapping_add(1), Ordering::Relaxed);
+                }
+                if self.completions.is_due()
+                    && let Some(now) = self.completions.begin()
+                {
+                    queue.watch(now);
                 }
             }
             Err(refused) => self.lose(refused.frame, refused.why),
+        }
+    }
+
+    /// Looks whether the card is done with a frame that is timed.
+    #[inline]
+    fn look(&self, queue: &mut CardQueue<D>) {
+        if let Some(since) = queue.watched() {
+            self.completions.end(since);
+        }
+    }
+
+    /// What it counts of its interface's.
+    pub(super) fn counted(&self, counter: Counter) -> u64 {
+        match counter {
+            Counter::Sent => self.with(|queue| queue.figures().frames),
+            Counter::SentBytes => self.with(|queue| queue.figures().bytes),
+            Counter::SentMulticast => self.multicast.load(Ordering::Relaxed),
+            _ => 0,
         }
     }
 
@@ -164,15 +198,12 @@ impl<D: Driven> Lane<D> {
         let memory = ring.memory().filter(|_| self.has_ring());
         let memory = memory.ok_or(Errno::ENXIO)?;
         let mtu = self.own.mtu();
-        let (mut frames, mut bytes) = (0_u32, 0_u32);
         self.queue.with(|queue| {
             while let Some(wanted) = ring.wanted(&memory) {
-                let Some(sent) = self.send_slot(queue, &wanted, mtu) else {
+                if !self.send_slot(queue, &wanted, mtu) {
                     break;
-                };
+                }
                 ring.advance();
-                frames = frames.wrapping_add(u32::from(sent > 0));
-                bytes = bytes.wrapping_add(sent);
             }
             queue.kick();
             self.reclaim(queue, ring);
@@ -180,10 +211,6 @@ impl<D: Driven> Lane<D> {
                 self.reclaim(queue, ring);
             }
         });
-        if frames > 0 {
-            self.own.count(Counter::Sent, frames);
-            self.own.count(Counter::SentBytes, bytes);
-        }
         Ok(())
     }
 
@@ -193,23 +220,23 @@ impl<D: Driven> Lane<D> {
         ring.reclaim(|slot| self.marks.is_done(slot));
     }
 
-    /// Hands what is in a slot to the card: how many bytes that were, 0 if it was dropped.
-    /// `None` if the card has no room now, or does not go.
+    /// Hands what is in a slot to the card, or drops it. False if the card has no room now, or
+    /// does not go.
     #[inline]
-    fn send_slot(&self, queue: &mut CardQueue<D>, wanted: &Wanted, mtu: u32) -> Option<u32> {
+    fn send_slot(&self, queue: &mut CardQueue<D>, wanted: &Wanted, mtu: u32) -> bool {
         let is_frame = wanted.bytes >= SHORTEST && !link::is_too_long(wanted.bytes, mtu);
         let Some(place) = wanted.place.filter(|_| is_frame) else {
             self.own.count(Counter::SendErrors, 1);
-            return Some(0);
+            return true;
         };
         let slot = Outgoing::new(place, wanted.bytes, wanted.slot, &self.marks);
         match queue.send(Frame::of_ring(slot, &self.maps), &Offload::default()) {
-            Ok(()) => Some(wanted.bytes),
+            Ok(()) => true,
             Err(refused) => match refused.why {
-                Why::Stopped | Why::Full | Why::NoMemory => None,
+                Why::Stopped | Why::Full | Why::NoMemory => false,
                 Why::Unfit => {
                     self.lose(refused.frame, refused.why);
-                    Some(0)
+                    true
                 }
             },
         }
@@ -249,6 +276,7 @@ impl<D: Driven> Sink<Mbuf> for Drain<D> {
                 }
             };
             queue.kick();
+            lane.look(queue);
             verdict
         })
     }
@@ -262,6 +290,7 @@ impl<D: Driven> Sink<Mbuf> for Drain<D> {
             }
             lane.send(queue, frame);
             queue.kick();
+            lane.look(queue);
             Ok(Verdict::GoOn)
         })
     }

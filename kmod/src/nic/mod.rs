@@ -7,7 +7,7 @@
 //! | [`cdriver`] | drivers in C, as one more driver of the library |
 //! | [`card`] | a card's life, from newbus's attach to its detach |
 //! | [`core`] | what interrupts, senders and the administrator share; receiving |
-//! | [`lane`] | a transmit queue of the engine's that drains into one of the card's |
+//! | [`lane`], [`completions`] | a transmit queue of the engine's that drains into one of the card's |
 //! | [`control`] | what the administrator wants, and what becomes of it: up, down, MTU, filters, link, resets |
 //! | [`rings`] | netmap(4): queues whose frames a program has |
 //! | [`nodes`], [`settings`] | `dev.<driver>.<n>` |
@@ -25,6 +25,7 @@
 mod card;
 pub(crate) mod cdriver;
 mod claims;
+mod completions;
 mod control;
 mod core;
 mod lane;

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use weft_engine::nic::{Label, RxFigures, Scope, TxFigures};
+use weft_engine::stats::{COMPLETION, CardStat, Declared, ReceiveStat, SendStat};
 
 use super::Driven;
 use super::core::Core;
@@ -19,7 +20,9 @@ use crate::kpi::memory::collected;
 use crate::kpi::shared::Shared;
 use crate::kpi::sysctl::{Branch, Parent, Subject, TEXT};
 use crate::kpi::text::Text;
+use crate::latency::{self, INDEX_BITS, Timed};
 use crate::queue_nodes::{self, Owner, Servants, Tuning, Watched};
+use crate::stats;
 
 /// What an index is about, in its highest byte. Then come the queue's number and the figure's
 /// place, a byte each; 0 is for settings and figures of the engine's queues.
@@ -28,141 +31,51 @@ const RX: u32 = 2 << 24;
 const DEVICE: u32 = 3 << 24;
 const LABEL: u32 = 4 << 24;
 const SETTING: u32 = 5 << 24;
+const COMPLETIONS: u32 = 6 << 24;
+/// The queue's number and what [`latency`] adds.
+const TIMES: u32 = 7 << 24;
 
-type Figure<F> = (&'static CStr, fn(&F) -> u64, &'static CStr);
+fn sent(figures: &TxFigures, stat: SendStat) -> u64 {
+    match stat {
+        SendStat::Frames => figures.frames,
+        SendStat::Done => figures.done,
+        SendStat::Lost => figures.lost,
+        SendStat::Linearized => figures.linearized,
+        SendStat::Full => figures.full,
+        SendStat::NoMemory => figures.no_memory,
+        SendStat::Unfit => figures.unfit,
+        SendStat::Kicks => figures.kicks,
+        SendStat::Hangs => figures.hangs,
+        SendStat::Bogus => figures.bogus,
+    }
+}
 
-const TX_FIGURES: [Figure<TxFigures>; 10] = [
-    (c"frames", |f| f.frames, c"Frames given to the card"),
-    (c"done", |f| f.done, c"Frames that it was done with"),
-    (
-        c"lost",
-        |f| f.lost,
-        c"Frames that a reset or stop took from it",
-    ),
-    (
-        c"linearized",
-        |f| f.linearized,
-        c"Frames that were in too many pieces and were copied",
-    ),
-    (
-        c"full",
-        |f| f.full,
-        c"Frames refused since the card's queue was full",
-    ),
-    (
-        c"no_memory",
-        |f| f.no_memory,
-        c"Frames dropped for want of memory to map or copy them",
-    ),
-    (
-        c"unfit",
-        |f| f.unfit,
-        c"Frames that the card can't take in any form",
-    ),
-    (
-        c"kicks",
-        |f| f.kicks,
-        c"Times that the card was told of frames: frames by kicks is the size of a burst",
-    ),
-    (
-        c"hangs",
-        |f| f.hangs,
-        c"Times that the card did nothing for five seconds, and was reset",
-    ),
-    (
-        c"bogus",
-        |f| f.bogus,
-        c"Completions for frames that the card was not given; each is a reset",
-    ),
-];
+fn received(figures: &RxFigures, stat: ReceiveStat) -> u64 {
+    match stat {
+        ReceiveStat::Frames => figures.frames,
+        ReceiveStat::Bytes => figures.bytes,
+        ReceiveStat::Merged => figures.merged,
+        ReceiveStat::Bad => figures.bad,
+        ReceiveStat::NoPacket => figures.no_packet,
+        ReceiveStat::NoBuffer => figures.no_buffer,
+        ReceiveStat::Given => figures.given,
+        ReceiveStat::Returned => figures.returned,
+        ReceiveStat::Withdrawn => figures.withdrawn,
+        ReceiveStat::CutOff => figures.cut_off,
+        ReceiveStat::Left => figures.left,
+        ReceiveStat::Kicks => figures.kicks,
+        ReceiveStat::Bogus => figures.bogus,
+    }
+}
 
-const RX_FIGURES: [Figure<RxFigures>; 13] = [
-    (c"frames", |f| f.frames, c"Frames received"),
-    (c"bytes", |f| f.bytes, c"Bytes of these frames"),
-    (
-        c"merged",
-        |f| f.merged,
-        c"Those of them that the card has put together of several (LRO)",
-    ),
-    (c"bad", |f| f.bad, c"Frames that the card said are broken"),
-    (
-        c"no_packet",
-        |f| f.no_packet,
-        c"Frames dropped for want of memory",
-    ),
-    (
-        c"no_buffer",
-        |f| f.no_buffer,
-        c"Times that there was no memory for a buffer",
-    ),
-    (c"given", |f| f.given, c"Buffers given to the card"),
-    (
-        c"returned",
-        |f| f.returned,
-        c"Buffers that came back from it",
-    ),
-    (
-        c"withdrawn",
-        |f| f.withdrawn,
-        c"Buffers that a reset or stop took from it",
-    ),
-    (
-        c"cut_off",
-        |f| f.cut_off,
-        c"Frames of which only a part was there at a reset or stop",
-    ),
-    (
-        c"left",
-        |f| f.left,
-        c"Whole frames that had come and were not taken before a reset or stop",
-    ),
-    (
-        c"kicks",
-        |f| f.kicks,
-        c"Times that the card was told of buffers",
-    ),
-    (
-        c"bogus",
-        |f| f.bogus,
-        c"Completions for buffers that the card was not given; each is a reset",
-    ),
-];
-
-type OfDevice<D> = (
-    &'static CStr,
-    fn(&Core<D>, &mut Sleepable) -> u64,
-    &'static CStr,
-);
-
-fn device_figures<D: Driven>() -> [OfDevice<D>; 4] {
-    [
-        (
-            c"resets",
-            |core, sleepable| {
-                core.control
-                    .with(sleepable, |_, control| control.port.resets().0)
-            },
-            c"Times that the card was reset, since it was stuck or asked for it",
-        ),
-        (
-            c"failed_resets",
-            |core, sleepable| {
-                core.control
-                    .with(sleepable, |_, control| control.port.resets().1)
-            },
-            c"Of these, those that failed; they are tried again",
-        ),
-        (
-            c"vectors",
-            |core, _| core.vectors.count.into(),
-            c"Interrupts in use",
-        ),
-        (
-            c"moved",
-            |core, _| core.queues.lost(),
-            c"Frames that found no room in the queue to which their flow was moved",
-        ),
-    ]
+fn of_card<D: Driven>(core: &Core<D>, stat: CardStat, sleepable: &mut Sleepable) -> u64 {
+    let control = &core.control;
+    match stat {
+        CardStat::Resets => control.with(sleepable, |_, control| control.port.resets().0),
+        CardStat::FailedResets => control.with(sleepable, |_, control| control.port.resets().1),
+        CardStat::Vectors => core.vectors.count.into(),
+        CardStat::Moved => core.queues.lost(),
+    }
 }
 
 /// What the nodes are about.
@@ -203,21 +116,28 @@ impl<D: Driven> Subject for Outlet<D> {
         let value = match index & 0xff << 24 {
             TX => core.lanes.get(number).and_then(|lane| {
                 let figures = lane.with(|queue| queue.figures());
-                TX_FIGURES.get(place).map(|(_, read, _)| read(&figures))
+                SendStat::at(place as u32).map(|stat| sent(&figures, stat))
             }),
             RX => core.receivers.get(number).and_then(|receiver| {
                 let figures = receiver.with(|queue| queue.figures());
-                RX_FIGURES.get(place).map(|(_, read, _)| read(&figures))
+                ReceiveStat::at(place as u32).map(|stat| received(&figures, stat))
             }),
-            DEVICE => device_figures::<D>()
-                .get(place)
-                .map(|(_, read, _)| read(core, sleepable)),
+            DEVICE => CardStat::at(place as u32).map(|stat| of_card(core, stat, sleepable)),
+            COMPLETIONS => core
+                .lanes
+                .get(number)
+                .map(|lane| lane.completions.read(index)),
+            TIMES => {
+                let number = (index - TIMES) >> INDEX_BITS;
+                let lane = core.lanes.get(number as usize);
+                lane.map(|lane| lane.completions.latency(index))
+            }
             LABEL => Some(core.control.with(sleepable, |_, control| {
                 let nic = control.port.nic();
                 nic.refresh();
                 nic.statistic(place, number as u16)
             })),
-            SETTING => Some(self.settings().read(place, sleepable)),
+            SETTING => Some(self.settings().read(place as u32, sleepable)),
             _ => Some(queue_nodes::read(self, index)),
         };
         value.unwrap_or(0)
@@ -226,7 +146,7 @@ impl<D: Driven> Subject for Outlet<D> {
     fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
         let place = (index & 0xff) as usize;
         match index & 0xff << 24 {
-            SETTING => self.settings().write(place, sleepable, value),
+            SETTING => self.settings().write(place as u32, sleepable, value),
             _ => queue_nodes::write(self, index, value),
         }
     }
@@ -263,30 +183,72 @@ impl<D: Driven> Node<D> {
         let mut branch = Branch::new(sleepable, outlet.clone())?;
         let top = device.sysctls();
         let core = &outlet.core;
-        for (place, (name, _, about)) in device_figures::<D>().iter().enumerate().rev() {
-            branch.figure(top, name, None, DEVICE | place as u32, about)?;
-        }
-        let about = c"Receive queues";
-        let rx = branch.tree().node(top, c"rx", about)?;
-        for number in 0..core.receivers.len() {
-            let node = queue(&mut branch, rx, number, c"A receive queue")?;
-            figures(&mut branch, node, RX | (number as u32) << 8, &RX_FIGURES)?;
-            labels(&mut branch, node, (&counted, Scope::Rx), number)?;
-        }
-        let about = c"Transmit queues: who waits, and what the card does";
-        let tx = branch.tree().node(top, c"tx", about)?;
-        for number in 0..core.lanes.len() {
-            let node = queue_nodes::add(&mut branch, tx, number, Servants::Any)?;
-            let about = c"The card's part of the queue";
-            let node = branch.tree().node(node, c"card", about)?;
-            figures(&mut branch, node, TX | (number as u32) << 8, &TX_FIGURES)?;
-            labels(&mut branch, node, (&counted, Scope::Tx), number)?;
-        }
-        labels(&mut branch, top, (&counted, Scope::Device), 0)?;
         let settings = outlet.settings();
         settings.add(sleepable, &mut branch, top, SETTING)?;
+        stats::add(&mut branch, top, DEVICE, |_: CardStat| true)?;
+        add_receivers(&mut branch, top, core.receivers.len(), &counted)?;
+        add_lanes(&mut branch, top, core.lanes.len(), &counted)?;
+        add_times(sleepable, &mut branch, device, core.lanes.len())?;
+        labels(&mut branch, top, (&counted, Scope::Device), 0)?;
         Ok(Self { _branch: branch })
     }
+}
+
+#[inline(never)]
+fn add_receivers<T: Subject>(
+    branch: &mut Branch<T>,
+    top: Parent,
+    count: usize,
+    counted: &[Label],
+) -> Result<(), Errno> {
+    let about = c"Receive queues";
+    let rx = branch.tree().node(top, c"rx", about)?;
+    for number in 0..count {
+        let node = queue(branch, rx, number, c"A receive queue")?;
+        let base = RX | (number as u32) << 8;
+        stats::add(branch, node, base, |_: ReceiveStat| true)?;
+        labels(branch, node, (counted, Scope::Rx), number)?;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn add_lanes<T: Subject>(
+    branch: &mut Branch<T>,
+    top: Parent,
+    count: usize,
+    counted: &[Label],
+) -> Result<(), Errno> {
+    let about = c"Transmit queues: who waits, and what the card does";
+    let tx = branch.tree().node(top, c"tx", about)?;
+    for number in 0..count {
+        let node = queue_nodes::add(branch, tx, number, Servants::Any)?;
+        let about = c"The card's part of the queue";
+        let node = branch.tree().node(node, c"card", about)?;
+        let base = (number as u32) << 8;
+        stats::add(branch, node, TX | base, |_: SendStat| true)?;
+        stats::add_histogram(branch, node, COMPLETIONS | base, &COMPLETION)?;
+        labels(branch, node, (counted, Scope::Tx), number)?;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn add_times<T: Subject>(
+    sleepable: &mut Sleepable,
+    branch: &mut Branch<T>,
+    device: &Device,
+    count: usize,
+) -> Result<(), Errno> {
+    let times = latency::parent(sleepable, Timed::Completion)?;
+    let name = Text::<16>::format(format_args!("{}", device.name()));
+    let tree = branch.tree();
+    let times = tree.node_labelled(times, name.as_c_str(), c"device", c"A network card")?;
+    for number in 0..count {
+        let node = queue(branch, times, number, c"A transmit queue")?;
+        latency::add(branch, node, TIMES | (number as u32) << INDEX_BITS)?;
+    }
+    Ok(())
 }
 
 /// What the card itself counts.
@@ -311,18 +273,6 @@ fn queue<T: Subject>(
     tree.node_labelled(parent, name.as_c_str(), c"queue", about)
 }
 
-fn figures<T: Subject, F>(
-    branch: &mut Branch<T>,
-    node: Parent,
-    base: u32,
-    figures: &[Figure<F>],
-) -> Result<(), Errno> {
-    for (place, (name, _, about)) in figures.iter().enumerate().rev() {
-        branch.figure(node, name, None, base | place as u32, about)?;
-    }
-    Ok(())
-}
-
 /// Adds what the card itself counts of that scope, in a node of its own, if it counts any.
 fn labels<T: Subject>(
     branch: &mut Branch<T>,
@@ -342,7 +292,7 @@ fn labels<T: Subject>(
         let name = Text::<48>::format(format_args!("{}", label.name));
         let about = Text::<160>::format(format_args!("{}", label.what));
         let index = LABEL | (number as u32) << 8 | place as u32;
-        branch.figure(node, name.as_c_str(), None, index, about.as_c_str())?;
+        branch.figure(node, name.as_c_str(), index, about.as_c_str())?;
     }
     Ok(())
 }

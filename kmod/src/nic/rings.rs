@@ -177,7 +177,7 @@ impl<D: Driven> Core<D> {
         }
         let had_any = self.has_rings();
         let is_going = control.port.state() != State::Stopped;
-        self.own.set_running(false);
+        self.set_running(control, false);
         control.port.stop(self);
         turn.commit(turn.is_coming());
         self.set_rings(turn);

@@ -7,6 +7,7 @@ use core::fmt::{self, Write as _};
 use weft_engine::nic::{
     Extras, KeyText, Offer, Range, Rss, Setup, TableText, parse_key, parse_table,
 };
+use weft_engine::stats::{CardSetting, Declared};
 
 use super::Driven;
 use super::control::Unset;
@@ -16,34 +17,21 @@ use crate::kpi::errno::Errno;
 use crate::kpi::log;
 use crate::kpi::sysctl::{Branch, Parent, Subject, TEXT};
 use crate::kpi::text::Text;
+use crate::stats;
 
-/// The longest description, its NUL included.
-const ABOUT: usize = 320;
 /// Microseconds that interrupts are kept apart at most.
 const LONGEST_GAP: u16 = 10_000;
 const MICROSECOND: u32 = 1_000;
-
-/// Where indices of texts are.
-const KEY: u32 = 0;
-const TABLE: u32 = 1;
 
 /// What a setting may be, by what a card offers and how many queues of each kind there is room
 /// for.
 type Allowed = fn(&Offer, [u16; 2]) -> Range;
 
-/// A number that can be set.
-struct Setting {
-    name: &'static CStr,
-    about: &'static str,
-    /// Of cards that have one of these; of all, if it is empty.
-    of: Extras,
-    allowed: Allowed,
-    kind: Kind,
-}
-
+/// How a setting is read and written.
 enum Kind {
     /// Of how the card is set up, which stops and starts it.
     Setup {
+        allowed: Allowed,
         read: fn(&Setup) -> u16,
         write: fn(&mut Setup, u16),
     },
@@ -51,77 +39,70 @@ enum Kind {
     Least,
     /// The longest.
     Most,
+    /// How flows are spread, which is a text.
+    Spreading,
+    /// Of the module's, not the card's.
+    CompletionEvery,
 }
 
-const SETTINGS: [Setting; 7] = [
-    Setting {
-        name: c"tx_queues",
-        about: "Transmit queues in use; more let more CPUs send at once. Flows keep their order",
-        of: Extras::empty(),
-        allowed: |_, [tx, _]| Range::new(1, tx, 1, tx),
-        kind: Kind::Setup {
-            read: |setup| setup.tx_queues,
-            write: |setup, value| setup.tx_queues = value,
-        },
-    },
-    Setting {
-        name: c"rx_queues",
-        about: "Receive queues in use; more let more CPUs receive at once. Spreads flows evenly anew",
-        of: Extras::empty(),
-        allowed: |_, [_, rx]| Range::new(1, rx, 1, rx),
-        kind: Kind::Setup {
-            read: |setup| setup.rx_queues,
-            write: |setup, value| {
+/// Which cards have a setting: those with one of these, or all if it is empty.
+fn of(stat: CardSetting) -> Extras {
+    match stat {
+        CardSetting::GapMin | CardSetting::GapMax => Extras::MODERATE,
+        CardSetting::Moderation => Extras::MODERATES_ITSELF,
+        CardSetting::RssKey | CardSetting::RssTable => Extras::RSS,
+        CardSetting::TxQueues
+        | CardSetting::RxQueues
+        | CardSetting::TxDescriptors
+        | CardSetting::RxDescriptors
+        | CardSetting::CompletionEvery => Extras::empty(),
+    }
+}
+
+const fn setup(allowed: Allowed, read: fn(&Setup) -> u16, write: fn(&mut Setup, u16)) -> Kind {
+    Kind::Setup {
+        allowed,
+        read,
+        write,
+    }
+}
+
+fn kind(stat: CardSetting) -> Kind {
+    match stat {
+        CardSetting::TxQueues => setup(
+            |_, [tx, _]| Range::new(1, tx, 1, tx),
+            |setup| setup.tx_queues,
+            |setup, value| setup.tx_queues = value,
+        ),
+        CardSetting::RxQueues => setup(
+            |_, [_, rx]| Range::new(1, rx, 1, rx),
+            |setup| setup.rx_queues,
+            |setup, value| {
                 setup.rx_queues = value;
                 setup.rss.table = Rss::even(value).table;
             },
-        },
-    },
-    Setting {
-        name: c"tx_descriptors",
-        about: "Descriptors of each transmit queue; more take longer bursts from the stack",
-        of: Extras::empty(),
-        allowed: |offer, _| offer.tx_slots,
-        kind: Kind::Setup {
-            read: |setup| setup.tx_slots,
-            write: |setup, value| setup.tx_slots = value,
-        },
-    },
-    Setting {
-        name: c"rx_descriptors",
-        about: "Descriptors of each receive queue; more take longer bursts from the wire, and memory",
-        of: Extras::empty(),
-        allowed: |offer, _| offer.rx_slots,
-        kind: Kind::Setup {
-            read: |setup| setup.rx_slots,
-            write: |setup, value| setup.rx_slots = value,
-        },
-    },
-    Setting {
-        name: c"interrupt_gap_min_us",
-        about: "Microseconds between receive interrupts at least, 0 for none: while few frames come it is this; fixed if interrupt_gap_max_us is the same",
-        of: Extras::MODERATE,
-        allowed: |_, _| Range::new(0, LONGEST_GAP, 1, 0),
-        kind: Kind::Least,
-    },
-    Setting {
-        name: c"interrupt_gap_max_us",
-        about: "Microseconds between receive interrupts at most: the more frames come at a time, the nearer to this. Lower answers sooner, higher costs less CPU",
-        of: Extras::MODERATE,
-        allowed: |_, _| Range::new(0, LONGEST_GAP, 1, 125),
-        kind: Kind::Most,
-    },
-    Setting {
-        name: c"interrupt_moderation",
-        about: "Whether the card keeps interrupts apart as it finds best; 0 answers sooner, 1 costs less CPU",
-        of: Extras::MODERATES_ITSELF,
-        allowed: |_, _| Range::new(0, 1, 1, 1),
-        kind: Kind::Setup {
-            read: |setup| setup.extras.contains(Extras::MODERATES_ITSELF).into(),
-            write: |setup, value| setup.extras.set(Extras::MODERATES_ITSELF, value == 1),
-        },
-    },
-];
+        ),
+        CardSetting::TxDescriptors => setup(
+            |offer, _| offer.tx_slots,
+            |setup| setup.tx_slots,
+            |setup, value| setup.tx_slots = value,
+        ),
+        CardSetting::RxDescriptors => setup(
+            |offer, _| offer.rx_slots,
+            |setup| setup.rx_slots,
+            |setup, value| setup.rx_slots = value,
+        ),
+        CardSetting::GapMin => Kind::Least,
+        CardSetting::GapMax => Kind::Most,
+        CardSetting::Moderation => setup(
+            |_, _| Range::new(0, 1, 1, 1),
+            |setup| setup.extras.contains(Extras::MODERATES_ITSELF).into(),
+            |setup, value| setup.extras.set(Extras::MODERATES_ITSELF, value == 1),
+        ),
+        CardSetting::RssKey | CardSetting::RssTable => Kind::Spreading,
+        CardSetting::CompletionEvery => Kind::CompletionEvery,
+    }
+}
 
 /// Says which values there are, and what else holds of them.
 struct Values(Range, Option<&'static str>);
@@ -149,20 +130,22 @@ pub(super) struct Settings<'c, D: Driven> {
 }
 
 impl<D: Driven> Settings<'_, D> {
-    /// What a setting may be.
-    fn values(&self, sleepable: &mut Sleepable, setting: &Setting) -> Values {
-        let made = [self.core.lanes.len(), self.core.receivers.len()];
-        let mut range = self.core.control.with(sleepable, |_, control| {
-            (setting.allowed)(control.port.offer(), made.map(|count| count as u16))
-        });
+    /// What a setting of the card's that is a number may be.
+    fn values(&self, sleepable: &mut Sleepable, stat: CardSetting) -> Option<Values> {
         let (least, most) = self.gaps();
-        match setting.kind {
-            Kind::Least => range.most = (most / MICROSECOND) as u16,
-            Kind::Most => range.least = (least / MICROSECOND) as u16,
-            Kind::Setup { .. } => {}
-        }
-        let is_count = [c"tx_queues", c"rx_queues"].contains(&setting.name);
-        Values(range, D::QUEUES.filter(|_| is_count))
+        let range = match kind(stat) {
+            Kind::Setup { allowed, .. } => {
+                let made = [self.core.lanes.len(), self.core.receivers.len()];
+                self.core.control.with(sleepable, |_, control| {
+                    allowed(control.port.offer(), made.map(|count| count as u16))
+                })
+            }
+            Kind::Least => Range::new(0, (most / MICROSECOND) as u16, 1, 0),
+            Kind::Most => Range::new((least / MICROSECOND) as u16, LONGEST_GAP, 1, 125),
+            Kind::Spreading | Kind::CompletionEvery => return None,
+        };
+        let is_count = matches!(stat, CardSetting::TxQueues | CardSetting::RxQueues);
+        Some(Values(range, D::QUEUES.filter(|_| is_count)))
     }
 
     /// Says that a value was refused, and what is allowed.
@@ -181,16 +164,20 @@ impl<D: Driven> Settings<'_, D> {
     }
 
     /// A setting's value.
-    pub(super) fn read(&self, place: usize, sleepable: &mut Sleepable) -> u64 {
+    pub(super) fn read(&self, place: u32, sleepable: &mut Sleepable) -> u64 {
         let (least, most) = self.gaps();
-        match SETTINGS.get(place).map(|setting| &setting.kind) {
+        match CardSetting::at(place).map(kind) {
             Some(Kind::Setup { read, .. }) => {
                 let control = &self.core.control;
                 control.with(sleepable, |_, control| read(&control.setup).into())
             }
             Some(Kind::Least) => (least / MICROSECOND).into(),
             Some(Kind::Most) => (most / MICROSECOND).into(),
-            None => 0,
+            Some(Kind::CompletionEvery) => {
+                let lane = self.core.lanes.first();
+                lane.map_or(0, |lane| lane.completions.every())
+            }
+            Some(Kind::Spreading) | None => 0,
         }
     }
 
@@ -201,15 +188,17 @@ impl<D: Driven> Settings<'_, D> {
     /// card did not start with it.
     pub(super) fn write(
         &self,
-        place: usize,
+        place: u32,
         sleepable: &mut Sleepable,
         value: u64,
     ) -> Result<(), Errno> {
-        let setting = SETTINGS.get(place).ok_or(Errno::EINVAL)?;
-        let values = self.values(sleepable, setting);
+        let stat = CardSetting::at(place).ok_or(Errno::EINVAL)?;
+        let Some(values) = self.values(sleepable, stat) else {
+            return self.time_completions(stat, value);
+        };
         let fits = |new: &u16| values.0.fit(*new) == *new;
         let new = u16::try_from(value).ok().filter(fits);
-        let done = match (new, &setting.kind) {
+        let done = match (new, kind(stat)) {
             (None, _) => Err(None),
             (Some(new), Kind::Setup { write, .. }) => {
                 let change = &mut |setup: &mut Setup| {
@@ -221,14 +210,26 @@ impl<D: Driven> Settings<'_, D> {
                 self.core.set(sleepable, change).map_err(failed)
             }
             (Some(new), kind) => {
-                self.moderate(kind, u32::from(new) * MICROSECOND);
+                self.moderate(&kind, u32::from(new) * MICROSECOND);
                 Ok(())
             }
         };
         done.map_err(|error| {
             let said = format_args!("{value}");
-            error.unwrap_or_else(|| self.refuse(setting.name, said, format_args!("{values}")))
+            let name = stat.stat().name;
+            error.unwrap_or_else(|| self.refuse(name, said, format_args!("{values}")))
         })
+    }
+
+    /// Changes how many frames are timed.
+    #[inline(never)]
+    fn time_completions(&self, stat: CardSetting, value: u64) -> Result<(), Errno> {
+        let node = Text::<32>::format(format_args!("{}", self.node));
+        stats::allow_declared(node.as_c_str(), stat.stat(), value)?;
+        for lane in &self.core.lanes {
+            lane.completions.set_every(value);
+        }
+        Ok(())
     }
 
     /// Changes a limit of the time between interrupts.
@@ -247,8 +248,8 @@ impl<D: Driven> Settings<'_, D> {
         self.core.control.with(sleepable, |_, control| {
             let rss = &control.setup.rss;
             // It fits.
-            let _ = match text {
-                KEY => write!(to, "{}", KeyText(&rss.key)),
+            let _ = match CardSetting::at(text) {
+                Some(CardSetting::RssKey) => write!(to, "{}", KeyText(&rss.key)),
                 _ => write!(to, "{}", TableText(&rss.table)),
             };
         });
@@ -265,8 +266,8 @@ impl<D: Driven> Settings<'_, D> {
         new: &str,
     ) -> Result<(), Errno> {
         let (core, said) = (self.core, format_args!("{new:.60}"));
-        let set = match text {
-            KEY => {
+        let set = match CardSetting::at(text) {
+            Some(CardSetting::RssKey) => {
                 let Some(key) = parse_key(new) else {
                     let allowed = format_args!("40 bytes in hexadecimal, with colons or without");
                     return Err(self.refuse(c"rss.key", said, allowed));
@@ -292,6 +293,7 @@ impl<D: Driven> Settings<'_, D> {
     ///
     /// # Errors
     /// `ENOMEM`.
+    #[inline(never)]
     pub(super) fn add<T: Subject>(
         &self,
         sleepable: &mut Sleepable,
@@ -299,27 +301,19 @@ impl<D: Driven> Settings<'_, D> {
         top: Parent,
         base: u32,
     ) -> Result<(), Errno> {
-        let offers = |extras: Extras| {
-            move |sleepable: &mut Sleepable| {
-                let control = &self.core.control;
-                control.with(sleepable, |_, control| {
-                    control.port.offer().extras.contains(extras)
-                })
-            }
+        let extras = self
+            .core
+            .control
+            .with(sleepable, |_, control| control.port.offer().extras);
+        let has = |stat| {
+            let is_spread = of(stat) != Extras::RSS || self.core.receivers.len() > 1;
+            extras.contains(of(stat)) && is_spread
         };
-        for (place, setting) in (0..).zip(&SETTINGS) {
-            if offers(setting.of)(sleepable) {
-                let values = self.values(sleepable, setting);
-                let (about, usual) = (setting.about, values.0.usual);
-                let about =
-                    Text::<ABOUT>::format(format_args!("{about}; {values}; {usual} at first"));
-                branch.setting_said(top, setting.name, base | place, about.as_c_str())?;
-            }
-        }
-        if offers(Extras::RSS)(sleepable) && self.core.receivers.len() > 1 {
-            add_spreading(branch, top, base)?;
-        }
-        Ok(())
+        stats::add_said(branch, top, base, has, |stat| {
+            let values = self.values(sleepable, stat)?;
+            let usual = values.0.usual;
+            Some(Text::format(format_args!("{values}; {usual} at first")))
+        })
     }
 }
 
@@ -329,22 +323,4 @@ fn failed(unset: Unset) -> Option<Errno> {
         Unset::Refused => None,
         Unset::Failed(error) => Some(error),
     }
-}
-
-fn add_spreading<T: Subject>(branch: &mut Branch<T>, top: Parent, base: u32) -> Result<(), Errno> {
-    let about =
-        c"How received flows are spread over queues: a hash with a key, and a table of queues";
-    let node = branch.tree().node(top, c"rss", about)?;
-    branch.text_said(
-        node,
-        c"key",
-        base | KEY,
-        c"The hash's key, 40 bytes in hexadecimal: one that is not known keeps others from choosing flows that meet in one queue",
-    )?;
-    branch.text_said(
-        node,
-        c"table",
-        base | TABLE,
-        c"The queue of each of 128 hashes, the first ones repeated: 0 0 0 1 gives queue 0 three times what queue 1 gets",
-    )
 }

@@ -17,6 +17,7 @@ pub mod check;
 mod monitor;
 mod port;
 mod station;
+pub mod stream;
 mod tcp;
 
 pub use monitor::Monitor;

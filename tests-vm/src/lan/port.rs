@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use anyhow::{Context, Result};
 
 use super::check::{self, Content, Frame, Packet, Reassembly};
 use super::station::Station;
+use super::stream::Streams;
 use super::tcp::Tcp;
 
 /// The longest frame that QEMU sends: a segment that the card did not cut, and headers.
@@ -75,6 +77,7 @@ struct State {
     /// The last number from each port.
     last: BTreeMap<u16, u64>,
     reassembly: Reassembly,
+    streams: Streams,
     /// Of the station, if it has any.
     tcp: Option<Tcp>,
 }
@@ -109,6 +112,7 @@ impl Port {
                 figures: Figures::default(),
                 last: BTreeMap::new(),
                 reassembly: Reassembly::default(),
+                streams: Streams::default(),
                 tcp: None,
             }),
             news: Condvar::new(),
@@ -192,6 +196,23 @@ impl Port {
         }
     }
 
+    /// Has the host begin a stream of TCP, of so many bytes, to that port of the guest's.
+    ///
+    /// # Errors
+    /// If the machine is gone.
+    pub fn pour(
+        &self,
+        station: &Station,
+        to: [u8; 6],
+        address: IpAddr,
+        port: u16,
+        bytes: usize,
+    ) -> io::Result<()> {
+        let streams = &mut locked(&self.line.state).streams;
+        let frame = station.stream(to, address, port, bytes, streams);
+        self.send(&frame)
+    }
+
     /// Puts a frame on the cable.
     ///
     /// # Errors
@@ -252,7 +273,9 @@ impl Line {
                     }
                     (content, _) => {
                         let frame = Frame { content, ..frame };
-                        Reaction::Answer(station.answer(&frame, bytes))
+                        let mut answers = station.answer(&frame, bytes);
+                        answers.extend(station.answer_stream(&frame, &mut state.streams));
+                        Reaction::Answer(answers)
                     }
                 },
                 (Behaviour::Cable(other), _) => Reaction::Pass(Arc::clone(other)),

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A host behind a port, made of what a test needs: it answers ARP and neighbour
-//! discovery, echoes of both families, datagrams to the echo port, and asks for addresses by
-//! DHCP's exchange; and it makes numbered datagrams.
+//! discovery, echoes of both families, datagrams to the echo port, [streams](super::stream) of
+//! TCP, and asks for addresses by DHCP's exchange; and it makes numbered datagrams.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::check::{Content, Frame, ICMP, ICMP6, Packet, UDP, checksum, pseudo};
+use super::check::{Content, Frame, ICMP, ICMP6, Packet, TCP, UDP, checksum, pseudo};
+use super::stream::Streams;
 
 /// Datagrams to this port come back.
 pub(super) const ECHO: u16 = 7;
@@ -51,6 +52,45 @@ impl Station {
             _ => None,
         };
         answer.into_iter().collect()
+    }
+
+    /// What it answers to a segment of TCP.
+    pub(super) fn answer_stream(&self, frame: &Frame, streams: &mut Streams) -> Vec<Vec<u8>> {
+        let Content::Ip(packet) = &frame.content else {
+            return Vec::new();
+        };
+        let is_ours = packet.to == self.v4.octets() || packet.to == self.v6.octets();
+        if packet.protocol != TCP || frame.to != self.mac || !is_ours {
+            return Vec::new();
+        }
+        let answers = streams.answers(&packet.body).into_iter();
+        answers
+            .map(|segment| self.tcp(frame.from, &packet.from, segment))
+            .collect()
+    }
+
+    /// What begins a stream of so many bytes.
+    pub(super) fn stream(
+        &self,
+        to: [u8; 6],
+        address: IpAddr,
+        port: u16,
+        bytes: usize,
+        streams: &mut Streams,
+    ) -> Vec<u8> {
+        let segment = streams.open(port, bytes);
+        match address {
+            IpAddr::V4(address) => self.tcp(to, &address.octets(), segment),
+            IpAddr::V6(address) => self.tcp(to, &address.octets(), segment),
+        }
+    }
+
+    /// A segment with its checksum filled in.
+    fn tcp(&self, mac: [u8; 6], to: &[u8], mut segment: Vec<u8>) -> Vec<u8> {
+        let base = pseudo(&self.source(to), to, TCP, segment.len());
+        let check = checksum(&segment, base);
+        segment[16..18].copy_from_slice(&check.to_be_bytes());
+        self.ip(mac, to, TCP, &segment)
     }
 
     fn answer_arp(&self, frame: &Frame, arp: &[u8]) -> Option<Vec<u8>> {

@@ -347,6 +347,14 @@ fn figure(context: &mut Context<'_>, number: u32, name: &str) -> Result<u64> {
     context.guest.number(&command)
 }
 
+/// The sum of all reasons below a node of an interface's.
+fn reasons(context: &mut Context<'_>, number: u32, node: &str) -> Result<u64> {
+    let command = format!("sysctl tree net.weft.l3.{number}.{node}");
+    let lines = context.guest.call(&command)?;
+    let values = lines.iter().filter_map(|line| line.rsplit('\t').next());
+    Ok(values.filter_map(|value| value.parse::<u64>().ok()).sum())
+}
+
 /// What an interface has counted: packets and bytes in, errors and drops, likewise out.
 fn counts(context: &mut Context<'_>, at: &str, interface: &str) -> Result<Vec<u64>> {
     let line = context.guest.line(&format!("{at}if stat {interface}"))?;
@@ -356,12 +364,13 @@ fn counts(context: &mut Context<'_>, at: &str, interface: &str) -> Result<Vec<u6
 /// The sysctls and `if_data` tell the same, once nothing is on its way.
 fn figures(context: &mut Context<'_>) -> Result<()> {
     for (number, at, name) in [(1, RED.at, "wpair0a.ip0"), (2, BLUE.at, "wpair0a.ip1")] {
-        let (mut through, mut lost, mut counted) = (0, 0, vec![]);
+        let (mut through, mut lost, mut unsent, mut counted) = (0, 0, 0, vec![]);
         undisturbed(true, || {
             through = figure(context, number, "steered")? + figure(context, number, "local")?;
-            lost = figure(context, number, "lost")?;
+            lost = reasons(context, number, "lost")?;
+            unsent = reasons(context, number, "unsent")?;
             counted = counts(context, at, name)?;
-            Ok((through, lost) == (counted[0], counted[3]))
+            Ok((through, lost, unsent) == (counted[0], counted[3], counted[6] + counted[7]))
         })?;
         let wire = figure(context, number, "to_wire")?;
         let siblings = figure(context, number, "to_siblings")?;
@@ -374,6 +383,11 @@ fn figures(context: &mut Context<'_>) -> Result<()> {
             &lost,
             &counted[3],
             &format!("{name} lost what it counted as dropped"),
+        );
+        context.report.equal(
+            &unsent,
+            &(counted[6] + counted[7]),
+            &format!("{name}: what it could not send are its output drops and errors"),
         );
         context.report.check(
             counted[4] > wire / 2 && wire > DATAGRAMS && siblings > 0,
@@ -438,13 +452,13 @@ fn forged(context: &mut Context<'_>) -> Result<()> {
         ),
         frame(ALL, SHARED, "8863", "11090000"),
     ];
-    let before = figure(context, 1, "forged")?;
+    let before = figure(context, 1, "unsent.forged")?;
     for frame in own {
         context
             .guest
             .call(&format!("in red ether send wpair0a.ip0 {frame}"))?;
     }
-    let passed = figure(context, 1, "forged")?;
+    let passed = figure(context, 1, "unsent.forged")?;
     context
         .report
         .equal(&passed, &before, "frames in one's own name pass");
@@ -459,7 +473,7 @@ fn forged(context: &mut Context<'_>) -> Result<()> {
             format_args!("{frame}: {why}"),
         );
     }
-    let refused = figure(context, 1, "forged")?;
+    let refused = figure(context, 1, "unsent.forged")?;
     context.report.equal(
         &(refused - passed),
         &(others.len() as u64),

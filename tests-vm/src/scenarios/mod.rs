@@ -7,21 +7,24 @@ mod audit;
 mod checker;
 mod churn;
 mod contest;
+mod examples;
 mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod install;
 mod ipv6_policy;
 mod l3;
 mod load;
 mod memory;
 mod netmap;
 mod nic;
-mod nic_boot;
 mod nic_bulk;
 mod nic_card;
+mod nic_claims;
 mod nic_example;
 mod nic_host;
+mod nic_loader;
 mod nic_settings;
 mod nic_traffic;
 mod nic_tuned;
@@ -34,6 +37,7 @@ mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
 mod probes;
+mod programs;
 mod queues;
 mod race;
 mod race_ipv6;
@@ -45,12 +49,14 @@ mod race_wire;
 mod refuse;
 mod sharing;
 mod show;
+mod soak;
 mod statistics;
 mod system_tests;
 
 use std::time::{Duration, Instant};
 
 use family::{Family, V4, V6};
+pub use soak::{Asked as Soak, NAME as SOAK, limit as soak_limit};
 
 use crate::Artifacts;
 use crate::guest::{Error, Guest, Result};
@@ -74,6 +80,8 @@ pub struct Context<'a> {
     pub routes: [usize; 2],
     /// True for the long form.
     pub full: bool,
+    /// How long to soak, if it is not as usual.
+    pub soak: soak::Asked,
 }
 
 /// What of FreeBSD's own a scenario needs beside the kernel.
@@ -108,15 +116,16 @@ pub struct Scenario {
     pub counted: bool,
     /// What it needs of FreeBSD's own.
     pub system: System,
+    /// Whether the guest is one into which the module was installed.
+    pub installed: bool,
+    /// Lines that FreeBSD's loader reads. Where there is no loader, the kernel gets what they
+    /// set. A group has those of its first scenario.
+    pub loader_conf: &'static str,
+    /// Whether it makes no sense without a loader, which loads modules before the kernel runs.
+    pub needs_loader: bool,
     /// The guest's network cards, all of which end at the host. A group has those of its
     /// first scenario.
     pub nics: &'static [Nic],
-    /// What the boot loader sets for it; QEMU with a bare kernel only. A group has that of its
-    /// first scenario.
-    pub environment: &'static [&'static str],
-    /// Whether `weft.ko` is in memory when the kernel starts, as `weft_load="YES"` has it. A
-    /// group is as its first scenario.
-    pub preloaded: bool,
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
     /// The test. An error breaks it off and counts as a failed check.
@@ -134,18 +143,21 @@ impl Scenario {
         memory_mib: [1024, 2048],
         counted: false,
         system: System::None,
+        installed: false,
+        loader_conf: "",
+        needs_loader: false,
         nics: &[],
-        environment: &[],
-        preloaded: false,
         by_name: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 47] = [
+pub const ALL: [Scenario; 52] = [
     load::SCENARIO,
     refuse::SCENARIO,
+    install::SCENARIO,
+    examples::SCENARIO,
     nic_example::SCENARIO,
     fib::SCENARIO_V4,
     fib::SCENARIO_V6,
@@ -163,6 +175,7 @@ pub const ALL: [Scenario; 47] = [
     pair_long::SCENARIO,
     pair_tuning::SCENARIO,
     statistics::SCENARIO,
+    statistics::SCENARIO_NIC,
     probes::SCENARIO,
     audit::SCENARIO,
     l3::SCENARIO,
@@ -171,15 +184,17 @@ pub const ALL: [Scenario; 47] = [
     pair_system::SCENARIO,
     pair_conf::SCENARIO,
     nic_host::SCENARIO,
+    nic_loader::SCENARIO,
     nic_card::EM,
     nic_card::EM_EXPRESS,
     nic_card::VMX,
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
     nic_settings::SCENARIO,
-    nic_boot::SCENARIO,
+    nic_claims::SCENARIO,
     nic_bulk::SCENARIO,
     netmap::SCENARIO,
+    soak::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,
     race_nic::VMX,
@@ -212,8 +227,16 @@ impl Context<'_> {
             .map(drop)
     }
 
-    /// Loads the `weft.ko` that has `net.weft.test`.
+    /// Loads the `weft.ko` that has `net.weft.test`, and arithmetic that panics where it
+    /// overflows.
     fn load_weft_for_tests(&mut self) -> Result<()> {
+        self.guest
+            .call(&format!("kld load {MODULES}/checked/weft.ko"))
+            .map(drop)
+    }
+
+    /// Loads the `weft.ko` that has `net.weft.test` and is otherwise as it is shipped.
+    fn load_weft_to_measure(&mut self) -> Result<()> {
         self.guest
             .call(&format!("kld load {MODULES}/test/weft.ko"))
             .map(drop)

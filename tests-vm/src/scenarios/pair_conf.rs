@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use super::{Context, SETTLE_LIMIT, Scenario, System};
+use super::programs::{append, await_pairs, begin, reaches, shell};
+use super::{Context, Scenario, System};
 use crate::guest::Result;
-use crate::image::SYSTEM;
-use weft_agent::frame::escape_word;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "pair-conf",
@@ -22,10 +21,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// The manual page with the examples.
 const PAGE: &str = include_str!("../../../man/wpair.4");
-/// How long a startup script may take: hundreds of processes on a busy host.
-const LIMIT: Duration = Duration::from_secs(300);
-/// What a command of [`shell`] said.
-const SAID: &str = "/tmp/said";
 /// The jails of the example, the addresses that reach them, and one of the host's that each
 /// must reach.
 const JAILS: [(&str, [&str; 2], &str); 2] = [
@@ -55,30 +50,6 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     context.unload_weft()
 }
 
-/// Makes the guest one in which FreeBSD's programs run.
-pub(super) fn begin(context: &mut Context<'_>) -> Result<()> {
-    for kld in ["tmpfs", "nullfs"] {
-        context.load_kld(kld)?;
-    }
-    context
-        .guest
-        .run_program(&format!("/bin/sh {SYSTEM}/start.sh"), LIMIT)?;
-    Ok(())
-}
-
-/// Runs a command by sh(1); its output, or with its status as an error.
-fn shell(context: &mut Context<'_>, command: &str) -> Result<Vec<String>> {
-    let words = escape_word(&format!("{{ {command}; }} > {SAID} 2>&1 < /dev/null"));
-    let outcome = context
-        .guest
-        .run_program(&format!("/bin/sh -c {words}"), LIMIT);
-    let said = context.guest.call(&format!("text {SAID}"))?;
-    context
-        .report
-        .note(&format!("{command}\n{}", said.join("\n")));
-    outcome.map(|()| said)
-}
-
 /// Writes the example of `file` there.
 fn install(context: &mut Context<'_>, file: &str) -> Result<()> {
     let lines = example(PAGE, file);
@@ -87,10 +58,7 @@ fn install(context: &mut Context<'_>, file: &str) -> Result<()> {
         &format!("wpair(4) has an example of {file}"),
         "",
     );
-    for line in lines {
-        shell(context, &format!("echo '{line}' >> {file}"))?;
-    }
-    Ok(())
+    append(context, file, &lines)
 }
 
 /// What rc(8) does at boot.
@@ -151,37 +119,6 @@ fn configured(context: &mut Context<'_>, what: &str) -> Result<()> {
         &format!("{what}: the end has its addresses"),
         &said,
     );
-    Ok(())
-}
-
-fn reaches(context: &mut Context<'_>, place: &str, address: &str, what: &str) -> Result<()> {
-    // An address is a candidate until nobody else was found to have it.
-    let command = format!("{place}ping -q -c 3 -i 0.5 -t 20 {address}");
-    let outcome = shell(context, &command);
-    if let Err(error) = &outcome
-        && error.is_final()
-    {
-        return outcome.map(drop);
-    }
-    let detail = outcome
-        .as_ref()
-        .err()
-        .map_or(String::new(), ToString::to_string);
-    context.report.check(
-        outcome.is_ok(),
-        &format!("{what}: {address} answers"),
-        detail,
-    );
-    Ok(())
-}
-
-fn await_pairs(context: &mut Context<'_>, wanted: u64, what: &str) -> Result<()> {
-    let start = std::time::Instant::now();
-    let mut pairs = u64::MAX;
-    while pairs != wanted && start.elapsed() < SETTLE_LIMIT {
-        pairs = context.guest.number("sysctl get net.weft.pair.pairs")?;
-    }
-    context.report.equal(&pairs, &wanted, what);
     Ok(())
 }
 

@@ -40,7 +40,7 @@ const KINDS: [(&str, bool); 6] = [
 ];
 
 fn run(context: &mut Context<'_>) -> Result<()> {
-    context.load_weft_for_tests()?;
+    context.load_weft_to_measure()?;
     let kernel = context.guest.sysctl("net.weft.kernel")?;
     if kernel.contains("INVARIANTS") {
         let why = "a kernel that checks itself is none to measure on";

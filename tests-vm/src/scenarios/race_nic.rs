@@ -5,9 +5,11 @@
 //! What a measurement takes is all that a loop of idle priority does not get: system calls, the
 //! stack, the driver, interrupts and the kernel's threads, the same for both sides but for the
 //! driver. What one packet takes by itself, and what the guest takes that has nothing to do, are
-//! measured as well and left out. Packets of UDP go to the host, and come from it in bursts. To
-//! see drivers with as little as possible around them, frames that nobody takes come in, and
-//! packets to a group go out, less what their way to edsc(4) takes, which drops them.
+//! measured as well and left out. Packets of UDP go to the host, and come from it in bursts, and
+//! streams of TCP by a connection each, in segments that the card cuts where it can, and single
+//! ones on the way in. To see drivers with as little as possible around them, frames that nobody
+//! takes come in, and packets to a group go out, less what their way to edsc(4) takes, which drops
+//! them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use super::contest::{Contest, INSTRUCTIONS, Values, What};
 use super::nic::Wire;
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
+use crate::lan::stream::{SEGMENT, SINK};
 use crate::lan::{FIRST_SLOT, Nic, card_mac};
 use crate::record::{At, median};
 
@@ -118,6 +121,10 @@ enum Work {
         size: usize,
         is_ipv6: bool,
     },
+    /// A stream of TCP, of which so many bytes count as a packet.
+    Poured,
+    /// The same to the guest.
+    Drawn,
     /// To a group.
     Grouped,
     /// That nobody takes.
@@ -132,6 +139,8 @@ impl Work {
             Self::Received { size, is_ipv6 } => {
                 format!("UDP over {} received, {size} bytes", ip(is_ipv6))
             }
+            Self::Poured => format!("TCP over IPv4 sent, {SEGMENT} bytes of a stream"),
+            Self::Drawn => format!("TCP over IPv4 received, {SEGMENT} bytes of a stream"),
             Self::Grouped => format!("UDP to a group, beyond what {EDSC} takes"),
             Self::Dropped => "frames received that nobody takes".into(),
         }
@@ -141,6 +150,8 @@ impl Work {
         let (experiment, bytes, is_ipv6) = match self {
             Self::Sent { size, is_ipv6 } => ("udp sent", Some(size), is_ipv6),
             Self::Received { size, is_ipv6 } => ("udp received", Some(size), is_ipv6),
+            Self::Poured => ("tcp sent", Some(SEGMENT), false),
+            Self::Drawn => ("tcp received", Some(SEGMENT), false),
             Self::Grouped => ("sent", Some(SIZES[0]), false),
             Self::Dropped => ("received", Some(UNKNOWN), false),
         };
@@ -250,9 +261,11 @@ impl Race {
             for size in SIZES {
                 works.push(Work::Sent { size, is_ipv6 });
             }
-            let size = SIZES[0];
-            works.push(Work::Received { size, is_ipv6 });
+            for size in SIZES {
+                works.push(Work::Received { size, is_ipv6 });
+            }
         }
+        works.extend([Work::Poured, Work::Drawn]);
         for work in works {
             self.raced(context, work)?;
         }
@@ -336,6 +349,8 @@ impl Race {
             Work::Received { size, is_ipv6 } => {
                 self.received(context, side, is_ipv6, count, Some(size))
             }
+            Work::Poured => self.poured(context, &side.host(false).to_string(), count),
+            Work::Drawn => self.drawn(context, side, count),
             Work::Dropped => self.received(context, side, false, count, None),
         }
     }
@@ -351,6 +366,46 @@ impl Race {
             context.report.check(false, "each packet is taken", &line);
         }
         Ok(self.figure(taken, passed, others))
+    }
+
+    /// So many segments' bytes by a connection to the host.
+    fn poured(&self, context: &mut Context<'_>, to: &str, count: u64) -> Result<Figure> {
+        let bytes = count * SEGMENT as u64;
+        let command = format!("spent pour {to} {SINK} 1 {bytes}");
+        let line = context.guest.call_within(&command, LIMIT)?.join(" ");
+        let [1.0, _, _, passed, others] = numbers(&line)?[..] else {
+            return Err(Error::Unexpected(line));
+        };
+        Ok(self.figure(count as f64, passed, others))
+    }
+
+    /// The same by a connection from the host.
+    fn drawn(&self, context: &mut Context<'_>, side: &Side, count: u64) -> Result<Figure> {
+        let (wire, card) = (side.wire(), side.number);
+        let port = wire.port(context)?;
+        let sink = format!("spent sink {PORT} 1");
+        context.guest.start("sink", &sink)?;
+        // Asking takes instructions, so it is asked once, as a rule.
+        loop {
+            std::thread::sleep(Duration::from_millis(200));
+            if context.guest.counters("sink")?.last() == Some(&1) {
+                break;
+            }
+        }
+        let bytes = count as usize * SEGMENT;
+        let poured = port.pour(
+            &wire.station(),
+            card_mac(card),
+            wire.guest().into(),
+            PORT,
+            bytes,
+        );
+        poured.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
+        let got = context.guest.finish("sink", LIMIT)?;
+        let [1, passed, others] = got[..] else {
+            return Err(Error::Unexpected(format!("{sink}: {got:?}")));
+        };
+        Ok(self.figure(count as f64, passed as f64, others as f64))
     }
 
     /// To the group by a gateway, behind a card or edsc(4).

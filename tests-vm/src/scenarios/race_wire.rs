@@ -41,7 +41,7 @@ const SHAPES: [(&str, u64, u64); 4] = [
 ];
 
 fn run(context: &mut Context<'_>) -> Result<()> {
-    context.load_weft_for_tests()?;
+    context.load_weft_to_measure()?;
     let differ = set(context, "compare", COMPARED)?;
     context.report.check(
         differ == 0,

@@ -12,6 +12,7 @@ use weft_engine::stats::{
 
 use super::{Context, Scenario};
 use crate::guest::Result;
+use crate::lan::{FIRST_SLOT, Nic};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "statistics",
@@ -21,14 +22,63 @@ pub(super) const SCENARIO: Scenario = Scenario {
     ..Scenario::ORDINARY
 };
 
+pub(super) const SCENARIO_NIC: Scenario = Scenario {
+    name: "statistics-nic",
+    group: "statistics-nic",
+    about: "the same of network cards and their queues",
+    nics: &[
+        Nic { device: "vmxnet3" },
+        Nic { device: "e1000e" },
+        Nic {
+            device: "virtio-net-pci",
+        },
+    ],
+    run: run_nic,
+    ..Scenario::ORDINARY
+};
+
 /// How long reading a tree may take.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Where all is declared.
-const TOPS: [&str; 3] = ["net.weft.pair", "net.weft.fib", "net.weft.latency"];
-/// Below them, what begins so is not.
-const NOT_DECLARED: &str = "net.weft.fib.check";
-/// What queues have that workers do not drain alone: a pair's have no such setting.
-const NOT_OF_PAIRS: &str = "service";
+
+/// What is looked at, and what of it is not.
+struct Extent {
+    /// Nodes below which all is declared.
+    tops: &'static [&'static str],
+    /// Below them, what has one of these in its name is not: neither in the kernel nor where
+    /// it is declared.
+    but: &'static [&'static str],
+    /// The kernel has these there that are no settings of ours.
+    not_declared: &'static [&'static str],
+}
+
+const MODULE: Extent = Extent {
+    tops: &[
+        "net.weft.pair",
+        "net.weft.fib",
+        "net.weft.latency",
+        "net.weft.packet",
+        "net.weft.l3",
+        "net.weft.ipv6",
+    ],
+    // Pairs' queues have workers only. There is no card.
+    but: &[".service", ".completion."],
+    not_declared: &["net.weft.fib.check"],
+};
+
+const CARDS: Extent = Extent {
+    tops: &[
+        "dev.wvmx.0",
+        "dev.wem.0",
+        "dev.wvtnet.0",
+        "net.weft.latency.completion",
+    ],
+    but: &[],
+    // What newbus has of a device, and what the card itself counts.
+    not_declared: &[".%", ".device.", ".wake"],
+};
+
+/// Who drives the cards, in their order.
+const DRIVERS: [&str; 3] = ["wvmx", "wem", "wvtnet"];
 
 /// A dashboard for Grafana, and alerts for Prometheus.
 const DASHBOARD: &str = include_str!("../../../docs/grafana.json");
@@ -45,39 +95,104 @@ struct Shown {
 fn run(context: &mut Context<'_>) -> Result<()> {
     context.load_weft()?;
     let pair = context.guest.line("if create wpair0")?;
-    let shown = tree(context)?;
-    for (full, stat) in declared() {
-        described(context, &shown, &full, stat);
+    let layer = context.guest.line(&format!("if create {pair}.ip"))?;
+    let metrics = MODULE.holds(context)?;
+    asked_for(context, &metrics);
+    for name in [layer, pair] {
+        let command = format!("if destroy {name}");
+        context.guest.call_within(&command, LIMIT)?;
     }
-    undeclared(context, &shown);
-    labelled(context)?;
-    for (full, stat) in declared() {
-        if let Kind::Setting(setting) = stat.kind {
-            begins(context, &shown, &full, &setting);
-            let node = shown.iter().find(|shown| is(&shown.name, &full));
-            let name = node.map(|node| node.name.clone()).unwrap_or_default();
-            keeps_to(context, &name, stat, &setting)?;
-        }
-    }
-    let command = format!("if destroy {pair}");
-    context.guest.call_within(&command, LIMIT)?;
     context.unload_weft()
 }
 
-/// All that is declared of these, with the full name, in which some parts stand for others.
-fn declared() -> impl Iterator<Item = (String, &'static Stat)> {
-    let of = |group: &'static Group| {
-        let in_tops = |place: &&&str| TOPS.iter().any(|top| place.starts_with(top));
+fn run_nic(context: &mut Context<'_>) -> Result<()> {
+    context.load_weft()?;
+    let place = |number| format!("pci0:0:{}:0", FIRST_SLOT + number);
+    for (number, driver) in DRIVERS.iter().enumerate() {
+        let set = format!("devctl set {} {driver}", place(number));
+        context.guest.call_within(&set, LIMIT)?;
+    }
+    CARDS.holds(context)?;
+    for number in 0..DRIVERS.len() {
+        let detach = format!("devctl detach {}", place(number));
+        context.guest.call_within(&detach, LIMIT)?;
+    }
+    context.unload_weft()
+}
+
+impl Extent {
+    /// What is declared is there, and nothing else. Returns the metrics.
+    fn holds(&self, context: &mut Context<'_>) -> Result<Vec<String>> {
+        let shown = self.tree(context)?;
+        let declared = || {
+            let of = |group| self.of_group(group);
+            GROUPS.iter().copied().flat_map(of)
+        };
+        for (full, stat) in declared() {
+            described(context, &shown, &full, stat);
+        }
+        let known: Vec<String> = declared().map(|(full, _)| full).collect();
+        undeclared(context, &shown, &known);
+        let metrics = self.below_tops(context, "metrics")?;
+        labelled(context, &shown, declared(), &metrics);
+        for (full, stat) in declared() {
+            if let Kind::Setting(setting) = stat.kind {
+                begins(context, &shown, &full, &setting);
+                let node = shown.iter().find(|shown| is(&shown.name, &full));
+                let name = node.map(|node| node.name.clone()).unwrap_or_default();
+                keeps_to(context, &name, stat, &setting)?;
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// All that is declared of a group here, with the full name, in which some parts stand for
+    /// others.
+    fn of_group(&self, group: &'static Group) -> impl Iterator<Item = (String, &'static Stat)> {
+        let begins = |place: &str, top: &str| {
+            let mut parts = place.split('.').zip(top.split('.'));
+            place.split('.').count() >= top.split('.').count()
+                && parts.all(|(part, top)| part.starts_with('<') || part == top)
+        };
+        let in_tops = move |place: &&&str| self.tops.iter().any(|top| begins(place, top));
         let places = group.places.iter().filter(in_tops);
-        places.flat_map(|place| {
-            group
-                .stats
-                .iter()
-                .map(move |stat| (full(place, stat), stat))
-        })
-    };
-    let all = GROUPS.iter().copied().flat_map(of);
-    all.filter(|(full, _)| !full.ends_with(NOT_OF_PAIRS))
+        let all = places.flat_map(|place| group.stats.iter().map(move |stat| (place, stat)));
+        let all = all.map(|(place, stat)| (full(place, stat), stat));
+        all.filter(|(full, _)| !self.but.iter().any(|but| full.contains(but)))
+    }
+
+    fn below_tops(&self, context: &mut Context<'_>, command: &str) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for top in self.tops {
+            let command = format!("sysctl {command} {top}");
+            lines.extend(context.guest.call_within(&command, LIMIT)?);
+        }
+        Ok(lines)
+    }
+
+    fn tree(&self, context: &mut Context<'_>) -> Result<Vec<Shown>> {
+        let lines = self.below_tops(context, "tree")?;
+        let fields = |line: &String| line.split('\t').map(str::to_owned).collect::<Vec<_>>();
+        let fields: Vec<_> = lines.iter().map(fields).collect();
+        let short = fields.iter().find(|fields| fields.len() != 6);
+        context
+            .report
+            .equal(&short, &None, "each number has six fields");
+        let shown = fields.into_iter().filter_map(|fields| {
+            let [name, _, _, label, about, value] = fields.try_into().ok()?;
+            Some(Shown {
+                name,
+                label,
+                about,
+                value,
+            })
+        });
+        let is_ours = |shown: &Shown| {
+            let mut others = self.not_declared.iter();
+            !others.any(|other| shown.name.contains(other))
+        };
+        Ok(shown.filter(is_ours).collect())
+    }
 }
 
 fn full(place: &str, stat: &Stat) -> String {
@@ -97,48 +212,20 @@ fn is(name: &str, declared: &str) -> bool {
             .all(|(part, declared)| declared.starts_with('<') || part == declared)
 }
 
-fn below_tops(context: &mut Context<'_>, command: &str) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    for top in TOPS {
-        let command = format!("sysctl {command} {top}");
-        lines.extend(context.guest.call_within(&command, LIMIT)?);
-    }
-    lines.retain(|line| !line.starts_with(NOT_DECLARED));
-    Ok(lines)
-}
-
-fn tree(context: &mut Context<'_>) -> Result<Vec<Shown>> {
-    let lines = below_tops(context, "tree")?;
-    let shown = lines.iter().filter_map(|line| {
-        let fields: Vec<&str> = line.split('\t').collect();
-        let [name, _, _, label, about, value] = fields[..] else {
-            return None;
-        };
-        let [name, label, about, value] = [name, label, about, value].map(str::to_owned);
-        Some(Shown {
-            name,
-            label,
-            about,
-            value,
-        })
-    });
-    let shown: Vec<Shown> = shown.collect();
-    context
-        .report
-        .equal(&shown.len(), &lines.len(), "each number has six fields");
-    Ok(shown)
-}
-
 /// A number is there, and is what it is declared to be, wherever it is.
 fn described(context: &mut Context<'_>, shown: &[Shown], full: &str, stat: &Stat) {
     let found: Vec<&Shown> = shown.iter().filter(|shown| is(&shown.name, full)).collect();
     let label = stat
         .label()
         .map_or("".into(), |label| label.to_string_lossy());
+    let about = stat.about.to_string_lossy();
+    // What depends on the object is said behind.
+    let is_about = |said: &str| match said.strip_prefix(&*about) {
+        Some(more) => more.is_empty() || more.starts_with("; "),
+        None => false,
+    };
     let wrong = found.iter().find(|shown| {
-        shown.about != stat.about.to_string_lossy()
-            || shown.label != label
-            || !holds(stat, &shown.value)
+        !is_about(&shown.about) || shown.label != label || !holds(stat, &shown.value)
     });
     context.report.check(
         !found.is_empty() && wrong.is_none(),
@@ -152,6 +239,9 @@ fn described(context: &mut Context<'_>, shown: &[Shown], full: &str, stat: &Stat
 
 /// Whether a value is of its kind.
 fn holds(stat: &Stat, value: &str) -> bool {
+    if let Kind::Text(_) = stat.kind {
+        return !value.is_empty();
+    }
     let numbers: Vec<_> = value.split(' ').map(str::parse::<u64>).collect();
     let count = match stat.kind {
         Kind::Buckets => BUCKETS,
@@ -161,7 +251,7 @@ fn holds(stat: &Stat, value: &str) -> bool {
 }
 
 /// Nothing is there that is not declared.
-fn undeclared(context: &mut Context<'_>, shown: &[Shown]) {
+fn undeclared(context: &mut Context<'_>, shown: &[Shown], declared: &[String]) {
     let histogram = |name: &str| {
         HISTOGRAMS.iter().any(|histogram| {
             let of = |place: &&str| {
@@ -174,7 +264,8 @@ fn undeclared(context: &mut Context<'_>, shown: &[Shown]) {
         })
     };
     let known = |shown: &&Shown| {
-        declared().any(|(full, _)| is(&shown.name, &full)) || histogram(&shown.name)
+        let mut declared = declared.iter();
+        declared.any(|full| is(&shown.name, full)) || histogram(&shown.name)
     };
     let rest: Vec<&str> = shown
         .iter()
@@ -187,11 +278,18 @@ fn undeclared(context: &mut Context<'_>, shown: &[Shown]) {
 }
 
 /// Readers of metrics find each number under one name, told apart by labels.
-fn labelled(context: &mut Context<'_>) -> Result<()> {
-    let metrics = below_tops(context, "metrics")?;
-    let missing: Vec<String> = declared()
-        .filter(|(_, stat)| !matches!(stat.kind, Kind::Buckets))
-        .map(|(full, stat)| metric(&full, stat))
+fn labelled(
+    context: &mut Context<'_>,
+    shown: &[Shown],
+    declared: impl Iterator<Item = (String, &'static Stat)>,
+    metrics: &[String],
+) {
+    let missing: Vec<String> = declared
+        .filter(|(_, stat)| !matches!(stat.kind, Kind::Buckets | Kind::Text(_)))
+        .map(|(full, stat)| {
+            let first = shown.iter().find(|shown| is(&shown.name, &full));
+            metric(&full, first.map_or("", |shown| &shown.name), stat)
+        })
         .filter(|wanted| !metrics.iter().any(|line| line.starts_with(wanted.as_str())))
         .collect();
     context.report.equal(
@@ -199,8 +297,6 @@ fn labelled(context: &mut Context<'_>) -> Result<()> {
         &Vec::new(),
         "each is a metric of prometheus_sysctl_exporter(8) with its labels",
     );
-    asked_for(context, &metrics);
-    Ok(())
 }
 
 /// Each number that the dashboard and the alerts in `docs/` ask for is there, and has the
@@ -233,25 +329,31 @@ fn asked_for(context: &mut Context<'_>, metrics: &[String]) {
     }
 }
 
-/// How the first of those that `full` stands for begins as a metric.
-fn metric(full: &str, stat: &Stat) -> String {
+/// How the number of that name, which `full` stands for, begins as a metric.
+fn metric(full: &str, name: &str, stat: &Stat) -> String {
     let own = stat.name.to_string_lossy();
-    let (mut name, mut labels) = (String::from("sysctl"), Vec::new());
+    let (mut metric, mut labels) = (String::from("sysctl"), Vec::new());
     let last = full.split('.').count() - 1;
-    for (place, part) in full.split('.').enumerate() {
+    for (place, (part, value)) in full.split('.').zip(name.split('.')).enumerate() {
         match (part, stat.label()) {
-            ("<interface>", _) => labels.push("interface=\"wpair0a\"".to_owned()),
-            ("<fib>", _) => labels.push("fib=\"0\"".to_owned()),
-            ("<queue>", _) => labels.push("queue=\"0\"".to_owned()),
+            // newbus has a label for the unit's number only.
+            ("<driver>", _) => metric = format!("{metric}_{value}"),
+            ("<n>", _) => labels.push(format!("device_index=\"{value}\"")),
             (_, Some(label)) if place == last => {
                 labels.push(format!("{}=\"{own}\"", label.to_string_lossy()));
             }
-            _ => name = format!("{name}_{part}"),
+            _ => match part
+                .strip_prefix('<')
+                .and_then(|part| part.strip_suffix('>'))
+            {
+                Some(label) => labels.push(format!("{label}=\"{value}\"")),
+                None => metric = format!("{metric}_{part}"),
+            },
         }
     }
     match labels.is_empty() {
-        true => format!("{name} "),
-        false => format!("{name}{{{}}} ", labels.join(",")),
+        true => format!("{metric} "),
+        false => format!("{metric}{{{}}} ", labels.join(",")),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::pair_conf::begin;
+use super::programs::begin;
 use super::{Context, Scenario, System};
 use crate::guest::Result;
 use crate::image::SYSTEM;

@@ -51,7 +51,7 @@ pub(crate) fn check(path: &Path, options: &Options) -> anyhow::Result<Report> {
     let file = read(path)?;
     let module = Module::parse(&file).with_context(|| path.display().to_string())?;
     let mut list = NameList::read(&options.symbol_list)?;
-    if let Some(more) = &options.more_symbols {
+    for more in &options.more_symbols {
         list.add(NameList::read(more)?);
     }
     let mut kernels = Vec::new();

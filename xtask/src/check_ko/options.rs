@@ -35,8 +35,8 @@ pub(crate) struct Options {
     pub(crate) symbol_list: PathBuf,
     /// Of these, what another module has and no kernel.
     pub(crate) provided: Vec<String>,
-    /// A list of those that it may, and must, need beside these.
-    pub(crate) more_symbols: Option<PathBuf>,
+    /// Lists of those that it may, and must, need beside these.
+    pub(crate) more_symbols: Vec<PathBuf>,
     /// Kernel files that must define each of them.
     pub(crate) kernels: Vec<PathBuf>,
     /// The largest stack frame allowed, in bytes.
@@ -130,7 +130,7 @@ impl Options {
                 .collect(),
             symbol_list: workspace.join("kmod/kernel-symbols.txt"),
             provided: Vec::new(),
-            more_symbols: None,
+            more_symbols: Vec::new(),
             kernels: kernels()?,
             max_frame: MAX_FRAME,
             forbidden: owned(&FORBIDDEN),

@@ -28,7 +28,7 @@ fn options() -> Options {
         exports: Vec::new(),
         symbol_list: PathBuf::from("kernel-symbols.txt"),
         provided: Vec::new(),
-        more_symbols: None,
+        more_symbols: Vec::new(),
         kernels: Vec::new(),
         max_frame: 1024,
         forbidden: owned(&["handle_alloc_error", "__rg_oom"]),

@@ -487,6 +487,9 @@ impl<M: Model> Platform for Host<M> {
     }
 
     fn buffer(&self, bytes: u32) -> Option<Self::Buffer> {
+        if self.lock().are_buffers_withheld {
+            return None;
+        }
         let bytes = bytes.next_multiple_of(2048);
         let address = self.add(vec![0xa5; bytes as usize], Kind::Buffer, 2048)?;
         Some(HostBuffer {
@@ -504,6 +507,12 @@ impl<M: Model> Platform for Host<M> {
         let bytes = buffer.place.bytes.min(FRONT as u32);
         front[..bytes as usize].copy_from_slice(&buffer.content(0, bytes));
         front
+    }
+
+    const COPIED: u32 = 128;
+
+    fn copied(&self, buffer: &Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet> {
+        self.new_packet(buffer.content(skip, bytes))
     }
 
     fn packet(&self, buffer: Self::Buffer, skip: u32, bytes: u32) -> Option<Self::Packet> {

@@ -12,9 +12,10 @@ static QUANTILES: Below = Below {
 
 declare! {
     /// What is shown of times.
-    TimesStat: "Times: how long packets waited in a queue, how long changes of a FIB took until lookups saw them"
+    TimesStat: "Times: how long packets waited in a queue, how long a card took for a frame, how long changes of a FIB took until lookups saw them"
         at [
             "net.weft.latency.sojourn.<interface>.<queue>",
+            "net.weft.latency.completion.<device>.<queue>",
             "net.weft.latency.fib_change.<fib>.inet",
             "net.weft.latency.fib_change.<fib>.inet6"
         ];

@@ -19,14 +19,8 @@ static LOST_HERE: Below = Below {
     about: c"Frames that this end sent and that were lost, by the reason",
 };
 
-const FULL: Stat = Stat::counter(
-    c"full",
-    c"Frames that found no room in a queue; their senders were told (ENOBUFS)",
-);
-const LATE: Stat = Stat::counter(
-    c"late",
-    c"Frames dropped since they had been queued for too long; see codel_target_us",
-);
+const FULL: Stat = Stat::lost(Cause::Full);
+const LATE: Stat = Stat::lost_as(c"late", Cause::Sojourn);
 
 /// How long frames wait in a queue of a pair.
 pub static SOJOURN: Shown = Shown {
@@ -49,11 +43,7 @@ declare! {
     LostLate = LATE.below(&LOST);
     LostDown = Stat::lost(Cause::Down).below(&LOST);
     LostUncut = Stat::lost(Cause::Uncut).below(&LOST);
-    LostDestroyed = Stat::counter(
-        c"destroyed",
-        c"Frames that were in a queue when their pair was destroyed",
-    )
-    .below(&LOST);
+    LostDestroyed = Stat::lost_as(c"destroyed", Cause::Closed).below(&LOST);
     Queues = Stat::setting(
         c"queues",
         c"Queues in each direction, in pairs made later; as many as CPUs, up to 8, if not set",

@@ -9,6 +9,8 @@ use super::sys::{self, Fd, Plain};
 
 const ATTACH: c_ulong = 0x8098_4401;
 const DETACH: c_ulong = 0x8098_4402;
+const ENABLE: c_ulong = 0x8098_4403;
+const DISABLE: c_ulong = 0x8098_4404;
 const SUSPEND: c_ulong = 0x8098_4405;
 const RESUME: c_ulong = 0x8098_4406;
 const SET_DRIVER: c_ulong = 0x8098_4407;
@@ -31,7 +33,8 @@ struct Request {
 unsafe impl Plain for Request {}
 
 /// `devctl set DEVICE DRIVER` and `devctl clear DEVICE`, also if the device has another
-/// driver; `devctl attach|detach|suspend|resume DEVICE`. A device is its name, or where it
+/// driver; `devctl attach|detach|suspend|resume DEVICE`; `devctl
+/// disable|enable DEVICE`, which has it without a driver even if one is loaded. A device is its name, or where it
 /// is, such as `pci0:0:8:0`.
 pub(super) fn command(words: &[&str]) -> Outcome {
     let (request, device, flags, driver) = match words {
@@ -39,11 +42,13 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         ["clear", device] => (CLEAR_DRIVER, device, FORCE, ""),
         ["attach", device] => (ATTACH, device, 0, ""),
         ["detach", device] => (DETACH, device, 0, ""),
+        ["enable", device] => (ENABLE, device, 0, ""),
+        ["disable", device] => (DISABLE, device, FORCE, ""),
         ["suspend", device] => (SUSPEND, device, 0, ""),
         ["resume", device] => (RESUME, device, 0, ""),
         _ => {
             return Err(Failure::usage(
-                "devctl set DEVICE DRIVER | clear|attach|detach|suspend|resume DEVICE",
+                "devctl set DEVICE DRIVER | clear|attach|detach|enable|disable|suspend|resume DEVICE",
             ));
         }
     };

@@ -33,13 +33,13 @@ pub(super) fn environment(words: &[&str]) -> Outcome {
     }
 }
 
-/// One line a file: name, references, bytes.
+/// One line a file: name, references, bytes, path.
 fn list() -> Outcome {
     let mut lines = Vec::new();
     let mut id = sys::kldnext(0)?;
     while id != 0 {
-        let (name, references, bytes) = sys::kldstat(id)?.parts();
-        lines.push(format!("{name} {references} {bytes}"));
+        let (name, references, bytes, path) = sys::kldstat(id)?.parts();
+        lines.push(format!("{name} {references} {bytes} {path}"));
         id = sys::kldnext(id)?;
     }
     Ok(lines)

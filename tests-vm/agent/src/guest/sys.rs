@@ -893,7 +893,8 @@ pub(super) fn kenv_set(name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// Loads a kernel module file; gives its file id.
+/// Loads a kernel module, by its file's path or, without a slash or dot, by its name; gives
+/// its file id.
 pub(super) fn kldload(path: &str) -> Result<c_int> {
     let path = c_string(path)?;
     // SAFETY: a string with its NUL.
@@ -934,9 +935,10 @@ pub(super) struct KldFileStat {
 unsafe impl Plain for KldFileStat {}
 
 impl KldFileStat {
-    /// The file's name, references, and size in bytes.
-    pub(super) fn parts(&self) -> (String, c_int, usize) {
-        (text_of(&self.name), self.refs, self.size)
+    /// The file's name, references, size in bytes, and path.
+    pub(super) fn parts(&self) -> (String, c_int, usize, String) {
+        let path = text_of(&self.pathname);
+        (text_of(&self.name), self.refs, self.size, path)
     }
 }
 

@@ -37,7 +37,8 @@ const S16: u32 = 0xd;
 const S32: u32 = 0xe;
 const U32: u32 = 0xf;
 
-/// `sysctl get NAME`, `sysctl set NAME VALUE`, `sysctl tree NAME`, `sysctl metrics NAME`.
+/// `sysctl get NAME`, `sysctl set NAME VALUE`, `sysctl about NAME`: its description;
+/// `sysctl tree NAME`, `sysctl metrics NAME`.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
         ["get", name] => Ok(vec![show(&Node::find(name)?)?]),
@@ -45,10 +46,11 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             set(name, &value.join(" "))?;
             Ok(vec![])
         }
+        ["about", name] => Ok(vec![Node::find(name)?.text(META_DESCRIPTION)]),
         ["tree", name] => below(name, describe),
         ["metrics", name] => Ok(below(name, metric)?.into_iter().flatten().collect()),
         _ => Err(Failure::usage(
-            "sysctl get NAME | set NAME VALUE | tree NAME | metrics NAME",
+            "sysctl get NAME | set NAME VALUE | about NAME | tree NAME | metrics NAME",
         )),
     }
 }
