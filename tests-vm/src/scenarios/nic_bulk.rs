@@ -27,6 +27,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
             device: "virtio-net-pci",
         },
     ],
+    by_name: true,
     run,
     ..Scenario::ORDINARY
 };
@@ -94,7 +95,10 @@ fn bulk(context: &mut Context<'_>, wire: &Wire, driver: &str, name: &str) -> Res
     let port = wire.port(context)?;
     port.clear();
     let tcp = port.tcp(&wire.station(), card_mac(wire.number()));
-    let books = Books::settled(context, &Books::node(driver, name), &port)?;
+    let mut books = Books::settled(context, &Books::node(driver, name), &port)?;
+    if driver == "wvmx" {
+        books.stands();
+    }
     let start = Instant::now();
     let out = tcp.take(TO_HOST, SEED);
     listen(context, "in", &format!("tcp serve {TO_GUEST} {SEED}"))?;
@@ -142,9 +146,7 @@ fn queues_change(
         return Ok(());
     }
     let mut traffic = Traffic::begin(context, wire, driver, name)?;
-    if driver == "wvmx" {
-        traffic.stands();
-    }
+    traffic.stands();
     let node = Books::node(driver, name);
     let mut stuck = None;
     for turn in 0..turns {

@@ -28,6 +28,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
             device: "virtio-net-pci",
         },
     ],
+    by_name: true,
     run,
     ..Scenario::ORDINARY
 };
@@ -136,10 +137,8 @@ impl Card {
         let at_once = if context.full { 1 } else { stages.len() };
         for stages in stages.chunks(at_once) {
             let mut traffic = Traffic::begin(context, &wire, self.driver, self.name)?;
-            if self.driver == "wvmx" {
-                // QEMU's vmxnet3 has others wait only while it goes.
-                traffic.stands();
-            }
+            // QEMU's cards have others wait while they are stopped, but not at each moment of it.
+            traffic.stands();
             let mut tuned = Tuned {
                 card: self,
                 node: Books::node(self.driver, self.name),
