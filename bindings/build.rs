@@ -135,7 +135,6 @@ fn main() {
     };
     let mut builder = bindgen::Builder::default()
         .header("../sys-shim/c/weft_shim.h")
-        .clang_arg("--target=x86_64-unknown-freebsd15")
         .clang_args(flags.split('\u{1f}'))
         .use_core()
         .ctypes_prefix("core::ffi")

@@ -42,12 +42,12 @@ fn main() {
     let layout = out.join("layout.c");
     std::fs::write(&layout, layout_assertions()).expect("OUT_DIR can be written");
 
+    let arch = std::env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
     let mut build = cc::Build::new();
     build
         .compiler(std::env::var_os("WEFT_CLANG").expect("WEFT_CLANG comes with WEFT_CFLAGS"))
-        .target("x86_64-unknown-freebsd")
+        .target(&format!("{arch}-unknown-freebsd"))
         .no_default_flags(true)
-        .flag("--target=x86_64-unknown-freebsd15")
         .flag("-O2")
         .include("c");
     for flag in flags.split('\u{1f}') {
@@ -61,7 +61,7 @@ fn main() {
     }
     if std::env::var_os("CARGO_FEATURE_TEST").is_some() {
         build.define("WEFT_TEST", None);
-        for area in ["ip6", "mbuf", "peers", "probes", "sums"] {
+        for area in ["gate", "ip6", "mbuf", "peers", "probes", "sums"] {
             build.file(Path::new("c/test").join(area).with_extension("c"));
         }
     }

@@ -104,21 +104,24 @@ pub(crate) struct Algorithms {
 }
 
 impl Algorithms {
-    /// Makes them known to the kernel, and keeps the figures of their tables.
+    /// What they need, the figures of their tables among it; the kernel does not know them
+    /// yet. To be withdrawn in any case.
     ///
     /// # Errors
     /// `ENOMEM`; nothing is left behind.
-    pub(crate) fn register(sleepable: &mut Sleepable, figures: Figures) -> Result<Self, Errno> {
-        let mut inet = Registered::new()?;
-        let mut inet6 = Registered::new()?;
-        let common = Opened::open(sleepable, figures)?;
-        inet.enlist(&common);
-        inet6.enlist(&common);
+    pub(crate) fn prepare(sleepable: &mut Sleepable, figures: Figures) -> Result<Self, Errno> {
         Ok(Self {
-            inet,
-            inet6,
-            common,
+            inet: Registered::new()?,
+            inet6: Registered::new()?,
+            common: Opened::open(sleepable, figures)?,
         })
+    }
+
+    /// Makes them known to the kernel, which may use them at once, so that they may not be
+    /// withdrawn any more.
+    pub(crate) fn enlist(&mut self) {
+        self.inet.enlist(&self.common);
+        self.inet6.enlist(&self.common);
     }
 
     /// Takes both back and waits until none of their code runs. After success a

@@ -65,9 +65,10 @@ impl Life for Weft {
     fn load(sleepable: &mut Sleepable) -> Result<Self, Errno> {
         compat::check(sleepable)?;
         kpi::netmap::find(sleepable);
-        let (figures, sysctls) = sysctl::grow(sleepable)?;
+        // In this order, for what is returned from below drops the last one first.
+        let (sysctls, figures) = sysctl::grow(sleepable)?;
         let mut packets = packet::Packets::open(sleepable)?;
-        let mut algorithms = match fib::Algorithms::register(sleepable, figures) {
+        let mut algorithms = match fib::Algorithms::prepare(sleepable, figures) {
             Ok(algorithms) => algorithms,
             Err(error) => {
                 packets.close(sleepable)?;
@@ -103,11 +104,14 @@ impl Life for Weft {
                 return Err(error);
             }
         };
+        let filters = pfil6::Gate::open(sleepable);
+        // Last, for a FIB that has chosen one keeps it.
+        algorithms.enlist();
         log::info(format_args!("{} loaded", sysctl::VERSION));
         Ok(Self {
             algorithms,
             cards,
-            filters: pfil6::Gate::open(sleepable),
+            filters,
             l3,
             pairs,
             #[cfg(feature = "test")]

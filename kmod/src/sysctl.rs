@@ -35,7 +35,7 @@ impl Line for BuildLine {
 ///
 /// # Errors
 /// `ENOMEM`; nothing is left behind.
-pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<(Figures, Sysctls), Errno> {
+pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<(Sysctls, Figures), Errno> {
     const ABOUT: &CStr = c"weft: packets, queues, links and route lookup";
     let mut tree = Sysctls::new(sleepable)?;
     let weft = tree.node(Sysctls::net(), c"weft", ABOUT)?;
@@ -61,5 +61,5 @@ pub(crate) fn grow(sleepable: &mut Sleepable) -> Result<(Figures, Sysctls), Errn
     fib::add_sysctls(&mut tree, node)?;
     fib_check::add_sysctls(&mut tree, node)?;
     let figures = Figures::new(sleepable, node)?;
-    Ok((figures, tree))
+    Ok((tree, figures))
 }

@@ -250,6 +250,21 @@ int	weft_test_sums_differ(u_int);
 u_int	weft_test_probes(bool);
 uint64_t weft_test_probe(u_int, u_int);
 
+/* test/gate.c */
+#include "test/gates.h"
+#define	WEFT_GATE_NAME(name)	WEFT_GATE_##name,
+enum weft_gate {
+	WEFT_GATES(WEFT_GATE_NAME)
+};
+#define	WEFT_GATE_FRAMES	6
+#define	WEFT_GATE_WORDS		(3 + WEFT_GATE_FRAMES)
+#define	WEFT_GATE_SITES		1024
+void	weft_test_gate_forget(void);
+void	weft_test_gate_shut(u_int, u_int);
+u_int	weft_test_gate_failed(void);
+u_int	weft_test_gate_forgotten(void);
+u_int	weft_test_gate_site(u_int, u_int);
+
 /* test/ip6.c */
 struct mbuf *weft_test_ip6(const void *, u_int);
 uint64_t weft_test_ip6_input(struct mbuf *);

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::arch::Arch;
 use crate::check_ko;
 use crate::headers::Headers;
 use crate::tools::{Toolchain, output, quiet, run};
@@ -40,6 +41,7 @@ pub(crate) struct Build {
     pub(crate) root: PathBuf,
     pub(crate) tools: Toolchain,
     pub(crate) headers: Headers,
+    pub(crate) arch: Arch,
 }
 
 impl Build {
@@ -48,13 +50,22 @@ impl Build {
     /// # Errors
     /// One line for the first thing that can't be had.
     pub(crate) fn prepare(root: &Path) -> Result<Self> {
+        Self::prepare_for(root, Arch::default())
+    }
+
+    /// The same for a machine that may be another than amd64.
+    ///
+    /// # Errors
+    /// As [`Build::prepare`].
+    pub(crate) fn prepare_for(root: &Path, arch: Arch) -> Result<Self> {
         let tools = Toolchain::find_or_install()?;
         crate::rust_src::ensure()?;
-        let headers = Headers::find_or_fetch(&target_dir(root).join("weft"))?;
+        let headers = Headers::find_or_fetch(&target_dir(root).join("weft"), arch)?;
         Ok(Self {
             root: root.to_owned(),
             tools,
             headers,
+            arch,
         })
     }
 
@@ -113,6 +124,18 @@ pub(crate) fn module_with_checks(build: &Build) -> Result<PathBuf> {
     compiled(build, &form, &build.out().join("checked"))
 }
 
+/// The functions whose calls tests can have fail (`sys-shim/c/test/gates.h`).
+fn gates(build: &Build) -> Result<Vec<String>> {
+    let path = build.root.join("sys-shim/c/test/gates.h");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("X("))
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(name, _)| name.to_owned());
+    Ok(names.collect())
+}
+
 /// Cargo's profile of what is shipped.
 const SHIPPED: &str = "kmod";
 /// The largest stack frame of the module with checks, in bytes.
@@ -128,13 +151,18 @@ struct Form {
     max_frame: Option<u64>,
 }
 
-/// Compiles, links and checks the module in a folder.
+/// Compiles, links and checks the module in a folder. In a form for tests, calls of the gates
+/// go to functions of its own that the linker calls `__wrap_...`.
 fn compiled(build: &Build, form: &Form, folder: &Path) -> Result<PathBuf> {
     let mut cargo = kernel_cargo(build, "build", form.profile)?;
     run(cargo.args(form.features)).context("compiling weft.ko failed")?;
     std::fs::create_dir_all(folder)?;
     let ko = folder.join("weft.ko");
-    link(build, form.profile, &[], &ko)?;
+    let gates = match form.features {
+        [] => Vec::new(),
+        _ => gates(build)?,
+    };
+    link(build, form.profile, &[], &gates, &ko)?;
     let mut options = check_ko::Options::for_weft()?;
     let lists = form.lists.iter();
     options.more_symbols = lists
@@ -147,6 +175,32 @@ fn compiled(build: &Build, form: &Form, folder: &Path) -> Result<PathBuf> {
         bail!("{report}");
     }
     log::info!("{} passes check-ko", ko.display());
+    Ok(ko)
+}
+
+/// Compiles and links the module for arm64, whose kernel loads shared objects, and holds the
+/// result against what can be known of those without a kernel. Returns its path.
+///
+/// # Errors
+/// What the failing tool said, or each rule that was broken.
+pub(crate) fn shared_module(build: &Build) -> Result<PathBuf> {
+    run(&mut kernel_cargo(build, "build", SHIPPED)?).context("compiling weft.ko failed")?;
+    let folder = build.out().join(build.arch.wheel());
+    std::fs::create_dir_all(&folder)?;
+    let kld = folder.join("weft.kld");
+    link(build, SHIPPED, &[], &[], &kld)?;
+    let ko = folder.join("weft.ko");
+    // As kmod.mk has it: relocations in read-only data stay, and lld does not turn loads of
+    // addresses into computed ones, which the kernel could not move apart for VNET.
+    quiet(
+        Command::new(&build.tools.lld)
+            .args(["-m", build.arch.emulation(), "-Bshareable"])
+            .args(["-znotext", "-znorelro", "--no-relax", "-o"])
+            .args([&ko, &kld])
+            .args(crate::shared_ko::bounds(&kld)?),
+    )
+    .context("linking weft.ko failed")?;
+    crate::shared_ko::check(build, &ko)?;
     Ok(ko)
 }
 
@@ -171,7 +225,7 @@ pub(crate) fn variant(build: &Build, variant: Variant) -> Result<PathBuf> {
         }
     }
     let ko = dir.join("weft.ko");
-    link(build, SHIPPED, &objects, &ko)?;
+    link(build, SHIPPED, &objects, &[], &ko)?;
     Ok(ko)
 }
 
@@ -189,8 +243,7 @@ pub(crate) fn compile_c(
     let object = dir.join(name).with_extension("o");
     quiet(
         Command::new(&build.tools.clang)
-            .args(["--target=x86_64-unknown-freebsd15", "-O2", "-Wall"])
-            .args(["-Werror"])
+            .args(["-O2", "-Wall", "-Werror"])
             .args(flags)
             .arg("-c")
             .arg(source)
@@ -200,16 +253,11 @@ pub(crate) fn compile_c(
     Ok(object)
 }
 
-/// The kernel's own flags for amd64 (`sys/conf/kern.mk`, `kmod.mk`), without
-/// those that only silence warnings.
+/// The kernel's own flags (`sys/conf/kern.mk`, `kmod.mk`), without those that only
+/// silence warnings.
 pub(crate) fn cflags(build: &Build) -> Vec<String> {
-    let mut flags: Vec<String> = [
+    let common = [
         "-std=gnu17",
-        "-mcmodel=kernel",
-        "-mno-red-zone",
-        "-mno-mmx",
-        "-mno-sse",
-        "-msoft-float",
         "-fno-asynchronous-unwind-tables",
         "-ffreestanding",
         "-fwrapv",
@@ -223,9 +271,9 @@ pub(crate) fn cflags(build: &Build) -> Vec<String> {
         "-D_KERNEL",
         "-DKLD_MODULE",
         "-DHAVE_KERNEL_OPTION_HEADERS",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    ];
+    let all = build.arch.cflags().iter().chain(&common);
+    let mut flags: Vec<String> = all.map(ToString::to_string).collect();
     flags.push(format!("-DWEFT_OSRELDATE={}", build.headers.osreldate));
     if !build.headers.defines_version {
         flags.push(format!("-D__FreeBSD_version={}", build.headers.osreldate));
@@ -263,7 +311,11 @@ fn kernel_cargo(build: &Build, verb: &str, profile: &str) -> Result<Command> {
         .current_dir(&build.root)
         .args([verb, "--quiet", "--locked", "--package", "weft-kmod"])
         .args(["--profile", profile, "--target"])
-        .arg(build.root.join("kmod/x86_64-unknown-freebsd-kmod.json"))
+        .arg(
+            build
+                .root
+                .join(format!("kmod/{}.json", build.arch.target())),
+        )
         .args(["-Z", "json-target-spec", "-Z", "build-std=core,alloc"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env(
@@ -308,21 +360,29 @@ fn rustflags(build: &Build) -> Result<Vec<String>> {
 
 /// Links the archive, after `first`, into a relocatable module, and keeps global
 /// only what `kmod/exports.txt` lists. Local names stay, for ddb(4)'s backtraces.
-fn link(build: &Build, profile: &str, first: &[PathBuf], ko: &Path) -> Result<()> {
+fn link(
+    build: &Build,
+    profile: &str,
+    first: &[PathBuf],
+    gates: &[String],
+    ko: &Path,
+) -> Result<()> {
     let full = ko.with_extension("ko.full");
     let exports = check_ko::Options::for_weft()?.exports;
     let wanted = exports.iter().map(|name| format!("--undefined={name}"));
-    let target = target_dir(&build.root).join("x86_64-unknown-freebsd-kmod");
+    let target = target_dir(&build.root).join(build.arch.target());
     let archive = target.join(profile).join("libweft_kmod.a");
     quiet(
         Command::new(&build.tools.lld)
-            .args(["-m", "elf_x86_64_fbsd", "-r", "--gc-sections", "-T"])
+            .args(["-m", build.arch.emulation()])
+            .args(["-r", "--gc-sections", "-T"])
             .arg(build.root.join("kmod/weft.ld"))
             .arg("-o")
             .arg(&full)
             .arg("--undefined=weft_module_event")
             .arg("--undefined=weft_shim_moduledata")
             .args(wanted)
+            .args(gates.iter().map(|name| format!("--wrap={name}")))
             .args(first)
             .arg(without_compiler_builtins(build, &archive)?),
     )

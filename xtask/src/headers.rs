@@ -16,6 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::arch::Arch;
 use crate::tools::{on_path, quiet};
 
 /// The wheel, and the SHA-256 of its x86-64 Linux build (which is fetched on
@@ -23,9 +24,9 @@ use crate::tools::{on_path, quiet};
 const WHEEL: &str = "ziglang==0.17.1";
 const WHEEL_PLATFORM: &str = "manylinux_2_12_x86_64";
 const WHEEL_SHA256: &str = "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54";
-/// Where the wheel keeps the two folders that matter.
+/// Where the wheel keeps its folders, and the one that is common to all machines.
 const WHEEL_PREFIX: &str = "ziglang/lib/libc/include/";
-const WHEEL_FOLDERS: [&str; 2] = ["generic-freebsd", "x86_64-freebsd-none"];
+const WHEEL_COMMON: &str = "generic-freebsd";
 /// The `__FreeBSD_version` that the pinned set stands for, which the wheel leaves
 /// out: the oldest kernel on which a module built with it was run.
 const PINNED_OSRELDATE: u32 = 1_501_000;
@@ -53,10 +54,10 @@ impl Headers {
     /// # Errors
     /// `SYSDIR` that is no kernel tree; a fetched file with another hash; no way
     /// to fetch.
-    pub(crate) fn find_or_fetch(work: &Path) -> Result<Self> {
+    pub(crate) fn find_or_fetch(work: &Path, arch: Arch) -> Result<Self> {
         if let Some(dir) = std::env::var_os("SYSDIR") {
             let dir = PathBuf::from(dir);
-            return Self::from_tree(&dir, work).with_context(|| {
+            return Self::from_tree(&dir, work, arch).with_context(|| {
                 format!(
                     "SYSDIR={}: not a FreeBSD kernel source tree (the folder that holds sys/param.h)",
                     dir.display()
@@ -65,12 +66,12 @@ impl Headers {
         }
         let usual = Path::new("/usr/src/sys");
         if usual.join("sys/param.h").is_file() && usual.join("amd64/include").is_dir() {
-            return Self::from_tree(usual, work);
+            return Self::from_tree(usual, work, arch);
         }
-        Self::pinned()
+        Self::pinned(arch)
     }
 
-    fn from_tree(sysdir: &Path, work: &Path) -> Result<Self> {
+    fn from_tree(sysdir: &Path, work: &Path, arch: Arch) -> Result<Self> {
         let param = std::fs::read_to_string(sysdir.join("sys/param.h"))?;
         let osreldate = param
             .lines()
@@ -80,13 +81,9 @@ impl Headers {
             .find_map(|l| l.split_whitespace().next()?.parse().ok())
             .context("sys/param.h defines no __FreeBSD_version")?;
         let sysdir = sysdir.canonicalize()?;
-        let links = work.join("include");
+        let links = work.join("include").join(arch.target());
         std::fs::create_dir_all(&links)?;
-        for (name, target) in [
-            ("machine", "amd64/include"),
-            ("x86", "x86/include"),
-            ("i386", "i386/include"),
-        ] {
+        for (name, target) in arch.folders() {
             let link = links.join(name);
             let _ = std::fs::remove_file(&link);
             std::os::unix::fs::symlink(sysdir.join(target), &link)?;
@@ -99,18 +96,22 @@ impl Headers {
         })
     }
 
-    fn pinned() -> Result<Self> {
-        let home = cache_dir()?.join("headers").join(&WHEEL_SHA256[..12]);
+    fn pinned(arch: Arch) -> Result<Self> {
+        let name = match arch {
+            Arch::Amd64 => WHEEL_SHA256[..12].to_owned(),
+            other => format!("{}-{}", &WHEEL_SHA256[..12], other.wheel()),
+        };
+        let home = cache_dir()?.join("headers").join(name);
         if !home.join("complete").is_file() {
-            fetch_pinned(&home).context(
+            fetch_pinned(&home, arch).context(
                 "kernel headers: none found; weft.ko is compiled against them; \
                  set SYSDIR to a FreeBSD 15.1 sys folder, or allow the pinned set to be fetched",
             )?;
         }
         Ok(Self {
             include: vec![
-                home.join(WHEEL_FOLDERS[1]),
-                home.join(WHEEL_FOLDERS[0]),
+                home.join(arch.wheel()),
+                home.join(WHEEL_COMMON),
                 home.join("ck"),
             ],
             osreldate: PINNED_OSRELDATE,
@@ -134,11 +135,11 @@ pub(crate) fn cache_dir() -> Result<PathBuf> {
 }
 
 /// Fetches both parts into a folder beside `home`, then moves it into place.
-fn fetch_pinned(home: &Path) -> Result<()> {
+fn fetch_pinned(home: &Path, arch: Arch) -> Result<()> {
     let parent = home.parent().context("cache folder without a parent")?;
     std::fs::create_dir_all(parent)?;
     let staging = tempfile::tempdir_in(parent)?;
-    fetch_wheel(staging.path())?;
+    fetch_wheel(staging.path(), arch)?;
     fetch_ck(staging.path())?;
     std::fs::write(staging.path().join("complete"), "")?;
     if home.exists() {
@@ -148,7 +149,7 @@ fn fetch_pinned(home: &Path) -> Result<()> {
     Ok(())
 }
 
-fn fetch_wheel(into: &Path) -> Result<()> {
+fn fetch_wheel(into: &Path, arch: Arch) -> Result<()> {
     log::info!("fetching the FreeBSD headers ({WHEEL})");
     let download = into.join("download");
     quiet(
@@ -176,7 +177,8 @@ fn fetch_wheel(into: &Path) -> Result<()> {
         let Ok(name) = name.strip_prefix(WHEEL_PREFIX) else {
             continue;
         };
-        if !file.is_file() || !WHEEL_FOLDERS.iter().any(|f| name.starts_with(f)) {
+        let folders = [WHEEL_COMMON, arch.wheel()];
+        if !file.is_file() || !folders.iter().any(|f| name.starts_with(f)) {
             continue;
         }
         let target = into.join(name);

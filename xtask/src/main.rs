@@ -3,6 +3,7 @@
 //! commands.
 
 mod agent;
+mod arch;
 mod audit;
 mod bench;
 mod build;
@@ -13,10 +14,12 @@ mod diagrams;
 mod example;
 mod headers;
 mod install;
+mod licences;
 mod manual;
 mod port;
 mod run;
 mod rust_src;
+mod shared_ko;
 mod simulate;
 mod test;
 mod tools;
@@ -41,7 +44,11 @@ enum Task {
     /// Find or install what the build and the tests need
     Setup,
     /// Build weft.ko and the driver in examples/, and hold them against check-ko
-    Build,
+    Build {
+        /// The machine to compile for
+        #[arg(long, value_enum, default_value_t)]
+        target: arch::Arch,
+    },
     /// Install the module, its headers, manual pages and examples
     Install(install::InstallArgs),
     /// Remove what was installed
@@ -70,6 +77,8 @@ enum Task {
     Audit(audit::AuditArgs),
     /// Make FreeBSD's port, with its archive of the sources and distinfo
     Port,
+    /// Check the licences and sources of dependencies (see deny.toml)
+    Licences,
     /// Check the manual pages with mandoc
     Manual,
     /// Count unsafe code, and fail if it is where it may not be (see docs/unsafe.md)
@@ -100,7 +109,13 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
     let root = workspace_root();
     match task {
         Task::Setup => setup(&root)?,
-        Task::Build => {
+        Task::Build {
+            target: arch::Arch::Arm64,
+        } => {
+            let build = build::Build::prepare_for(&root, arch::Arch::Arm64)?;
+            println!("{}", build::shared_module(&build)?.display());
+        }
+        Task::Build { .. } => {
             let build = build::Build::prepare(&root)?;
             let module = build::module(&build)?;
             example::module(&build)?;
@@ -120,6 +135,7 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Run(arguments) => run::run(&root, &arguments)?,
         Task::Simulate(arguments) => simulate::run(&arguments)?,
         Task::Port => port::run(&root)?,
+        Task::Licences => println!("{} dependencies may be used", licences::check(&root)?),
         Task::Manual => {
             let count = manual::check(&root, &tools::find_or_install_mandoc()?)?;
             println!("{count} manual pages are clean");

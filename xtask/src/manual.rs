@@ -33,6 +33,7 @@ pub(crate) fn check(root: &Path, mandoc: &Path) -> Result<usize> {
             complaints.push(format!("{}: refers to {name}: not there", page.display()));
         }
         let shown = output(Command::new(mandoc).args([SYSTEM, "-Tascii"]).arg(page))?;
+        let shown = without_overstrikes(&shown);
         let words = [".Nm", "NAME", "DESCRIPTION"].map(|word| shown.contains(word));
         if words != [false, true, true] {
             complaints.push(format!("{}: is not shown as a manual page", page.display()));
@@ -42,6 +43,18 @@ pub(crate) fn check(root: &Path, mandoc: &Path) -> Result<usize> {
         bail!("{}", complaints.join("\n"));
     }
     Ok(pages.len())
+}
+
+/// Text as a terminal shows it: bold letters are struck twice, underlined ones over a line.
+fn without_overstrikes(text: &str) -> String {
+    let mut plain = String::new();
+    for letter in text.chars() {
+        match letter {
+            '\u{8}' => drop(plain.pop()),
+            letter => plain.push(letter),
+        }
+    }
+    plain
 }
 
 fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -97,6 +110,11 @@ mod tests {
         let names = ["weft 4", "wip 4"].map(String::from).into();
         let text = ".Xr weft 4 ,\n.Xr weft_none 9\n.Xr wip 8\n.Xr ifconfig 8\n.Xr weft 4\n";
         assert_eq!(missing(text, &names), ["weft_none 9", "wip 8"]);
+    }
+
+    #[test]
+    fn bold_letters_are_letters() {
+        assert_eq!(without_overstrikes("N\u{8}NA\u{8}A _\u{8}n"), "NA n");
     }
 
     #[test]

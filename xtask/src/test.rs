@@ -57,6 +57,10 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
     let mut tally = Tally::default();
     tally.check("source is formatted", formatted(root));
     tally.check("clippy, host crates", clippy(root));
+    tally.check(
+        "licences and sources of dependencies are allowed",
+        crate::licences::check(root).map(drop),
+    );
     let name = "manual pages are clean";
     match crate::tools::find_or_install_mandoc() {
         Ok(mandoc) => tally.check(name, crate::manual::check(root, &mandoc).map(drop)),

@@ -32,7 +32,7 @@ pub struct WemRx<P: Platform> {
     tail: u32,
     /// The register of the least time between interrupts.
     gap: u32,
-    lane: Lane<P::Dma>,
+    lane: Lane<P::Dma, SIZE>,
     buffer_bytes: u32,
     family: Family,
 }
@@ -72,6 +72,7 @@ impl<P: Platform> WemRx<P> {
         })
     }
 
+    #[inline(always)]
     fn arrived(&self, words: [u64; 2]) -> Arrived {
         match self.family {
             Family::Pci => Arrived::of_legacy(words),
@@ -85,16 +86,24 @@ impl<P: Platform> RxRing for WemRx<P> {
         self.lane.ring().slots()
     }
 
+    #[inline]
     fn room(&self) -> u16 {
         self.lane.room()
     }
 
+    #[inline]
     fn wanted(&self) -> Option<Wanted> {
         (self.lane.room() > 0).then_some(Wanted {
             bytes: self.buffer_bytes,
         })
     }
 
+    #[inline]
+    fn next(&self) -> Option<u16> {
+        Some(self.lane.next())
+    }
+
+    #[inline]
     fn give(&mut self, buffer: Segment) -> Result<u16, Full> {
         let put = self.lane.put(
             1,
@@ -112,6 +121,7 @@ impl<P: Platform> RxRing for WemRx<P> {
         self.registers.write(self.tail, u32::from(self.lane.next()));
     }
 
+    #[inline(always)]
     fn take(&mut self) -> Option<Taken> {
         let (token, slot) = self.lane.oldest()?;
         if !self
@@ -152,6 +162,7 @@ impl<P: Platform> RxRing for WemRx<P> {
 }
 
 /// What the device says of a frame.
+#[inline(always)]
 fn meta(arrived: &Arrived) -> Meta {
     let status = arrived.status;
     let mut verdict = Verdict::empty();

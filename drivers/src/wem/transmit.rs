@@ -24,7 +24,7 @@ pub struct WemTx<P: Platform> {
     tail: u32,
     /// The interrupt cause of frames that were sent.
     cause: Cause,
-    lane: Lane<P::Dma>,
+    lane: Lane<P::Dma, SIZE>,
     /// The last descriptor of the frame that begins at each.
     ends: Slots<u16>,
     /// That of the oldest frame, if it was looked up.

@@ -4,9 +4,12 @@
 
 use weft_engine::nic::{Error, Platform, Ring};
 
-/// A ring of any kind: all have descriptors of 16 bytes.
-pub(crate) fn ring<P: Platform>(platform: &P, slots: u16) -> Result<Ring<P::Dma>, Error> {
-    Ring::new(platform, slots, 16, RING_ALIGN)
+/// Bytes of a descriptor, of any kind.
+pub(crate) const SIZE: usize = 16;
+
+/// A ring of any kind.
+pub(crate) fn ring<P: Platform>(platform: &P, slots: u16) -> Result<Ring<P::Dma, SIZE>, Error> {
+    Ring::new(platform, slots, SIZE, RING_ALIGN)
 }
 
 /// BAR 0: one register of each kind for each vector or queue, 8 bytes apart.

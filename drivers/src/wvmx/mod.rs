@@ -324,7 +324,12 @@ impl<P: Platform> Wvmx<P> {
     }
 
     /// Where the device finds a queue's rings, each by its place, and which interrupt is its own.
-    fn describe_queue(&self, number: u16, rings: &[(usize, &Ring<P::Dma>)], vector: u16) {
+    fn describe_queue(
+        &self,
+        number: u16,
+        rings: &[(usize, &Ring<P::Dma, { layout::SIZE }>)],
+        vector: u16,
+    ) {
         let at = queue_at(number);
         for &(place, ring) in rings {
             let slots = u32::from(ring.slots());

@@ -6,10 +6,10 @@
 //! has filled.
 
 use super::Wvmx;
-use super::layout::{self, bar0, done, rx};
+use super::layout::{self, SIZE, bar0, done, rx};
 use weft_engine::nic::{
     Completions, Error, Extras, Full, Lane, Meta, Platform, Registers, Ring, RxRing, Segment,
-    Setup, Taken, Verdict, Wanted,
+    Setup, Slot, Taken, Verdict, Wanted,
 };
 use weft_engine::packet::HashKind;
 
@@ -29,10 +29,10 @@ const HASH_KINDS: [HashKind; 5] = {
 /// A receive queue.
 #[derive(Debug)]
 pub struct Queue<P: Platform> {
-    lanes: [Lane<P::Dma>; 2],
+    lanes: [Lane<P::Dma, SIZE>; 2],
     /// Whether the device was given buffers since the last doorbell.
     has_new: [bool; 2],
-    completions: Completions<P::Dma>,
+    completions: Completions<P::Dma, SIZE>,
     doorbells: P::Registers,
     heads: u16,
     number: u16,
@@ -61,12 +61,13 @@ impl<P: Platform> Queue<P> {
     }
 
     /// Its rings, with their places in its description.
-    pub(super) fn rings(&self) -> [(usize, &Ring<P::Dma>); 3] {
+    pub(super) fn rings(&self) -> [(usize, &Ring<P::Dma, SIZE>); 3] {
         let [heads, bodies] = self.lanes.each_ref().map(Lane::ring);
         [(0, heads), (1, bodies), (2, self.completions.ring())]
     }
 
     /// The first ring with room.
+    #[inline(always)]
     fn with_room(&self) -> Option<usize> {
         self.lanes.iter().position(|lane| lane.room() > 0)
     }
@@ -82,14 +83,23 @@ impl<P: Platform> RxRing for Queue<P> {
         self.completions.ring().slots()
     }
 
+    #[inline]
     fn room(&self) -> u16 {
         let [heads, bodies] = &self.lanes;
         heads.room().saturating_add(bodies.room())
     }
 
+    #[inline]
     fn wanted(&self) -> Option<Wanted> {
         let bytes = *self.wanted.get(self.with_room()?)?;
         Some(Wanted { bytes })
+    }
+
+    #[inline]
+    fn next(&self) -> Option<u16> {
+        let ring = self.with_room()?;
+        let next = self.lanes.get(ring)?.next();
+        Some(self.token(ring, next))
     }
 
     #[inline]
@@ -116,11 +126,13 @@ impl<P: Platform> RxRing for Queue<P> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Taken> {
-        let [where_, hash, what, sums] = self.completions.peek(done::is_new, |slot| {
-            [slot.get(0), slot.get(4), slot.get(8), slot.get::<u32>(12)]
-        })?;
+        let halves = |slot: &Slot<'_, _, _>| [slot.get::<u64>(0), slot.get::<u64>(8)];
+        let [[where_, hash], [what, sums]] = self
+            .completions
+            .peek(done::is_new, halves)?
+            .map(|half| [half as u32, (half >> 32) as u32]);
         let ring = (where_ >> done::RING & 0x3ff) as u16;
         let ring = match ring.checked_sub(self.number) {
             Some(0) => 0,
@@ -160,7 +172,7 @@ impl<P: Platform> RxRing for Queue<P> {
 }
 
 impl<P: Platform> Queue<P> {
-    #[inline]
+    #[inline(always)]
     fn meta(&self, where_: u32, hash: u32, what: u32, sums: u32) -> Meta {
         let mut meta = Meta {
             vlan: (what & done::HAS_TAG != 0).then_some((what >> 16) as u16),

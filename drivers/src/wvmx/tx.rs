@@ -3,7 +3,7 @@
 //! there is one for each frame, in order.
 
 use super::Wvmx;
-use super::layout::{self, bar0, done, tx};
+use super::layout::{self, SIZE, bar0, done, tx};
 use weft_engine::nic::{
     Completions, Error, Full, Lane, Offload, Platform, Registers, Ring, Segment, Setup, Task,
     TxRing,
@@ -12,8 +12,8 @@ use weft_engine::nic::{
 /// A transmit queue.
 #[derive(Debug)]
 pub struct Queue<P: Platform> {
-    lane: Lane<P::Dma>,
-    completions: Completions<P::Dma>,
+    lane: Lane<P::Dma, SIZE>,
+    completions: Completions<P::Dma, SIZE>,
     doorbells: P::Registers,
     doorbell: u32,
     /// The mask of the vector, if that is this queue's own.
@@ -36,7 +36,7 @@ impl<P: Platform> Queue<P> {
     }
 
     /// Its rings, with their places in its description.
-    pub(super) fn rings(&self) -> [(usize, &Ring<P::Dma>); 2] {
+    pub(super) fn rings(&self) -> [(usize, &Ring<P::Dma, SIZE>); 2] {
         [(0, self.lane.ring()), (2, self.completions.ring())]
     }
 }

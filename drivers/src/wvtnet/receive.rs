@@ -53,17 +53,25 @@ impl<P: Platform> RxRing for WvtnetRx<P> {
         self.queue.size()
     }
 
+    #[inline]
     fn room(&self) -> u16 {
         let room = self.queue.room();
         if self.form.is_apart { room >> 1 } else { room }
     }
 
+    #[inline]
     fn wanted(&self) -> Option<Wanted> {
         (self.room() > 0).then_some(Wanted {
             bytes: self.form.buffer_bytes,
         })
     }
 
+    #[inline]
+    fn next(&self) -> Option<u16> {
+        Some(self.queue.head())
+    }
+
+    #[inline]
     fn give(&mut self, buffer: Segment) -> Result<u16, Full> {
         let header = self.form.header_bytes;
         let (first, rest) = match self.form.is_apart {
@@ -94,6 +102,7 @@ impl<P: Platform> RxRing for WvtnetRx<P> {
         self.queue.kick();
     }
 
+    #[inline(always)]
     fn take(&mut self) -> Option<Taken> {
         let (token, bytes) = self.queue.take()?;
         Some(Taken {
@@ -104,6 +113,7 @@ impl<P: Platform> RxRing for WvtnetRx<P> {
         })
     }
 
+    #[inline(always)]
     fn look(&mut self, front: &[u8; FRONT], taken: &mut Taken) {
         if self.left > 0 {
             self.left = self.left.wrapping_sub(1);
@@ -141,6 +151,7 @@ impl<P: Platform> RxRing for WvtnetRx<P> {
 }
 
 /// What the device says of a frame, of which it has so many bytes in the first buffer.
+#[inline(always)]
 fn meta(header: &Header, bytes: u32) -> Meta {
     let mut verdict = Verdict::empty();
     // A checksum that is not filled in yet comes from this host, and no wire could hurt it.

@@ -552,6 +552,12 @@ pub trait RxRing: Send {
     /// What the next buffer must be. `None` if there is no room.
     fn wanted(&self) -> Option<Wanted>;
 
+    /// The token under which the next buffer will be given, if that is known: a buffer that has
+    /// come back under it can stay where it is.
+    fn next(&self) -> Option<u16> {
+        None
+    }
+
     /// Gives the device the buffer that is [`wanted`](RxRing::wanted). It need not see it before
     /// [`kick`](RxRing::kick).
     ///

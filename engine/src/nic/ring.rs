@@ -104,19 +104,21 @@ impl<'r, M, O> Slot<'r, M, O> {
     }
 }
 
-/// Descriptors in a row.
+/// Descriptors in a row, of `STRIDE` bytes each; 0 if that is not known before it is made. What
+/// is known makes for shorter code.
 #[derive(Debug)]
-pub struct Ring<M> {
+pub struct Ring<M, const STRIDE: usize = 0> {
     memory: M,
     slots: u16,
     stride: usize,
 }
 
-impl<M: Dma> Ring<M> {
+impl<M: Dma, const STRIDE: usize> Ring<M, STRIDE> {
     /// So many descriptors of so many bytes, zeroed. Their first byte is aligned so.
     ///
     /// # Errors
-    /// [`Error::NoMemory`]; [`Error::Invalid`] if there is none.
+    /// [`Error::NoMemory`]; [`Error::Invalid`] if there is none, or they are of another size than
+    /// the type says.
     pub fn new<P: Platform<Dma = M>>(
         platform: &P,
         slots: u16,
@@ -125,6 +127,9 @@ impl<M: Dma> Ring<M> {
     ) -> Result<Self, Error> {
         if slots == 0 {
             return Err(Error::Invalid("descriptors", 0));
+        }
+        if STRIDE > 0 && STRIDE != stride {
+            return Err(Error::Invalid("bytes of a descriptor", stride as u64));
         }
         let memory = platform.dma(usize::from(slots).saturating_mul(stride), align)?;
         Ok(Self {
@@ -156,10 +161,15 @@ impl<M: Dma> Ring<M> {
     }
 
     #[inline(always)]
+    fn stride(&self) -> usize {
+        if STRIDE > 0 { STRIDE } else { self.stride }
+    }
+
+    #[inline(always)]
     fn slot<O>(&self, number: u16) -> Slot<'_, M, O> {
         Slot {
             memory: &self.memory,
-            base: usize::from(number).wrapping_mul(self.stride),
+            base: usize::from(number).wrapping_mul(self.stride()),
             owner: PhantomData,
         }
     }
@@ -204,8 +214,8 @@ pub struct Put {
 /// `used` descriptors from `oldest` on are the device's; `next` is the one behind them. The
 /// others are the driver's.
 #[derive(Debug)]
-pub struct Lane<M> {
-    ring: Ring<M>,
+pub struct Lane<M, const STRIDE: usize = 0> {
+    ring: Ring<M, STRIDE>,
     next: u16,
     oldest: u16,
     used: u16,
@@ -214,10 +224,10 @@ pub struct Lane<M> {
     generation: bool,
 }
 
-impl<M: Dma> Lane<M> {
+impl<M: Dma, const STRIDE: usize> Lane<M, STRIDE> {
     /// A lane over a fresh ring. `spare` descriptors are left free: one, where the device
     /// could not tell a full ring from an empty one otherwise. The first lap's generation is 1.
-    pub fn new(ring: Ring<M>, spare: u16) -> Self {
+    pub fn new(ring: Ring<M, STRIDE>, spare: u16) -> Self {
         Self {
             ring,
             next: 0,
@@ -229,7 +239,7 @@ impl<M: Dma> Lane<M> {
     }
 
     /// The ring.
-    pub fn ring(&self) -> &Ring<M> {
+    pub fn ring(&self) -> &Ring<M, STRIDE> {
         &self.ring
     }
 
@@ -336,15 +346,15 @@ impl<M: Dma> Lane<M> {
 
 /// A ring that the device fills in order, with the generation of its lap in each descriptor.
 #[derive(Debug)]
-pub struct Completions<M> {
-    ring: Ring<M>,
+pub struct Completions<M, const STRIDE: usize = 0> {
+    ring: Ring<M, STRIDE>,
     next: u16,
     generation: bool,
 }
 
-impl<M: Dma> Completions<M> {
+impl<M: Dma, const STRIDE: usize> Completions<M, STRIDE> {
     /// Completions over a fresh ring. The first lap's generation is 1.
-    pub fn new(ring: Ring<M>) -> Self {
+    pub fn new(ring: Ring<M, STRIDE>) -> Self {
         Self {
             ring,
             next: 0,
@@ -353,7 +363,7 @@ impl<M: Dma> Completions<M> {
     }
 
     /// The ring.
-    pub fn ring(&self) -> &Ring<M> {
+    pub fn ring(&self) -> &Ring<M, STRIDE> {
         &self.ring
     }
 

@@ -3,16 +3,15 @@
 //! is put together to frames, and each buffer is in one place. Called by one thread at a time,
 //! which may not sleep.
 //!
-//! A short frame is copied, if the platform does that, and its buffer is given again at once.
-//! New buffers are given, and the device is told of all, when that is an eighth of the places, not
-//! one by one. When there is no memory for buffers it is not asked again at once, but after 1, 2,
+//! Buffers are given when an eighth of the places is free, not one by one. A short frame is copied,
+//! if the platform does that, and its buffer stays where it is until its turn comes. When there is no memory for buffers it is not asked again at once, but after 1, 2,
 //! 4 ... 64 polls, and at each tick. A buffer of a frame that is dropped is given again as it is.
 
-use super::driver::{RxRing, Taken};
+use super::driver::{Full, RxRing, Taken};
 use super::moderation::Moderation;
 use super::offload::Meta;
 use super::platform::Platform;
-use super::slots::Slots;
+use super::slots::Loans;
 
 /// Buffers of dropped frames that are kept to be given again.
 const KEPT: usize = 8;
@@ -79,17 +78,7 @@ enum Partial<K> {
 #[derive(Debug)]
 struct Running<R, B> {
     ring: R,
-    buffers: Slots<B>,
-    /// Buffers that the device was given and not told of.
-    owed: u16,
-}
-
-impl<R: RxRing, B> Running<R, B> {
-    fn kick(&mut self, figures: &mut RxFigures) {
-        self.ring.kick();
-        self.owed = 0;
-        figures.kicks = figures.kicks.wrapping_add(1);
-    }
+    buffers: Loans<B>,
 }
 
 /// A receive queue.
@@ -129,12 +118,8 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     /// or `None` if there is no memory for the bookkeeping.
     pub fn start(&mut self, ring: R) -> Option<u32> {
         self.stop();
-        let buffers = Slots::new(ring.tokens())?;
-        self.running = Some(Running {
-            ring,
-            buffers,
-            owed: 0,
-        });
+        let buffers = Loans::new(ring.tokens())?;
+        self.running = Some(Running { ring, buffers });
         Some(self.fill())
     }
 
@@ -157,7 +142,10 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         }
     }
 
-    /// Counts the frames that came before the device was stopped, and that nobody takes now.
+    /// Counts the frames that came before the device was stopped, and that nobody takes now. In a
+    /// stack frame of its own.
+    #[cold]
+    #[inline(never)]
     fn count_left(&mut self) {
         loop {
             match self.take() {
@@ -201,8 +189,9 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         }
     }
 
-    /// Takes the next buffer that is done.
-    #[inline]
+    /// Takes the next buffer that is done. Where frames are counted in nanoseconds there is no
+    /// time to hand them over by memory.
+    #[inline(always)]
     fn take(&mut self) -> Took<P::Packet> {
         let Some(running) = &mut self.running else {
             return Took::Nothing;
@@ -213,7 +202,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         let Some(mut taken) = running.ring.take() else {
             return Took::Nothing;
         };
-        let Some(buffer) = running.buffers.get(taken.token) else {
+        let Some(buffer) = running.buffers.lent(taken.token) else {
             return self.nonsense();
         };
         if R::HAS_FRONT {
@@ -223,12 +212,13 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         if taken.skip > room || taken.bytes > room.wrapping_sub(taken.skip) {
             return self.nonsense();
         }
-        let is_short = taken.bytes.wrapping_sub(1) < P::COPIED && taken.is_last && !taken.is_bad;
-        if is_short
-            && matches!(self.partial, Partial::None)
+        let is_alone = taken.is_last && !taken.is_bad && matches!(self.partial, Partial::None);
+        if is_alone
+            && taken.bytes.wrapping_sub(1) < P::COPIED
             && let Some(packet) = self.platform.copied(buffer, taken.skip, taken.bytes)
         {
-            self.give_again(taken.token);
+            running.buffers.keep(taken.token);
+            self.figures.returned = self.figures.returned.wrapping_add(1);
             self.figures.copied = self.figures.copied.wrapping_add(1);
             return self.whole(packet, taken.bytes, &taken);
         }
@@ -236,32 +226,17 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
             return Took::Nothing;
         };
         self.figures.returned = self.figures.returned.wrapping_add(1);
+        // As most frames are.
+        if is_alone && taken.bytes > 0 {
+            return match self.platform.packet(buffer, taken.skip, taken.bytes) {
+                Some(packet) => self.whole(packet, taken.bytes, &taken),
+                None => {
+                    self.no_packet();
+                    Took::Part
+                }
+            };
+        }
         self.add(buffer, &taken)
-    }
-
-    /// Gives the device a buffer again that has just come back.
-    #[inline]
-    fn give_again(&mut self, token: u16) {
-        let Some(running) = &mut self.running else {
-            return;
-        };
-        let Some(buffer) = running.buffers.take(token) else {
-            return;
-        };
-        self.figures.returned = self.figures.returned.wrapping_add(1);
-        let place = self.platform.place(&buffer);
-        let wanted = running.ring.wanted();
-        if wanted.is_none_or(|wanted| wanted.bytes > place.bytes) {
-            return self.keep(buffer);
-        }
-        let Ok(token) = running.ring.give(place) else {
-            return self.keep(buffer);
-        };
-        running.owed = running.owed.wrapping_add(1);
-        self.figures.given = self.figures.given.wrapping_add(1);
-        if running.buffers.put(token, buffer).is_err() {
-            self.given_twice();
-        }
     }
 
     #[cold]
@@ -271,7 +246,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         self.next_pause = self.next_pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 
-    /// A token was given for a buffer that is out already.
+    /// A token was given for a buffer that is out already, or not the one that was said.
     #[cold]
     fn given_twice(&mut self) {
         self.figures.bogus = self.figures.bogus.wrapping_add(1);
@@ -286,7 +261,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     }
 
     /// Puts a buffer's bytes behind those of its frame.
-    #[inline]
+    #[inline(never)]
     fn add(&mut self, buffer: P::Buffer, taken: &Taken) -> Took<P::Packet> {
         let whole = core::mem::replace(&mut self.partial, Partial::None);
         let extended = match whole {
@@ -328,7 +303,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         self.whole(packet, bytes, taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn whole(&mut self, packet: P::Packet, bytes: u32, taken: &Taken) -> Took<P::Packet> {
         let mut meta = taken.meta;
         meta.bytes = bytes;
@@ -356,19 +331,16 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     /// Gives buffers if it is worth it. True if the device has none.
     #[inline]
     fn refill_some(&mut self) -> bool {
-        let Some(running) = &mut self.running else {
+        let Some(running) = &self.running else {
             return false;
         };
         let is_starved = running.buffers.used() == 0;
-        let unknown = running.ring.room().saturating_add(running.owed);
-        if unknown.saturating_mul(8) < running.buffers.count() && !is_starved {
+        let room = running.ring.room();
+        if room.saturating_mul(8) < running.buffers.count() && !is_starved {
             return false;
         }
         if self.pause > 0 {
             self.pause = self.pause.wrapping_sub(1);
-            if running.owed > 0 {
-                running.kick(&mut self.figures);
-            }
             return is_starved;
         }
         self.refill();
@@ -384,7 +356,8 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     /// Tells a device that has just been started of the buffers that it has.
     pub(super) fn begin(&mut self) {
         if let Some(running) = &mut self.running {
-            running.kick(&mut self.figures);
+            running.ring.kick();
+            self.figures.kicks = self.figures.kicks.wrapping_add(1);
             // A device that was reset has none.
             let gap = self.moderation.gap();
             if gap > 0 {
@@ -410,10 +383,11 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
     /// Gives the device as many buffers as there is room for, and tells it: how many.
     pub fn refill(&mut self) -> u32 {
         let given = self.fill();
-        if let Some(running) = &mut self.running
-            && (given > 0 || running.owed > 0)
+        if given > 0
+            && let Some(running) = &mut self.running
         {
-            running.kick(&mut self.figures);
+            running.ring.kick();
+            self.figures.kicks = self.figures.kicks.wrapping_add(1);
         }
         given
     }
@@ -427,12 +401,32 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
         while let Some(running) = &mut self.running
             && let Some(wanted) = running.ring.wanted()
         {
+            let next = running.ring.next();
+            if let Some(next) = next
+                && let Some(buffer) = running.buffers.kept(next)
+                && let place = self.platform.place(buffer)
+                && place.bytes >= wanted.bytes
+            {
+                match running.ring.give(place) {
+                    Ok(token) if token == next && running.buffers.lend_again(token) => {
+                        given = given.wrapping_add(1);
+                        continue;
+                    }
+                    Ok(_) => self.given_twice(),
+                    Err(Full) => {}
+                }
+                break;
+            }
             let mut again = None;
             if self.has_kept {
                 again = take_kept(&self.platform, &mut self.kept, wanted.bytes);
                 self.has_kept = self.kept.iter().any(Option::is_some);
             }
-            let Some(buffer) = again.or_else(|| self.platform.buffer(wanted.bytes)) else {
+            let fits = |buffer: &P::Buffer| self.platform.place(buffer).bytes >= wanted.bytes;
+            let Some(buffer) = again
+                .or_else(|| self.platform.buffer(wanted.bytes))
+                .or_else(|| running.buffers.take_kept(next.unwrap_or(0), fits))
+            else {
                 if self.platform.has_buffers(wanted.bytes) {
                     self.no_buffer();
                 }
@@ -441,7 +435,7 @@ impl<P: Platform, R: RxRing> Receiver<P, R> {
             let Ok(token) = running.ring.give(self.platform.place(&buffer)) else {
                 break;
             };
-            if running.buffers.put(token, buffer).is_err() {
+            if running.buffers.lend(token, buffer).is_err() {
                 self.given_twice();
                 break;
             }

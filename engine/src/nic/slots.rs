@@ -114,3 +114,126 @@ impl<T> Slots<T> {
         self.places.len() as u16
     }
 }
+
+/// Things by token that are lent to a device: while they are not, they may stay in their places
+/// until they are lent again.
+///
+/// # Invariants
+/// `lent` places have a thing that is lent.
+#[derive(Debug)]
+pub(super) struct Loans<T> {
+    places: Vec<Loan<T>>,
+    lent: u16,
+}
+
+#[derive(Debug)]
+struct Loan<T> {
+    thing: Option<T>,
+    is_lent: bool,
+}
+
+impl<T> Loans<T> {
+    /// So many places, empty. `None` if there is no memory.
+    pub(super) fn new(count: u16) -> Option<Self> {
+        let empty = || Loan {
+            thing: None,
+            is_lent: false,
+        };
+        Some(Self {
+            places: filled(count.into(), empty)?,
+            lent: 0,
+        })
+    }
+
+    /// Lends a thing. What has stayed in the place is dropped.
+    ///
+    /// # Errors
+    /// The thing, if there is no such place or one is lent from it.
+    #[inline]
+    pub(super) fn lend(&mut self, token: u16, thing: T) -> Result<(), T> {
+        match self.places.get_mut(usize::from(token)) {
+            Some(place) if !place.is_lent => {
+                *place = Loan {
+                    thing: Some(thing),
+                    is_lent: true,
+                };
+                self.lent = self.lent.wrapping_add(1);
+                Ok(())
+            }
+            _ => Err(thing),
+        }
+    }
+
+    /// What is lent from a place.
+    #[inline(always)]
+    pub(super) fn lent(&self, token: u16) -> Option<&T> {
+        let place = self.places.get(usize::from(token))?;
+        place.thing.as_ref().filter(|_| place.is_lent)
+    }
+
+    /// Takes back what is lent, out of its place.
+    #[inline(always)]
+    pub(super) fn take(&mut self, token: u16) -> Option<T> {
+        let place = self.places.get_mut(usize::from(token))?;
+        if !place.is_lent {
+            return None;
+        }
+        place.is_lent = false;
+        self.lent = self.lent.wrapping_sub(1);
+        place.thing.take()
+    }
+
+    /// Takes back what is lent, and has it stay in its place.
+    #[inline(always)]
+    pub(super) fn keep(&mut self, token: u16) {
+        if let Some(place) = self.places.get_mut(usize::from(token))
+            && place.is_lent
+        {
+            place.is_lent = false;
+            self.lent = self.lent.wrapping_sub(1);
+        }
+    }
+
+    /// What has stayed in a place.
+    #[inline(always)]
+    pub(super) fn kept(&self, token: u16) -> Option<&T> {
+        let place = self.places.get(usize::from(token))?;
+        place.thing.as_ref().filter(|_| !place.is_lent)
+    }
+
+    /// Lends what has stayed in a place. False if nothing has.
+    #[inline(always)]
+    pub(super) fn lend_again(&mut self, token: u16) -> bool {
+        match self.places.get_mut(usize::from(token)) {
+            Some(place) if !place.is_lent && place.thing.is_some() => {
+                place.is_lent = true;
+                self.lent = self.lent.wrapping_add(1);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes out something that has stayed in a place, this one or the next behind it, and fits.
+    #[cold]
+    pub(super) fn take_kept(&mut self, from: u16, fits: impl Fn(&T) -> bool) -> Option<T> {
+        let count = self.places.len();
+        let is_kept = |place: &Loan<T>| !place.is_lent && place.thing.as_ref().is_some_and(&fits);
+        let mut behind = usize::from(from)..count;
+        let found = behind
+            .find(|&at| self.places.get(at).is_some_and(is_kept))
+            .or_else(|| (0..count).find(|&at| self.places.get(at).is_some_and(is_kept)));
+        self.places.get_mut(found?)?.thing.take()
+    }
+
+    /// How many are lent.
+    #[inline(always)]
+    pub(super) fn used(&self) -> u16 {
+        self.lent
+    }
+
+    /// Places.
+    pub(super) fn count(&self) -> u16 {
+        self.places.len() as u16
+    }
+}

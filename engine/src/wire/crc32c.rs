@@ -55,6 +55,10 @@ impl Method {
 #[derive(Clone, Copy, Debug)]
 pub struct Crc {
     state: u32,
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "there is one method only")
+    )]
     method: Method,
 }
 

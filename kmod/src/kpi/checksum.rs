@@ -5,7 +5,6 @@
 //! A chain is walked here and not by `m_apply`, which calls a function for each mbuf: only
 //! one with unmapped pages is left to it, with all that is behind.
 
-use core::arch::x86_64::__cpuid;
 use core::ffi::{c_int, c_uint, c_void};
 use core::ops::Range;
 use core::slice;
@@ -91,26 +90,41 @@ const BY_INSTRUCTION: u8 = 2;
 pub(crate) fn crc_method() -> Method {
     match METHOD.load(Ordering::Relaxed) {
         0 => find_method(),
-        // SAFETY: CPUID said that there is SSE4.2.
-        BY_INSTRUCTION => unsafe { Method::instruction() },
-        _ => Method::TABLES,
+        found => by(found),
     }
 }
 
 #[cold]
 #[inline(never)]
 fn find_method() -> Method {
-    const SSE42: u32 = 1 << 20;
-    let found = match __cpuid(1).ecx & SSE42 {
-        0 => BY_TABLES,
-        _ => BY_INSTRUCTION,
+    let found = match has_instruction() {
+        false => BY_TABLES,
+        true => BY_INSTRUCTION,
     };
     METHOD.store(found, Ordering::Relaxed);
+    by(found)
+}
+
+/// What is stored of a method, as one.
+#[inline(always)]
+fn by(found: u8) -> Method {
     match found {
-        // SAFETY: CPUID said that there is SSE4.2.
+        // SAFETY: it was found where CPUID said that there is SSE4.2.
+        #[cfg(target_arch = "x86_64")]
         BY_INSTRUCTION => unsafe { Method::instruction() },
         _ => Method::TABLES,
     }
+}
+
+/// Whether the CPU has an instruction for CRC32c that the module knows.
+fn has_instruction() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        const SSE42: u32 = 1 << 20;
+        core::arch::x86_64::__cpuid(1).ecx & SSE42 != 0
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Bytes from `skip` to `len`, as the functions of the kernel take it.

@@ -106,6 +106,7 @@ pub(crate) struct Block {
     memory: NonNull<u8>,
     map: *mut c::bus_dmamap,
     address: u64,
+    bytes: usize,
 }
 
 // SAFETY: memory that is bound to no thread; who reads and writes it is for its user to say.
@@ -149,6 +150,7 @@ impl Block {
             tag,
             map,
             address,
+            bytes: size,
         })
     }
 
@@ -174,8 +176,9 @@ impl Dma for Block {
         self.address
     }
 
+    #[inline]
     fn bytes(&self) -> usize {
-        self.tag.limits.size as usize
+        self.bytes
     }
 
     #[inline]
@@ -452,6 +455,19 @@ impl Maps {
         }
     }
 
+    /// Ends that the device reaches what is loaded by that map, one of these, if it is any.
+    ///
+    /// # Safety
+    /// It is what [`Loaded::into_map`] gave, of what these have loaded, and is used no more.
+    #[inline]
+    pub(super) unsafe fn unload(&self, map: *mut c::bus_dmamap) {
+        if !map.is_null() {
+            // SAFETY: loaded, as the caller says.
+            unsafe { c::weft_shim_dma_map_unload(self.tag.raw(), map) };
+            self.put(map);
+        }
+    }
+
     #[cold]
     fn take(&self) -> Option<*mut c::bus_dmamap> {
         let idle = self.idle.as_ref()?;
@@ -562,13 +578,20 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// The map, to be unloaded by hand; null if there is none.
+    #[inline]
+    pub(super) fn into_map(mut self) -> *mut c::bus_dmamap {
+        self.on.take().map_or(ptr::null_mut(), |(_, map)| map)
+    }
+}
+
 impl Drop for Loaded {
     #[inline]
     fn drop(&mut self) {
         if let Some((maps, map)) = self.on.take() {
-            // SAFETY: loaded.
-            unsafe { c::weft_shim_dma_map_unload(maps.tag.raw(), map) };
-            maps.put(map);
+            // SAFETY: loaded by these, and nobody knows of it from now on.
+            unsafe { maps.unload(map) };
         }
     }
 }

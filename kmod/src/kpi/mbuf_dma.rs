@@ -2,7 +2,7 @@
 //! Packets of the system's on their way to and from a device: an mbuf chain that the device
 //! reads, and mbufs with clusters that it writes. Headers: `sys/mbuf.h`, `sys/bus_dma.h`.
 
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use weft_bindings::kernel as c;
 use weft_engine::nic::{
@@ -125,11 +125,26 @@ pub(super) fn hash_kind(kernels: u8) -> HashKind {
     }
 }
 
-/// A packet to be sent. Fields are dropped in order: first the device's reach ends.
+/// A packet to be sent.
+///
+/// # Invariants
+/// `map` is null, or the content is loaded by it, one of `maps`.
 pub(crate) struct Frame {
-    loaded: Option<Loaded>,
     content: Content,
     maps: Shared<Maps>,
+    map: *mut c::bus_dmamap,
+}
+
+// SAFETY: a map is bound to no thread.
+unsafe impl Send for Frame {}
+
+/// First the device's reach ends, then the content goes.
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: as the invariant says, and it is not used any more.
+        unsafe { self.maps.unload(self.map) }
+    }
 }
 
 /// What is sent.
@@ -145,9 +160,9 @@ impl Frame {
     #[inline]
     pub(crate) fn new(mbuf: Mbuf, maps: &Shared<Maps>) -> Self {
         Self {
-            loaded: None,
             content: Content::Mbuf(mbuf),
             maps: maps.clone(),
+            map: ptr::null_mut(),
         }
     }
 
@@ -155,9 +170,9 @@ impl Frame {
     #[inline]
     pub(crate) fn of_ring(slot: Outgoing, maps: &Shared<Maps>) -> Self {
         Self {
-            loaded: None,
             content: Content::Slot(slot),
             maps: maps.clone(),
+            map: ptr::null_mut(),
         }
     }
 }
@@ -178,7 +193,7 @@ impl nic::Frame for Frame {
             Content::Slot(slot) => slot.map(&self.maps, into)?,
         };
         loaded.sync(Sync::BeforeRead);
-        self.loaded = Some(loaded);
+        self.map = loaded.into_map();
         Ok(())
     }
 
@@ -206,7 +221,7 @@ impl Buffer {
     #[inline]
     pub(crate) fn place(&self) -> Segment {
         match self {
-            Self::Cluster(cluster) => cluster.place,
+            Self::Cluster(cluster) => cluster.place(),
             Self::Ring(empty) => empty.seen(),
         }
     }
@@ -225,7 +240,8 @@ impl Buffer {
 pub(crate) struct Cluster {
     loaded: Loaded,
     mbuf: Mbuf,
-    place: Segment,
+    /// Where the device sees its first byte.
+    address: u64,
 }
 
 impl Cluster {
@@ -242,8 +258,16 @@ impl Cluster {
         Some(Self {
             loaded,
             mbuf,
-            place,
+            address: place.address,
         })
+    }
+
+    #[inline]
+    fn place(&self) -> Segment {
+        Segment {
+            address: self.address,
+            bytes: self.mbuf.link().len as u32,
+        }
     }
 
     #[inline]
@@ -256,9 +280,10 @@ impl Cluster {
     #[inline]
     fn received(self, skip: u32, bytes: u32) -> Mbuf {
         self.loaded.sync(Sync::AfterWrite);
+        let room = self.place().bytes;
         drop(self.loaded);
-        let skip = skip.min(self.place.bytes);
-        let bytes = bytes.min(self.place.bytes.wrapping_sub(skip));
+        let skip = skip.min(room);
+        let bytes = bytes.min(room.wrapping_sub(skip));
         let mut mbuf = self.mbuf;
         mbuf.take(skip, bytes);
         mbuf

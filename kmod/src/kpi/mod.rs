@@ -20,6 +20,8 @@ pub(crate) mod epoch;
 pub(crate) mod errno;
 pub(crate) mod event;
 pub(crate) mod fib;
+#[cfg(feature = "test")]
+pub(crate) mod gate;
 pub(crate) mod ifnet;
 pub(crate) mod interrupt;
 #[cfg(feature = "test")]

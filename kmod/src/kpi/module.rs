@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::fmt;
+use core::mem::MaybeUninit;
 
 use weft_bindings::kernel as c;
 
@@ -61,14 +62,9 @@ impl<T: Life> Module<T> {
         let loaded = unsafe { &mut *self.loaded.get() };
         match (event, loaded.as_mut()) {
             (c::MOD_LOAD, _) => {
-                let instance = T::load(&mut sleepable)?;
-                match try_box(instance) {
-                    Ok(instance) => *loaded = Some(instance),
-                    Err(mut instance) => {
-                        instance.unload(&mut sleepable)?;
-                        return Err(Errno::ENOMEM);
-                    }
-                }
+                // Before, for what is loaded may be in use at once.
+                let place = try_box(MaybeUninit::uninit()).map_err(|_| Errno::ENOMEM)?;
+                *loaded = Some(Box::write(place, T::load(&mut sleepable)?));
                 Ok(())
             }
             (c::MOD_QUIESCE, Some(instance)) => instance.quiesce(&mut sleepable),

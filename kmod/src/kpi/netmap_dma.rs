@@ -7,6 +7,8 @@
 //! a reset or a stop of the device is nothing that a ring must know of.
 
 use alloc::vec::Vec;
+use core::mem;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use weft_engine::nic::{self, MapError, Segment, Segments};
@@ -117,11 +119,8 @@ impl Feed {
         Some(Empty {
             loaded,
             number,
-            place,
-            seen: Segment {
-                address,
-                bytes: place.bytes,
-            },
+            bytes: place.bytes,
+            address,
             feed: feed.clone(),
         })
     }
@@ -131,8 +130,9 @@ impl Feed {
 pub(crate) struct Empty {
     loaded: Loaded,
     number: u32,
-    place: Place,
-    seen: Segment,
+    bytes: u32,
+    /// Where the device sees it.
+    address: u64,
     feed: Shared<Feed>,
 }
 
@@ -140,7 +140,15 @@ impl Empty {
     /// Where the device sees it.
     #[inline]
     pub(super) fn seen(&self) -> Segment {
-        self.seen
+        Segment {
+            address: self.address,
+            bytes: self.bytes,
+        }
+    }
+
+    /// Where it is, as long as the ring is on.
+    fn place(&self) -> Option<Place> {
+        self.feed.memory.get()?.place(self.number)
     }
 
     /// The first bytes that the device has written there.
@@ -148,7 +156,9 @@ impl Empty {
     pub(super) fn front(&self) -> [u8; nic::FRONT] {
         self.loaded.sync(Sync::AfterWrite);
         let mut front = [0; nic::FRONT];
-        self.place.read(&mut front);
+        if let Some(place) = self.place() {
+            place.read(&mut front);
+        }
         front
     }
 
@@ -157,11 +167,10 @@ impl Empty {
     #[inline]
     pub(super) fn filled(self, skip: u32, bytes: u32) -> Filled {
         self.loaded.sync(Sync::AfterWrite);
-        let bytes = self.place.shift(skip, bytes);
+        let bytes = self.place().map_or(0, |place| place.shift(skip, bytes));
         Filled {
-            number: self.number,
             bytes,
-            back: Some(self),
+            buffer: self,
         }
     }
 }
@@ -177,19 +186,16 @@ impl Drop for Empty {
 /// A frame that was received, in a buffer of a feed's. If it is dropped, the feed has the
 /// buffer again.
 pub(crate) struct Filled {
-    number: u32,
     bytes: u32,
-    back: Option<Empty>,
+    buffer: Empty,
 }
 
 impl Filled {
     /// The buffer, and the bytes in it: for the ring, which has it from now on.
     #[inline]
     pub(crate) fn into_parts(mut self) -> (u32, u32) {
-        if let Some(mut buffer) = self.back.take() {
-            buffer.number = 0;
-        }
-        (self.number, self.bytes)
+        let number = mem::take(&mut self.buffer.number);
+        (number, self.bytes)
     }
 }
 
@@ -241,7 +247,8 @@ impl Marks {
 
 /// A frame in a slot of a ring, on its way out.
 pub(crate) struct Outgoing {
-    place: Place,
+    address: NonNull<u8>,
+    physical: u64,
     bytes: u32,
     slot: u32,
     marks: Shared<Marks>,
@@ -253,8 +260,9 @@ impl Outgoing {
     pub(crate) fn new(place: Place, bytes: u32, slot: u32, marks: &Shared<Marks>) -> Self {
         marks.set(slot, false);
         Self {
+            address: place.address,
+            physical: place.physical,
             bytes: bytes.min(place.bytes),
-            place,
             slot,
             marks: marks.clone(),
         }
@@ -272,7 +280,12 @@ impl Outgoing {
     /// Why not.
     #[inline]
     pub(super) fn map(&self, maps: &Shared<Maps>, into: &mut Segments) -> Result<Loaded, MapError> {
-        let (loaded, address) = Maps::load_place(maps, &self.place)?;
+        let place = Place {
+            address: self.address,
+            physical: self.physical,
+            bytes: self.bytes,
+        };
+        let (loaded, address) = Maps::load_place(maps, &place)?;
         into.push(Segment {
             address,
             bytes: self.bytes,
@@ -280,6 +293,9 @@ impl Outgoing {
         Ok(loaded)
     }
 }
+
+// SAFETY: as of a [`Place`].
+unsafe impl Send for Outgoing {}
 
 impl Drop for Outgoing {
     #[inline]

@@ -35,6 +35,20 @@ fn fire(probe: *const Probe, [first, second, third]: [usize; 3]) {
     unsafe { weft_shim_probe(probe, first, second, third) }
 }
 
+/// What stands where a probe is while it is off: as long as a jump (`machine/sdt_machdep.h`).
+#[cfg(target_arch = "x86_64")]
+macro_rules! nothing {
+    () => {
+        "2: nop word ptr [rax + rax]"
+    };
+}
+#[cfg(not(target_arch = "x86_64"))]
+macro_rules! nothing {
+    () => {
+        "2: nop"
+    };
+}
+
 /// A place where a probe is: what `__SDT_PROBE` of `sys/sdt.h` is in C.
 macro_rules! place {
     ($probe:ident, $arguments:expr) => {
@@ -42,8 +56,8 @@ macro_rules! place {
         // label that the record names.
         unsafe {
             core::arch::asm!(
-                "2: nopw 0(%rax,%rax,1)",
-                ".pushsection set_sdt_tracepoint_set, \"aw\", @progbits",
+                nothing!(),
+                ".pushsection set_sdt_tracepoint_set, \"aw\", %progbits",
                 ".quad {probe}",
                 ".quad 2b",
                 ".quad {hit}",
@@ -51,7 +65,7 @@ macro_rules! place {
                 ".popsection",
                 probe = sym $probe,
                 hit = label { fire(&raw const $probe, $arguments) },
-                options(att_syntax, nomem, nostack, preserves_flags),
+                options(nomem, nostack, preserves_flags),
             );
         }
     };

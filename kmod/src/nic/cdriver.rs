@@ -276,6 +276,11 @@ impl RxRing for Receiving {
     }
 
     #[inline]
+    fn next(&self) -> Option<u16> {
+        Some(self.descriptors.lane.next())
+    }
+
+    #[inline]
     fn give(&mut self, buffer: Segment) -> Result<u16, Full> {
         if self.room() == 0 {
             return Err(Full);

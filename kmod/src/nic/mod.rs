@@ -33,6 +33,7 @@ mod nodes;
 mod rings;
 mod settings;
 
+use ::core::mem::MaybeUninit;
 use alloc::boxed::Box;
 
 use crate::kpi::context::Sleepable;
@@ -128,8 +129,13 @@ impl Attached for Nic {
         device: Shared<Device>,
     ) -> Result<Box<Self>, Errno> {
         CARDS.enter()?;
-        let nic = with_driver!(driver, made(sleepable, driver, device))
-            .and_then(|card| try_box(Self { card }).map_err(|_| Errno::ENOMEM));
+        // Before, for a card that is put into the system may be in use at once.
+        let nic = try_box(MaybeUninit::uninit())
+            .map_err(|_| Errno::ENOMEM)
+            .and_then(|place| {
+                let card = with_driver!(driver, made(sleepable, driver, device))?;
+                Ok(Box::write(place, Self { card }))
+            });
         if nic.is_err() {
             CARDS.leave();
         }

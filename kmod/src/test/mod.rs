@@ -4,6 +4,7 @@
 
 mod bench;
 mod exercise;
+mod fail;
 mod incoming;
 mod probes;
 mod queues;
@@ -48,6 +49,7 @@ pub(crate) fn add_sysctls(
         c"For tests of this module: not in what is shipped",
     )?;
 
+    fail::add_sysctls(tree, node)?;
     sums::add_sysctls(tree, node)?;
     bench::add_sysctls(tree, node)?;
     queues::add_sysctls(sleepable, tree, node)?;

@@ -8,10 +8,12 @@ mod checker;
 mod churn;
 mod contest;
 mod examples;
+mod failures;
 mod family;
 mod fib;
 mod fibs;
 mod forward;
+mod fuzz;
 mod install;
 mod ipv6_policy;
 mod l3;
@@ -36,6 +38,7 @@ mod pair_long;
 mod pair_system;
 mod pair_tuning;
 mod pair_verbs;
+mod permissions;
 mod probes;
 mod programs;
 mod queues;
@@ -153,7 +156,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 52] = [
+pub const ALL: [Scenario; 58] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -194,6 +197,12 @@ pub const ALL: [Scenario; 52] = [
     nic_claims::SCENARIO,
     nic_bulk::SCENARIO,
     netmap::SCENARIO,
+    permissions::SCENARIO,
+    failures::LOAD,
+    failures::PAIR,
+    failures::FIB,
+    failures::NIC,
+    fuzz::SCENARIO,
     soak::SCENARIO,
     race::SCENARIO,
     race_ipv6::SCENARIO,

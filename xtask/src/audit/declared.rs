@@ -115,7 +115,6 @@ pub(super) fn items(build: &Build) -> Result<BTreeSet<Item>> {
     let clang = |options: &[&str]| {
         output(
             Command::new(&build.tools.clang)
-                .arg("--target=x86_64-unknown-freebsd15")
                 .args(build::cflags(build))
                 .args(options)
                 .arg(&source),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Lookups, as the kernel calls them.
 
-use core::arch::x86_64::__cpuid;
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::ptr;
@@ -16,15 +15,17 @@ use crate::kpi::context::NetEpoch;
 pub(super) type Lookup =
     unsafe extern "C" fn(*mut c_void, c::flm_lookup_key, u32) -> *mut c::nhop_object;
 
-/// The lookup to give to the framework: by POPCNT where the CPU has it, which
+/// The lookup to give to the framework: by POPCNT where the CPU has it, which amd64's
 /// GENERIC does not take for granted.
 pub(super) fn best_lookup<F: Family>() -> Lookup {
-    const POPCNT: u32 = 1 << 23;
-    if __cpuid(1).ecx & POPCNT != 0 {
-        lookup_popcnt::<F>
-    } else {
-        lookup::<F>
+    #[cfg(target_arch = "x86_64")]
+    {
+        const POPCNT: u32 = 1 << 23;
+        if core::arch::x86_64::__cpuid(1).ecx & POPCNT != 0 {
+            return lookup_popcnt::<F>;
+        }
     }
+    lookup::<F>
 }
 
 /// The hot path: each packet that the kernel routes comes through here, or through
@@ -43,6 +44,7 @@ pub(super) unsafe extern "C" fn lookup<F: Family>(
 }
 
 /// As `lookup`, on a CPU with POPCNT.
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "popcnt")]
 unsafe extern "C" fn lookup_popcnt<F: Family>(
     data: *mut c_void,

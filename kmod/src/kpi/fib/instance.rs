@@ -244,6 +244,7 @@ impl<F: Family> Instance<F> {
     ///
     /// # Safety
     /// The CPU has it.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) unsafe fn answer_popcnt(
         &self,

@@ -12,8 +12,9 @@ use core::str::FromStr;
 use super::job::Meter;
 use super::sys::{Errno, Refused};
 use super::{
-    bulk, clock, devctl, echo, ether, exec, filter, flood, graph, group, jail, kld, memory, msgbuf,
-    netif, netmap, ping, root, route, spent, sys, sysctl, tap, tcp, text, thread, traffic,
+    bulk, clock, devctl, echo, ether, exec, faults, filter, flood, fuzz, graph, group, jail, kld,
+    memory, msgbuf, netif, netmap, ping, root, route, spent, sys, sysctl, tap, tcp, text, thread,
+    traffic, user,
 };
 use crate::frame;
 
@@ -74,7 +75,7 @@ pub(super) fn number<T: FromStr>(word: &str, what: &str) -> Result<T, Failure> {
         .map_err(|_| Failure::new(format!("{what}: {word} is not a number in range")))
 }
 
-/// Runs a command in this process. `in JAIL` and `fib N` may come first and put the
+/// Runs a command in this process. `in JAIL`, `fib N` and `as USER` may come first and put the
 /// process there for good, which is why each command has a process of its own.
 pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
     let Some((&verb, rest)) = words.split_first() else {
@@ -87,6 +88,10 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         }
         ("fib", [fib, rest @ ..]) => {
             sys::setfib(number(fib, "fib")?)?;
+            run(rest, meter)
+        }
+        ("as", [user, rest @ ..]) => {
+            user::turn_into(number(user, "user")?)?;
             run(rest, meter)
         }
         ("each", rest) => each(rest, meter),
@@ -103,6 +108,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("sysctl", rest) => sysctl::command(rest),
         ("malloc" | "zones" | "pages", rest) => memory::command(verb, rest),
         ("devctl", rest) => devctl::command(rest),
+        ("faults", rest) => faults::command(rest),
         ("ether", rest) => ether::command(rest),
         ("if", rest) => netif::command(rest),
         ("netmap", rest) => netmap::command(rest, meter),
@@ -113,6 +119,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("flood", rest) => flood::flood(rest, meter),
         ("drain", rest) => flood::drain(rest, meter),
         ("group", rest) => group::command(rest, meter),
+        ("fuzz", rest) => fuzz::command(rest, meter),
         ("graph", rest) => graph::command(rest),
         ("pingpong", rest) => echo::ping(rest, meter),
         ("pong", rest) => echo::pong(rest, meter),

@@ -11,30 +11,39 @@ use super::sys::{self, Parameter};
 const JAIL_CREATE: i32 = 1;
 /// `JAIL_SYS_NEW`: a network stack of its own, not the parent's.
 const NEW_STACK: i32 = 1;
+/// `JAIL_SYS_INHERIT`: the parent's addresses.
+const SAME_STACK: i32 = 2;
 
 /// `jail create NAME` (the jail lives without processes, has its own network stack,
-/// and may open raw sockets), `jail remove NAME`, `jail id NAME`.
+/// and may open raw sockets), `jail share NAME` (the same with the host's network stack), `jail remove NAME`, `jail id NAME`.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
-        ["create", name] => create(name),
+        ["create", name] => create(name, &[("vnet", NEW_STACK)]),
+        ["share", name] => create(name, &[("ip4", SAME_STACK), ("ip6", SAME_STACK)]),
         ["remove", name] => {
             sys::jail_remove(find(name)?)?;
             Ok(vec![])
         }
         ["id", name] => Ok(vec![format!("{}", find(name)?)]),
-        _ => Err(Failure::usage("jail create NAME | remove NAME | id NAME")),
+        _ => Err(Failure::usage(
+            "jail create NAME | share NAME | remove NAME | id NAME",
+        )),
     }
 }
 
-fn create(name: &str) -> Outcome {
-    let list = [
+fn create(name: &str, stack: &[(&str, i32)]) -> Outcome {
+    let mut list = vec![
         Parameter::Text("name", name),
         Parameter::Text("path", "/"),
         Parameter::Text("host.hostname", name),
-        Parameter::Number("vnet", NEW_STACK),
         Parameter::Flag("persist"),
         Parameter::Flag("allow.raw_sockets"),
     ];
+    list.extend(
+        stack
+            .iter()
+            .map(|(name, value)| Parameter::Number(name, *value)),
+    );
     Ok(vec![format!("{}", sys::jail_set(&list, JAIL_CREATE)?)])
 }
 

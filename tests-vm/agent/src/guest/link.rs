@@ -86,7 +86,7 @@ pub(super) fn command(words: &[&str]) -> Outcome {
     }
 }
 
-fn current_address(name: &str) -> Outcome {
+pub(super) fn current_address(name: &str) -> Outcome {
     let mut request = named(name)?;
     // A socket without addresses of its own leaves the request to the interface.
     Fd::socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0)?.ioctl(SIOCGIFADDR, &mut request)?;

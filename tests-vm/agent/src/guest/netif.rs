@@ -55,6 +55,8 @@ const UP: u32 = 1;
 /// `IFDATA_GENERAL` of `net/if_mib.h`, and the way there.
 const IFMIB: [i32; 4] = [libc::CTL_NET, libc::PF_LINK, 0, 2];
 const IFDATA_GENERAL: i32 = 1;
+/// `IFMIB_SYSTEM`, `IFMIB_IFCOUNT`: the highest index of an interface.
+const IFCOUNT: [i32; 5] = [libc::CTL_NET, libc::PF_LINK, 0, 1, 1];
 /// Where `struct ifmibdata` has its `struct if_data`: name, five ints, filler.
 const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
 
@@ -106,6 +108,7 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         ["stat", name] => stat(name),
         ["link", name] => link_state(name),
         ["inet6", name] => inet6(name),
+        ["all"] => all(),
         ["member", bridge, name] => add_member(bridge, name),
         ["capability", name, changes @ ..] => capability(name, changes),
         _ => link::command(words),
@@ -342,6 +345,14 @@ fn inet6(name: &str) -> Outcome {
     Ok(addresses.collect())
 }
 
+/// The number of an interface.
+pub(super) fn index(name: &str) -> Result<u16, Failure> {
+    let mut request = named(name)?;
+    control()?.ioctl(SIOCGIFINDEX, &mut request)?;
+    // SAFETY: any bytes of the union are a short.
+    Ok(unsafe { request.ifr_ifru.ifru_index }.cast_unsigned())
+}
+
 /// What the kernel tells of an interface: `if_data` of `net/if.h`.
 fn data(name: &str) -> Result<Vec<u8>, Failure> {
     let mut request = named(name)?;
@@ -361,6 +372,42 @@ fn data(name: &str) -> Result<Vec<u8>, Failure> {
     let data = room[..used].get(IF_DATA_AT..);
     let data = data.filter(|data| data.len() >= size_of::<libc::if_data>());
     Ok(data.ok_or(Failure::new("short ifmibdata"))?.to_vec())
+}
+
+/// A line for each interface of this network stack: name, flags, MTU, capabilities, hardware
+/// address, FIB.
+pub(super) fn all() -> Outcome {
+    const SIOCGIFMTU: c_ulong = 0xc020_6933;
+    const SIOCGIFFIB: c_ulong = 0xc020_695c;
+    let mut room = [0; 512];
+    let used = sys::sysctl_read(&IFCOUNT, &mut room)?;
+    let count: c_int = sys::read_plain(&room[..used]).unwrap_or(0);
+    let mut lines = vec![];
+    for index in 1..=count {
+        let [net, link, zero, data] = IFMIB;
+        let oid = [net, link, zero, data, index, IFDATA_GENERAL];
+        let Ok(used) = sys::sysctl_read(&oid, &mut room) else {
+            continue;
+        };
+        let name = text_of(&room[..used.min(libc::IFNAMSIZ)]);
+        let socket = control()?;
+        let ask = |request| -> Option<[c_int; 2]> {
+            let mut asked = named(&name).ok()?;
+            socket.ioctl(request, &mut asked).ok()?;
+            // SAFETY: any bytes of the union are two ints.
+            Some(unsafe { asked.ifr_ifru.ifru_cap })
+        };
+        let [flags, _] = ask(SIOCGIFFLAGS).unwrap_or_default();
+        let [mtu, _] = ask(SIOCGIFMTU).unwrap_or_default();
+        let [has, enabled] = ask(SIOCGIFCAP).unwrap_or_default();
+        let [fib, _] = ask(SIOCGIFFIB).unwrap_or_default();
+        let address = link::current_address(&name).unwrap_or_default();
+        lines.push(format!(
+            "{name} flags={flags:x} mtu={mtu} capabilities={has:x} enabled={enabled:x} {} fib={fib}",
+            address.join("")
+        ));
+    }
+    Ok(lines)
 }
 
 /// One line: packets, bytes, errors, drops in; packets, bytes, errors, drops out.

@@ -14,12 +14,12 @@ use super::job::Meter;
 use super::sys::{self, Errno, Fd, Pages, Plain};
 use super::{ether, netif, ping, tap, traffic};
 
-const NIOCGINFO: c_ulong = 0xc03c_6991;
-const NIOCREGIF: c_ulong = 0xc03c_6992;
+pub(super) const NIOCGINFO: c_ulong = 0xc03c_6991;
+pub(super) const NIOCREGIF: c_ulong = 0xc03c_6992;
 const NIOCTXSYNC: c_ulong = 0x2000_6994;
 const NIOCRXSYNC: c_ulong = 0x2000_6995;
 /// `NETMAP_API`, and `NR_REG_ALL_NIC`.
-const API: u32 = 14;
+pub(super) const API: u32 = 14;
 const ALL_RINGS: u32 = 1;
 
 /// Where `struct netmap_if` has the numbers of rings, and the rings' places.
@@ -33,10 +33,12 @@ const RING_BUFFER_SIZE: usize = 12;
 const RING_HEAD: usize = 20;
 const RING_CUR: usize = 24;
 const RING_TAIL: usize = 28;
+const RING_FLAGS: usize = 32;
 const RING_FIRST: usize = 256;
 const SLOT: usize = 16;
 const SLOT_LEN: usize = 4;
 const SLOT_FLAGS: usize = 6;
+const SLOT_POINTER: usize = 8;
 /// `NS_BUF_CHANGED`.
 const BUFFER_CHANGED: u16 = 1;
 
@@ -124,7 +126,7 @@ fn ipv4(word: &str) -> Result<Ipv4Addr, Failure> {
 }
 
 /// An interface in netmap mode, with all its rings.
-struct Port {
+pub(super) struct Port {
     device: Fd,
     memory: Pages,
     /// Which memory the buffers are in.
@@ -142,7 +144,7 @@ struct Ring {
 }
 
 impl Port {
-    fn open(interface: &str) -> Result<Self, Failure> {
+    pub(super) fn open(interface: &str) -> Result<Self, Failure> {
         let device = Fd::open("/dev/netmap", libc::O_RDWR)?;
         let mut request = Request::for_all_of(interface)?;
         device.ioctl(NIOCREGIF, &mut request)?;
@@ -164,6 +166,60 @@ impl Port {
     /// Hands over what is in the rings, and has the kernel say what it is done with.
     fn sync(&self, request: c_ulong) -> Result<(), Errno> {
         self.device.ioctl_bare(request)
+    }
+}
+
+/// A number in a ring that a program writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Head,
+    Cur,
+    Tail,
+    Flags,
+    Buffer,
+    Length,
+    SlotFlags,
+    Pointer,
+}
+
+impl Place {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Head,
+        Self::Cur,
+        Self::Tail,
+        Self::Flags,
+        Self::Buffer,
+        Self::Length,
+        Self::SlotFlags,
+        Self::Pointer,
+    ];
+}
+
+impl Port {
+    /// Writes a number into a ring, and of a slot's into that of the number.
+    pub(super) fn scribble(&self, ring: usize, place: Place, slot: usize, value: u64) {
+        let rings = self.tx.len() + self.rx.len();
+        let Some(ring) = self.tx.iter().chain(&self.rx).nth(ring % rings.max(1)) else {
+            return;
+        };
+        let at = ring.at;
+        let slot = at + RING_FIRST + slot % ring.slots.max(1) as usize * SLOT;
+        let memory = &self.memory;
+        match place {
+            Place::Head => memory.store(at + RING_HEAD, value as u32),
+            Place::Cur => memory.store(at + RING_CUR, value as u32),
+            Place::Tail => memory.store(at + RING_TAIL, value as u32),
+            Place::Flags => memory.store(at + RING_FLAGS, value as u32),
+            Place::Buffer => memory.store(slot, value as u32),
+            Place::Length => memory.store(slot + SLOT_LEN, value as u16),
+            Place::SlotFlags => memory.store(slot + SLOT_FLAGS, value as u16),
+            Place::Pointer => memory.store(slot + SLOT_POINTER, value),
+        }
+    }
+
+    /// Hands over what is in the rings, to send or to receive.
+    pub(super) fn hand_over(&self, sends: bool) -> Result<(), Errno> {
+        self.sync(if sends { NIOCTXSYNC } else { NIOCRXSYNC })
     }
 }
 

@@ -25,6 +25,7 @@ const SYS_CLOSE: usize = 6;
 const SYS_WAIT4: usize = 7;
 const SYS_CHDIR: usize = 12;
 const SYS_GETPID: usize = 20;
+const SYS_SETUID: usize = 23;
 const SYS_RECVFROM: usize = 29;
 const SYS_ACCEPT: usize = 30;
 const SYS_GETSOCKNAME: usize = 32;
@@ -34,6 +35,7 @@ const SYS_IOCTL: usize = 54;
 const SYS_REBOOT: usize = 55;
 const SYS_EXECVE: usize = 59;
 const SYS_MUNMAP: usize = 73;
+const SYS_SETGROUPS: usize = 80;
 const SYS_DUP2: usize = 90;
 const SYS_SOCKET: usize = 97;
 const SYS_CONNECT: usize = 98;
@@ -46,6 +48,7 @@ const SYS_SHUTDOWN: usize = 134;
 const SYS_SETSID: usize = 147;
 const SYS_RTPRIO: usize = 166;
 const SYS_SETFIB: usize = 175;
+const SYS_SETGID: usize = 181;
 const SYS_SYSCTL: usize = 202;
 const SYS_POLL: usize = 209;
 const SYS_CLOCK_GETTIME: usize = 232;
@@ -92,6 +95,8 @@ impl fmt::Display for Errno {
             libc::EAGAIN => "EAGAIN",
             libc::EADDRINUSE => "EADDRINUSE",
             libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+            libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
+            libc::ENETDOWN => "ENETDOWN",
             libc::ENETUNREACH => "ENETUNREACH",
             libc::ENOBUFS => "ENOBUFS",
             libc::EMSGSIZE => "EMSGSIZE",
@@ -284,6 +289,20 @@ impl Fd {
         let at = &raw mut *value as usize;
         // SAFETY: the request's own size field says how much the kernel copies in
         // and out, and that is the size of `value`.
+        unsafe { syscall(SYS_IOCTL, [signed(self.0), request as usize, at, 0, 0, 0]) }?;
+        Ok(())
+    }
+
+    /// An ioctl(2) whose argument is so many bytes, as the request says; `EINVAL` if it says
+    /// another number. What addresses are in there the caller has seen to: the kernel may
+    /// write there.
+    pub(super) fn ioctl_of(&self, request: c_ulong, bytes: &mut [u8]) -> Result<()> {
+        if ((request >> 16) & 0x1fff) as usize != bytes.len() {
+            return Err(Errno(libc::EINVAL));
+        }
+        let at = bytes.as_mut_ptr() as usize;
+        // SAFETY: the request's own size field says how much the kernel copies in and out,
+        // and that is the length of `bytes`.
         unsafe { syscall(SYS_IOCTL, [signed(self.0), request as usize, at, 0, 0, 0]) }?;
         Ok(())
     }
@@ -1084,4 +1103,17 @@ pub(super) fn nmount(list: &[Parameter<'_>], flags: c_int) -> core::result::Resu
 /// Gives this process (and the sockets it opens from now on) another FIB.
 pub(super) fn setfib(fib: c_int) -> Result<()> {
     plain(SYS_SETFIB, [signed(fib), 0, 0]).map(drop)
+}
+
+/// Gives this process the user's number, for good.
+pub(super) fn set_user(user: u32) -> Result<()> {
+    plain(SYS_SETUID, [user as usize, 0, 0]).map(drop)
+}
+
+/// Makes this group the only one that this process is in.
+pub(super) fn set_groups(group: u32) -> Result<()> {
+    let at = &raw const group as usize;
+    // SAFETY: the kernel reads one number.
+    unsafe { syscall(SYS_SETGROUPS, [1, at, 0, 0, 0, 0]) }?;
+    plain(SYS_SETGID, [group as usize, 0, 0]).map(drop)
 }

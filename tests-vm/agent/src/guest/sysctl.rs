@@ -37,8 +37,11 @@ const S16: u32 = 0xd;
 const S32: u32 = 0xe;
 const U32: u32 = 0xf;
 
-/// `sysctl get NAME`, `sysctl set NAME VALUE`, `sysctl about NAME`: its description;
-/// `sysctl tree NAME`, `sysctl metrics NAME`.
+/// `CTLFLAG_WR`
+const WRITABLE: u32 = 0x4000_0000;
+
+/// `sysctl get NAME`, `sysctl set NAME VALUE`, `sysctl tree NAME`, `sysctl metrics NAME`,
+/// `sysctl settings NAME`, `sysctl rewrite NAME`, `sysctl about NAME`: its description.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
         ["get", name] => Ok(vec![show(&Node::find(name)?)?]),
@@ -48,9 +51,12 @@ pub(super) fn command(words: &[&str]) -> Outcome {
         }
         ["about", name] => Ok(vec![Node::find(name)?.text(META_DESCRIPTION)]),
         ["tree", name] => below(name, describe),
+        ["settings", name] => settings(name),
+        ["rewrite", name] => below(name, rewrite),
         ["metrics", name] => Ok(below(name, metric)?.into_iter().flatten().collect()),
         _ => Err(Failure::usage(
-            "sysctl get NAME | set NAME VALUE | about NAME | tree NAME | metrics NAME",
+            "sysctl get NAME | set NAME VALUE | about NAME | tree NAME | metrics NAME | settings NAME \
+             | rewrite NAME",
         )),
     }
 }
@@ -74,6 +80,7 @@ pub(super) fn count(name: &str) -> Result<u64, Failure> {
 struct Node {
     oid: Vec<c_int>,
     kind: u32,
+    flags: u32,
     format: String,
 }
 
@@ -89,6 +96,7 @@ impl Node {
         Ok(Self {
             oid,
             kind: flags & 0xf,
+            flags,
             format: text_of(&room[4..]),
         })
     }
@@ -96,6 +104,48 @@ impl Node {
     fn text(&self, what: c_int) -> String {
         text(what, &self.oid)
     }
+}
+
+/// A line for each node that can be written, with its value, and for each that has others
+/// below it.
+pub(super) fn settings(name: &str) -> Outcome {
+    let line = |node: Node| match node.kind {
+        NODE => Some(node.text(META_NAME)),
+        _ if node.flags & WRITABLE == 0 => None,
+        _ => {
+            let value = show(&node).unwrap_or_else(|error| format!("!{error}"));
+            Some(format!("{} {value}", node.text(META_NAME)))
+        }
+    };
+    Ok(below(name, line)?.into_iter().flatten().collect())
+}
+
+/// The names and numbers of all below `name` that is no node.
+pub(super) fn leaves(name: &str) -> Result<Vec<(String, Vec<c_int>)>, Failure> {
+    let leaf = |node: Node| (node.kind != NODE).then(|| (node.text(META_NAME), node.oid));
+    Ok(below(name, leaf)?.into_iter().flatten().collect())
+}
+
+/// Writes a node's own value, or a 0, back to it; fields separated by tabs: name, whether it
+/// says that it can be written, what came of reading, and of writing.
+fn rewrite(node: Node) -> String {
+    let name = node.text(META_NAME);
+    if node.kind == NODE {
+        return format!("{name}\tnode\t-\t-");
+    }
+    let said = |result: Result<(), String>| result.err().unwrap_or_else(|| "ok".into());
+    let (reading, value) = match read(&node.oid) {
+        Ok((mut pages, used)) => (Ok(()), pages.bytes_mut()[..used].to_vec()),
+        Err(why) => (Err(why.to_string()), vec![0; 8]),
+    };
+    let is_setting = node.flags & WRITABLE != 0;
+    let writing = sys::sysctl_write(&node.oid, &value).map_err(|why| why.to_string());
+    format!(
+        "{name}\t{}\t{}\t{}",
+        if is_setting { "setting" } else { "figure" },
+        said(reading),
+        said(writing)
+    )
 }
 
 /// What the kernel says of an OID; nothing if it says nothing.

@@ -156,9 +156,14 @@ fn of_child(context: &mut Context<'_>, place: &str, name: &str) -> Result<Vec<Ac
             tree.get("steered") + tree.get("local"),
         ),
         (
-            format!("{name}: dropped is lost"),
+            format!("{name}: dropped at the input is lost"),
             counted[3],
-            tree.get("lost"),
+            tree.sum("lost.", ""),
+        ),
+        (
+            format!("{name}: dropped at the output, and errors there, are unsent"),
+            counted[6] + counted[7],
+            tree.sum("unsent.", ""),
         ),
     ])
 }
@@ -235,11 +240,12 @@ fn dropped(context: &mut Context<'_>, tally: &mut Tally) -> Result<()> {
         tally.drop_of(&format!("pairs: {why}"), pairs.get(&format!("lost.{why}")));
     }
     let l3 = Tree::read(context, "", "net.weft.l3")?;
-    for why in ["lost", "forged"] {
-        tally.drop_of(
-            &format!("L3 interfaces: {why}"),
-            l3.sum("", &format!(".{why}")),
-        );
+    for (name, count) in &l3.0 {
+        // Behind the interface's number: the reason, below what it is one for.
+        let words: Vec<&str> = name.split('.').collect();
+        if let [_, what @ ("lost" | "unsent"), why] = words[..] {
+            tally.drop_of(&format!("L3 interfaces: {what}, {why}"), *count);
+        }
     }
     let jails = JAILS
         .iter()
