@@ -448,6 +448,29 @@ fn a_stopped_queue_takes_nothing_and_a_started_one_again() {
     machine.end();
 }
 
+/// A frame for which there is no memory, or that fits in no form, is given back, and counted
+/// by what it was.
+#[test]
+fn what_a_device_cannot_be_given_is_counted() {
+    let mut machine = Machine::new();
+    machine.start().unwrap();
+    // It takes no frame in so many pieces, and the copy of it is too long to be one.
+    assert_eq!(machine.send(&vec![3; 70_000], 100), Err(Why::Unfit));
+    machine.host.fail_allocations(0, 1);
+    assert_eq!(machine.send(&[4; 60], 60), Err(Why::NoMemory));
+    // For the copy there is none.
+    machine.host.fail_allocations(0, 1);
+    assert_eq!(machine.send(&[5; 900], 10), Err(Why::NoMemory));
+    machine.send(&[6; 60], 60).unwrap();
+    let figures = machine.sides.tx.borrow().figures();
+    assert_eq!(
+        (figures.unfit, figures.no_memory, figures.frames),
+        (1, 2, 1)
+    );
+    assert_eq!(machine.received(), [vec![6; 60]]);
+    machine.end();
+}
+
 #[test]
 fn a_stuck_device_is_reset_and_what_it_had_is_counted() {
     let mut machine = Machine::new();

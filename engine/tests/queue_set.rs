@@ -317,6 +317,45 @@ fn a_stuck_queue_is_given_up() {
     assert_eq!(world.arrivals.astray.load(Ordering::Relaxed), 1);
 }
 
+/// What is held back while its bucket moves, and finds its new queue full for as long as it is
+/// told to wait, is lost, and counted.
+#[test]
+fn what_finds_its_new_queue_full_is_lost_and_counted() {
+    let world = world(0);
+    let [old, new] = [0, 1].map(|queue| &world.set.queues()[queue]);
+    new.set(&Settings {
+        packets: 1,
+        ..new.settings()
+    });
+    old.pause();
+    new.pause();
+    send(&world, Choice::Queue(1), 9);
+    send(&world, Choice::Flow, 2);
+    let mut sent = 2;
+    thread::scope(|scope| {
+        let moving = scope.spawn(|| world.set.move_bucket(2, 1, 2_000));
+        // Until packets are held back.
+        loop {
+            thread::sleep(Duration::from_millis(1));
+            let before = old.level().items;
+            send(&world, Choice::Flow, 2);
+            sent += 1;
+            if old.level().items == before {
+                break;
+            }
+        }
+        old.resume();
+        assert_eq!(moving.join().unwrap(), Ok(Moved::InOrder));
+    });
+    let (passed, waits) = (old.figures().packets, new.level().items);
+    assert_eq!(waits, 1);
+    assert_eq!(world.set.lost(), sent - passed - waits);
+    assert_eq!(world.set.lost(), 1);
+    while new.level().items > 0 {
+        new.resume();
+    }
+}
+
 /// What a paused queue holds is all seen when it goes on, also behind a burst that was
 /// taken out before it was full; and packets that come alone are counted like others.
 #[test]

@@ -86,3 +86,18 @@ pub(crate) fn read(times: Option<&Histogram>, index: u32) -> u64 {
         }
     }
 }
+
+/// Buckets from the first on, all of one moment.
+///
+/// # Errors
+/// `EAGAIN` if something was counted whenever they were looked at.
+pub(crate) fn read_row(
+    times: Option<&Histogram>,
+    sleepable: &mut Sleepable,
+    row: &mut [u64],
+) -> Result<(), Errno> {
+    match times {
+        Some(times) => stats::at_a_moment(sleepable, || times.snapshot(row)).map(drop),
+        None => Ok(()),
+    }
+}

@@ -251,6 +251,21 @@ impl Subject for Outlet {
         }
     }
 
+    fn read_row(
+        &self,
+        index: u32,
+        sleepable: &mut Sleepable,
+        row: &mut [u64],
+    ) -> Result<(), Errno> {
+        match index {
+            LATENCY.. => {
+                let sojourn = &self.end.sojourn;
+                sojourn.latency_row(index - LATENCY, sleepable, row)
+            }
+            _ => queue_nodes::read_row(self, index, sleepable, row),
+        }
+    }
+
     fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
         match index {
             OF_END.. => match EndStat::at(index - OF_END) {

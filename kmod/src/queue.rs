@@ -236,6 +236,15 @@ where
         queue_nodes::read(self, index)
     }
 
+    fn read_row(
+        &self,
+        index: u32,
+        sleepable: &mut Sleepable,
+        row: &mut [u64],
+    ) -> Result<(), Errno> {
+        queue_nodes::read_row(self, index, sleepable, row)
+    }
+
     fn write(&self, index: u32, _sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
         queue_nodes::write(self, index, value)
     }

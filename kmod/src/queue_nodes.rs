@@ -13,6 +13,7 @@ use weft_engine::queue::{
 };
 use weft_engine::stats::{Declared, QueueStat};
 
+use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::lock::Mtx;
 use crate::kpi::sysctl::{Branch, Parent, Subject};
@@ -25,6 +26,8 @@ pub(crate) trait Watched {
     fn figures(&self) -> Figures;
     /// What is queued.
     fn level(&self) -> Level;
+    /// Both, of one moment; none if the queue was busy whenever it was looked at.
+    fn snapshot(&self) -> Option<(Figures, Level)>;
     /// Whether senders are to hold back.
     fn is_high(&self) -> bool;
     /// Packets that there is room for.
@@ -42,6 +45,10 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> Watched for TxQueue<T, S, P, M
 
     fn level(&self) -> Level {
         self.level()
+    }
+
+    fn snapshot(&self) -> Option<(Figures, Level)> {
+        self.snapshot()
     }
 
     fn is_high(&self) -> bool {
@@ -107,8 +114,12 @@ fn codel_ticks(microseconds: u64) -> u32 {
 
 /// What a queue has counted, or how it is now.
 fn figure(queue: &dyn Watched, stat: QueueStat) -> u64 {
+    number(queue, &queue.figures(), queue.level(), stat)
+}
+
+/// The same, of what was read before.
+fn number(queue: &dyn Watched, figures: &Figures, level: Level, stat: QueueStat) -> u64 {
     use QueueStat as Q;
-    let figures = queue.figures();
     match stat {
         Q::Packets => figures.packets,
         Q::Bytes => figures.bytes,
@@ -118,14 +129,16 @@ fn figure(queue: &dyn Watched, stat: QueueStat) -> u64 {
         Q::HandOvers => figures.hand_overs,
         Q::Pauses => figures.pauses,
         Q::Most => figures.most,
-        Q::Queued => queue.level().items,
-        Q::QueuedBytes => queue.level().cells.saturating_mul(u64::from(CELL)),
+        Q::Queued => level.items,
+        Q::QueuedBytes => level.cells.saturating_mul(u64::from(CELL)),
         Q::IsHigh => u64::from(queue.is_high()),
         Q::DropsPackets => figures.lost_for(Reason::Packets),
         Q::DropsBytes => figures.lost_for(Reason::Bytes),
         Q::DropsStopped => figures.lost_for(Reason::Stopped),
         Q::DropsClosed => figures.lost_for(Reason::Closed),
         Q::DropsSojourn => figures.lost_for(Reason::Sojourn),
+        // A row, which is read as such.
+        Q::Snapshot => 0,
         Q::PacketsLimit
         | Q::BytesLimit
         | Q::High
@@ -226,6 +239,24 @@ fn find(owner: &dyn Owner, index: u32) -> Option<(&dyn Watched, QueueStat)> {
 /// A queue's number, by the index that [`add`] gave it.
 pub(crate) fn read(owner: &dyn Owner, index: u32) -> u64 {
     find(owner, index).map_or(0, |(queue, stat)| figure(queue, stat))
+}
+
+/// A queue's numbers in a row, all of one moment, by the index that [`add`] gave it.
+///
+/// # Errors
+/// `EAGAIN` if the queue was busy whenever it was looked at.
+pub(crate) fn read_row(
+    owner: &dyn Owner,
+    index: u32,
+    sleepable: &mut Sleepable,
+    row: &mut [u64],
+) -> Result<(), Errno> {
+    let (queue, _) = find(owner, index).ok_or(Errno::EINVAL)?;
+    let (figures, level) = stats::at_a_moment(sleepable, || queue.snapshot())?;
+    for (stat, value) in QueueStat::ALL.iter().zip(row) {
+        *value = number(queue, &figures, level, *stat);
+    }
+    Ok(())
 }
 
 /// Changes a queue's setting, by the index that [`add`] gave it.

@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use weft_engine::stats::{Declared, EndStat, Histogram, SOJOURN};
 
+use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::kernel::Clock;
 use crate::kpi::late::Late;
@@ -179,8 +180,25 @@ impl Sojourn {
 impl Sojourn {
     /// A quantile or a bucket of a queue's, by what [`latency::add`] was told and has added.
     pub(crate) fn latency(&self, index: u32) -> u64 {
+        latency::read(self.waits_of(index), index)
+    }
+
+    /// All buckets of a queue's, likewise.
+    ///
+    /// # Errors
+    /// As of [`latency::read_row`].
+    pub(crate) fn latency_row(
+        &self,
+        index: u32,
+        sleepable: &mut Sleepable,
+        row: &mut [u64],
+    ) -> Result<(), Errno> {
+        latency::read_row(self.waits_of(index), sleepable, row)
+    }
+
+    fn waits_of(&self, index: u32) -> Option<&Histogram> {
         let place = self.waits.get((index >> INDEX_BITS) as usize);
-        latency::read(place.and_then(Late::get), index)
+        place.and_then(Late::get)
     }
 }
 

@@ -12,7 +12,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use weft_engine::stats::{BUCKETS, Below, Declared, Group, Histogram, Kind, Shown, Stat};
 
+use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
+use crate::kpi::kernel;
 use crate::kpi::log;
 use crate::kpi::sysctl::{Access, Branch, Indexed, Oid, Parent, Subject, Sysctls};
 use crate::kpi::text::Text;
@@ -159,6 +161,7 @@ fn put(
         Kind::Setting(setting) => tree.number(parent, &oid, Access::of(setting.writer)),
         Kind::Text(setting) => tree.text(parent, &oid, Access::of(setting.writer)),
         Kind::Buckets => tree.number(parent, &oid.row(BUCKETS as u32), Access::FIGURE),
+        Kind::Row(count) => tree.number(parent, &oid.row(count), Access::FIGURE),
         Kind::Counter | Kind::Lost(_) | Kind::Gauge => {
             tree.number(parent, &oid.labelled(stat.label()), Access::FIGURE)
         }
@@ -308,4 +311,25 @@ pub(crate) fn read_histogram(histogram: Option<&Histogram>, index: u32, shown: &
             histogram.within(limit.unwrap_or(u64::MAX))
         }
     })
+}
+
+/// How often something is looked at, a millisecond apart, until it is not being counted.
+const LOOKS: u32 = 100;
+
+/// What belongs together, of a moment at which nothing of it is half counted.
+///
+/// # Errors
+/// `EAGAIN` if there was no such moment for long.
+pub(crate) fn at_a_moment<R>(
+    sleepable: &mut Sleepable,
+    mut look: impl FnMut() -> Option<R>,
+) -> Result<R, Errno> {
+    for _ in 0..LOOKS {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        // Who counts may have lost its CPU to this very thread.
+        kernel::pause_ms(sleepable, 1);
+    }
+    Err(Errno::EAGAIN)
 }

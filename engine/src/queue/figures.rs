@@ -3,9 +3,15 @@
 //!
 //! All but refusals is written by the holder of the ring's role, one at a time, without
 //! atomic read-modify-writes, on lines that producers do not touch.
+//!
+//! What belongs together is counted [together](Counts::together): a number before and a
+//! number behind say to readers whether they have met a moment at which nothing was half
+//! counted (Lameter, "Effective synchronization on Linux/NUMA systems", 2005, calls it a
+//! sequence lock). Readers write nothing, and keep nobody from counting.
+
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::reason::Reason;
-use super::sync::{AtomicU64, Ordering};
 
 /// What a queue has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,9 +73,14 @@ impl Count {
     }
 }
 
+/// How often a reader looks for a moment at which nothing is half counted.
+const TRIES: u32 = 100;
+
 /// What the holder of the role counts.
 #[repr(align(128))]
 pub(super) struct Counts {
+    /// Odd while the others are being counted together.
+    era: Count,
     /// Items that came alone and passed by the ring: each a drain and a submission, too.
     pub(super) singles: Count,
     /// The others, as below.
@@ -104,6 +115,7 @@ impl Refusals {
 impl Counts {
     pub(super) fn new() -> Self {
         Self {
+            era: Count::new(),
             singles: Count::new(),
             packets: Count::new(),
             bytes: Count::new(),
@@ -115,6 +127,33 @@ impl Counts {
             most: Count::new(),
             late: Count::new(),
         }
+    }
+
+    /// Counts what belongs together: readers of all numbers see either all of it or nothing.
+    /// For the holder of the role.
+    #[inline(always)]
+    pub(super) fn together<R>(&self, count: impl FnOnce() -> R) -> R {
+        self.era.add(1);
+        fence(Ordering::Release);
+        let counted = count();
+        let next = self.era.get().wrapping_add(1);
+        self.era.0.store(next, Ordering::Release);
+        counted
+    }
+
+    /// Reads what is counted together at a moment at which nothing is half counted, and
+    /// during which nothing was. `None` if there was none for some tries.
+    pub(super) fn at_a_moment<R>(&self, mut read: impl FnMut() -> R) -> Option<R> {
+        for _ in 0..TRIES {
+            let before = self.era.0.load(Ordering::Acquire);
+            let value = read();
+            fence(Ordering::Acquire);
+            if before & 1 == 0 && self.era.get() == before {
+                return Some(value);
+            }
+            core::hint::spin_loop();
+        }
+        None
     }
 
     /// What came of all so far. Each number by itself is true of some moment.

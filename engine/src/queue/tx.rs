@@ -322,15 +322,20 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         let (items, bytes) = (batch.len() as u64, batch.bytes());
         role.attend(Berth::Backend);
         let verdict = role.data().sink.take(batch);
-        self.counts.drains.add(1);
-        self.counts.most.raise(items);
         if !batch.is_empty() {
+            self.counts.drains.add(1);
+            self.counts.most.raise(items);
             return self.keep(role, batch, (items, bytes), verdict);
         }
-        self.counts.submits.add(1);
-        self.counts.packets.add(items);
-        self.counts.through.add(items);
-        self.counts.bytes.add(bytes);
+        let counts = &self.counts;
+        counts.together(|| {
+            counts.drains.add(1);
+            counts.most.raise(items);
+            counts.submits.add(1);
+            counts.packets.add(items);
+            counts.through.add(items);
+            counts.bytes.add(bytes);
+        });
         self.passed(role, word, verdict);
         Ok(())
     }
@@ -347,8 +352,11 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         role.attend(Berth::Backend);
         match role.data().sink.take_one(item) {
             Ok(verdict) => {
-                self.counts.singles.add(1);
-                self.counts.bytes.add(u64::from(bytes));
+                let counts = &self.counts;
+                counts.together(|| {
+                    counts.singles.add(1);
+                    counts.bytes.add(u64::from(bytes));
+                });
                 self.passed(role, word, verdict);
                 Ok(())
             }
@@ -392,9 +400,12 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     ) -> Result<(), Reason> {
         let left = batch.len();
         let sent = items.saturating_sub(left as u64);
-        self.counts.packets.add(sent);
-        self.counts.through.add(sent);
-        self.counts.bytes.add(bytes.saturating_sub(batch.bytes()));
+        let counts = &self.counts;
+        counts.together(|| {
+            counts.packets.add(sent);
+            counts.through.add(sent);
+            counts.bytes.add(bytes.saturating_sub(batch.bytes()));
+        });
         self.stamp(batch);
         let (refused, rose) = role.enqueue(batch, &self.tunables.bounds());
         if batch.len() == left && sent > 0 {
@@ -430,26 +441,6 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         match (kept, batch.pop()) {
             (Err(reason), Some(item)) => Err((item, reason)),
             _ => Ok(()),
-        }
-    }
-
-    /// Lets the backend take from what was taken out of the ring, so many bytes.
-    #[inline]
-    fn burst_of(&self, role: &mut RoleOf<'_, T, S, M>, bytes: u64) -> Verdict {
-        role.attend(Berth::Backend);
-        if self.is_paused.load(Ordering::Relaxed) {
-            return Verdict::Full;
-        }
-        let (drain, rest) = role.parts();
-        let items = rest.len();
-        let verdict = drain.sink.take(rest);
-        let left = rest.len();
-        let left_bytes = if left == 0 { 0 } else { rest.bytes() };
-        self.counts.packets.add(items.saturating_sub(left) as u64);
-        self.counts.bytes.add(bytes.saturating_sub(left_bytes));
-        match left < items {
-            true => verdict,
-            false => Verdict::Full,
         }
     }
 
@@ -500,20 +491,32 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         }
     }
 
-    /// Sends what was taken out. The backend may leave some of it.
+    /// Sends what was taken out, so many bytes. The backend may leave some of it.
     #[inline]
     fn burst(&self, role: &mut RoleOf<'_, T, S, M>, bytes: u64, turn: &mut Turn) -> Verdict {
-        let before = role.rest().len();
-        let verdict = self.burst_of(role, bytes);
-        let sent = before.saturating_sub(role.rest().len());
-        turn.packets = turn.packets.saturating_sub(sent as u64);
-        self.settle(role);
-        verdict
-    }
-
-    #[inline]
-    fn settle(&self, role: &mut RoleOf<'_, T, S, M>) {
-        self.fell(role.settle(self.tunables.low()));
+        role.attend(Berth::Backend);
+        if self.is_paused.load(Ordering::Relaxed) {
+            return Verdict::Full;
+        }
+        let (drain, rest) = role.parts();
+        let items = rest.len();
+        let verdict = drain.sink.take(rest);
+        let left = rest.len();
+        let left_bytes = if left == 0 { 0 } else { rest.bytes() };
+        let sent = items.saturating_sub(left) as u64;
+        turn.packets = turn.packets.saturating_sub(sent);
+        let (counts, low) = (&self.counts, self.tunables.low());
+        // What has left the ring is counted with its leaving.
+        let fell = counts.together(|| {
+            counts.packets.add(sent);
+            counts.bytes.add(bytes.saturating_sub(left_bytes));
+            role.settle(low)
+        });
+        self.fell(fell);
+        match left < items {
+            true => verdict,
+            false => Verdict::Full,
+        }
     }
 
     /// Takes out a burst, if none is left of the last: its bytes. `None` if there is
@@ -526,8 +529,11 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
             return Some(role.rest().bytes());
         }
         let taken = role.take();
-        self.counts.submits.add(taken.claims);
-        self.counts.most.raise(taken.level);
+        let counts = &self.counts;
+        counts.together(|| {
+            counts.submits.add(taken.claims);
+            counts.most.raise(taken.level);
+        });
         if taken.items == 0 {
             return None;
         }
@@ -545,21 +551,30 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         let behind = role.behind().wrapping_mul(u64::from(CELL));
         let (drain, rest) = role.parts();
         let mut taken = core::mem::take(rest);
+        let mut late = 0_u64;
         while let Some(item) = taken.pop() {
             let behind = behind.wrapping_add(taken.bytes());
             if drain.codel.judge(parameters, now, &item, behind) {
-                self.counts.late.add(1);
+                late = late.wrapping_add(1);
                 drain.sink.dropped(item, Reason::Sojourn);
             } else {
                 // There is room for as many as there were.
                 let _room = rest.push(item);
             }
         }
-        if rest.is_empty() {
-            self.settle(role);
-            return None;
+        let bytes = match rest.is_empty() {
+            true => None,
+            false => Some(rest.bytes()),
+        };
+        if late > 0 {
+            let (counts, low) = (&self.counts, self.tunables.low());
+            let fell = counts.together(|| {
+                counts.late.add(late);
+                role.settle(low)
+            });
+            self.fell(fell);
         }
-        Some(rest.bytes())
+        bytes
     }
 
     fn turn(&self) -> Turn {
@@ -650,10 +665,19 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
         };
         let mut role = self.ring.enter().or_else(parked).ok_or(InUse)?;
         loop {
+            let mut left = 0;
             while let Some(item) = role.rest().pop() {
                 back(item);
+                left += 1;
             }
-            self.settle(&mut role);
+            let low = self.tunables.low();
+            let fell = self.counts.together(|| {
+                if left > 0 {
+                    self.refusals.add(Reason::Closed, left);
+                }
+                role.settle(low)
+            });
+            self.fell(fell);
             if role.take().items > 0 {
                 continue;
             }
@@ -692,6 +716,16 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> TxQueue<T, S, P, M> {
     /// What the queue has done so far.
     pub fn figures(&self) -> Figures {
         self.counts.figures(&self.refusals)
+    }
+
+    /// What the queue has done, and what is queued, all of one moment: what it has taken is
+    /// what was passed on, dropped late, and is queued, and bytes are those of the packets
+    /// passed on. Until it is closed; and what is moved to another queue is that one's.
+    /// Refusals, which others count, are of a moment a little earlier. `None` if it was busy
+    /// at each of some hundred looks: ask again.
+    pub fn snapshot(&self) -> Option<(Figures, Level)> {
+        let read = || (self.counts.figures(&self.refusals), self.ring.level());
+        self.counts.at_a_moment(read)
     }
 
     /// What is set.

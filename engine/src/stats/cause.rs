@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use crate::queue::Reason;
 
 macro_rules! causes {
-    ($($cause:ident $name:literal $meaning:literal, $remedy:literal;)*) => {
+    ($($cause:ident $name:literal $meaning:literal, $remedy:literal, $shown:literal;)*) => {
         /// Why a packet was lost.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
@@ -45,6 +45,13 @@ macro_rules! causes {
                     $(Self::$cause => $remedy,)*
                 }
             }
+
+            /// Which test brings it about, and how: scenarios in a kernel, else on the host.
+            pub const fn shown(self) -> &'static str {
+                match self {
+                    $(Self::$cause => $shown,)*
+                }
+            }
         }
     };
 }
@@ -59,41 +66,59 @@ const fn text(text: &'static str) -> &'static CStr {
 
 causes! {
     Packets "packets" "Packets refused since packets_limit were queued",
-        "Raise packets_limit if these are bursts, or find who sends faster than the receiver takes";
+        "Raise packets_limit if these are bursts, or find who sends faster than the receiver takes",
+        "`audit`: packets_limit of 1";
     Bytes "bytes" "Packets refused since bytes_limit were queued",
-        "Raise bytes_limit, or set it to 0 to have packets_limit alone decide";
+        "Raise bytes_limit, or set it to 0 to have packets_limit alone decide",
+        "`audit`: bytes_limit of 64";
     Stopped "stopped" "Packets refused while the queue was stopped",
-        "See why what is behind the queue takes nothing: its link may be down";
+        "See why what is behind the queue takes nothing: its link may be down",
+        "host, `queue_stress`: queues that are stopped and started; nothing in the module stops one";
     Closed "closed" "Packets refused or found in the queue while it was being closed",
-        "Nothing to do: their interface was going";
+        "Nothing to do: their interface was going",
+        "host, `queue_stress`: queues that are closed with packets in them; in a guest workers had emptied those of 140 pairs that were destroyed under load";
     Sojourn "sojourn" "Packets dropped since they had been queued for too long; see codel_target_us",
-        "Nothing to do if senders slow down for it; if not, the receiver is too slow for them";
+        "Nothing to do if senders slow down for it; if not, the receiver is too slow for them",
+        "`audit`: CoDel with a target that all miss";
     Moved "moved" "Packets that found no room in the queue to which their flow was moved",
-        "Change the number of queues when there is less traffic, or make queues longer";
+        "Change the number of queues when there is less traffic, or make queues longer",
+        "host, `queue_set`: a flow moved to a full queue";
     Down "down" "Packets that were sent to an end that was down",
-        "Bring the other end up, or take this one down so that its senders learn of it";
+        "Bring the other end up, or take this one down so that its senders learn of it",
+        "`audit`, `l3`: a receiver that is down";
     Uncut "uncut" "Long segments of TCP that had to be cut, wholly or in part, without memory for it",
-        "Give the host more memory for mbufs (kern.ipc.nmbclusters), or turn TSO off at the sending end";
+        "Give the host more memory for mbufs (kern.ipc.nmbclusters), or turn TSO off at the sending end",
+        "nowhere: a guest without memory for mbufs can't be reached any more";
     Full "full" "Frames that found no room in a queue; their senders were told (ENOBUFS)",
-        "See which queue's drops grow, and who sends faster than the receiver takes";
+        "See which queue's drops grow, and who sends faster than the receiver takes",
+        "`audit`: packets_limit of 1";
     NoMemory "no_memory" "Frames for which there was no memory, to copy, map or receive them",
-        "Give the host more memory for mbufs (kern.ipc.nmbclusters)";
+        "Give the host more memory for mbufs (kern.ipc.nmbclusters)",
+        "host, `nic_loop` and the drivers' tests: allocations that fail";
     Forged "forged" "Frames that bore an address which is not their sender's own",
-        "Find what sends them: a program that forges addresses, or an address that the interface has lost";
+        "Find what sends them: a program that forges addresses, or an address that the interface has lost",
+        "`l3`: frames in others' names";
     Absent "absent" "Frames to an interface that is gone, or by way of one",
-        "Nothing to do: senders learn of it by their neighbour caches";
+        "Nothing to do: senders learn of it by their neighbour caches",
+        "`l3`: a frame to an interface that is not there";
     TooLong "too_long" "Frames that are longer than the parent's MTU",
-        "Nothing to do if the parent's MTU was lowered a moment ago; else set the same MTU at both";
+        "Nothing to do if the parent's MTU was lowered a moment ago; else set the same MTU at both",
+        "nowhere: an interface follows its parent's MTU before a frame can be sent";
     Parent "parent" "Frames that the parent's driver did not take, or that could not be made fit for it",
-        "See the parent's own output drops and errors";
+        "See the parent's own output drops and errors",
+        "`l3`: a parent with packets_limit of 1";
     Unfit "unfit" "Frames that the card can't take in any form",
-        "Turn off what their sender leaves to the card (ifconfig -tso -txcsum), and report it";
+        "Turn off what their sender leaves to the card (ifconfig -tso -txcsum), and report it",
+        "host, `nic_loop`: a frame in too many pieces that is too long to be copied";
     Reset "reset" "Frames that the card had when it was reset or stopped",
-        "Nothing to do after ifconfig down or a change of settings; else see hangs, bogus and the console";
+        "Nothing to do after ifconfig down or a change of settings; else see hangs, bogus and the console",
+        "host, the drivers' tests: resets and stops with frames in the card";
     Broken "broken" "Frames that the card said are broken",
-        "See the cable, and the other end's speed and duplex";
+        "See the cable, and the other end's speed and duplex",
+        "host, the drivers' tests: cards that say so";
     Rule "rule" "IPv6 packets that a rule dropped",
-        "See which rule's dropped grows; set it to 1 if its packets are wanted";
+        "See which rule's dropped grows; set it to 1 if its packets are wanted",
+        "`ipv6-policy`: a flood of packets for each rule";
 }
 
 impl Cause {

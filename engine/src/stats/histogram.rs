@@ -6,7 +6,7 @@
 //! before up to its own, so that powers of two are limits.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Buckets of each power of two, as a power of two.
 const PARTS: u32 = 4;
@@ -34,9 +34,14 @@ pub fn limit_of(bucket: usize) -> Option<u64> {
     (bucket < BUCKETS - 1).then(|| parts.wrapping_add(1) << shift)
 }
 
+/// How often a reader looks for a moment at which nothing is half counted.
+const TRIES: u32 = 100;
+
 /// A histogram. One thread at a time counts, any may read.
 #[derive(Debug)]
 pub struct Histogram {
+    /// Odd while a number is being counted.
+    era: AtomicU64,
     counts: Vec<AtomicU64>,
     sum: AtomicU64,
 }
@@ -44,8 +49,8 @@ pub struct Histogram {
 impl Histogram {
     /// An empty one, with a count for each of [`BUCKETS`]; `None` if they are fewer or more.
     pub fn of(counts: Vec<AtomicU64>) -> Option<Self> {
-        let sum = AtomicU64::new(0);
-        (counts.len() == BUCKETS).then_some(Self { counts, sum })
+        let [era, sum] = [const { AtomicU64::new(0) }; 2];
+        (counts.len() == BUCKETS).then_some(Self { era, counts, sum })
     }
 
     /// Counts a number. By one thread at a time: no atomic read-modify-write.
@@ -55,10 +60,32 @@ impl Histogram {
             let now = count.load(Ordering::Relaxed).wrapping_add(more);
             count.store(now, Ordering::Relaxed);
         };
+        add(&self.era, 1);
+        fence(Ordering::Release);
         if let Some(count) = self.counts.get(bucket(number)) {
             add(count, 1);
         }
         add(&self.sum, number);
+        let next = self.era.load(Ordering::Relaxed).wrapping_add(1);
+        self.era.store(next, Ordering::Release);
+    }
+
+    /// Reads what is in buckets from the first on, and returns the sum, all of one moment.
+    /// `None` if something was counted at each of some hundred tries: ask again.
+    pub fn snapshot(&self, buckets: &mut [u64]) -> Option<u64> {
+        for _ in 0..TRIES {
+            let before = self.era.load(Ordering::Acquire);
+            for (value, count) in buckets.iter_mut().zip(&self.counts) {
+                *value = count.load(Ordering::Relaxed);
+            }
+            let sum = self.sum();
+            fence(Ordering::Acquire);
+            if before & 1 == 0 && self.era.load(Ordering::Relaxed) == before {
+                return Some(sum);
+            }
+            core::hint::spin_loop();
+        }
+        None
     }
 
     /// Adds what another one has counted, which nobody counts into meanwhile. By one thread
@@ -185,6 +212,35 @@ mod tests {
             }
             proptest::prop_assert_eq!(merged.sum(), both.sum());
         }
+    }
+
+    /// A snapshot has each number's bucket and its part of the sum, or neither.
+    #[test]
+    fn a_snapshot_is_of_one_moment() {
+        const NUMBER: u64 = 1 << 20;
+        let (histogram, is_over) = (empty(), core::sync::atomic::AtomicBool::new(false));
+        let whole = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let (mut whole, mut buckets) = (0, [0; BUCKETS]);
+                while !is_over.load(Ordering::Relaxed) {
+                    if let Some(sum) = histogram.snapshot(&mut buckets) {
+                        assert_eq!(sum, buckets.iter().sum::<u64>() * NUMBER);
+                        whole += 1;
+                    }
+                }
+                whole
+            });
+            for _ in 0..100_000 {
+                histogram.count(NUMBER);
+                (0..20).for_each(|_| core::hint::spin_loop());
+            }
+            while histogram.snapshot(&mut [0; BUCKETS]).is_none() {}
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            is_over.store(true, Ordering::Relaxed);
+            reader.join().unwrap()
+        });
+        assert!(whole > 0);
+        assert_eq!(histogram.total(), 100_000);
     }
 
     #[test]

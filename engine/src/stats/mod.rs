@@ -69,6 +69,8 @@ pub enum Kind {
     Gauge,
     /// Counters in a row, one for each bucket of a [`Histogram`].
     Buckets,
+    /// So many numbers of the group in a row, from its first on, all of one moment.
+    Row(u32),
     /// It can be written.
     Setting(Setting),
     /// Likewise, and it is no number but a text.
@@ -186,6 +188,10 @@ impl Stat {
 
     const fn buckets(name: &'static CStr, about: &'static CStr) -> Self {
         Self::of(Kind::Buckets, name, about)
+    }
+
+    const fn row(name: &'static CStr, about: &'static CStr, count: u32) -> Self {
+        Self::of(Kind::Row(count), name, about)
     }
 
     const fn setting(name: &'static CStr, about: &'static CStr, setting: Setting) -> Self {

@@ -40,6 +40,7 @@ fn statistics(text: &mut String) -> fmt::Result {
          has a label in prometheus_sysctl_exporter(8): `net.weft.pair.wpair0a.queue.3.packets` is there\n\
          `sysctl_net_weft_pair_queue_packets{{interface=\"wpair0a\",queue=\"3\"}}`; names below `drops` and `lost` of one object are values\n\
          of the label `reason`. Settings are in [tuning.md](tuning.md). IPv6's rules are in [ipv6-policy.md](ipv6-policy.md).\n\n\
+         Numbers are read one by one, each of its own moment. A row, such as `snapshot` of a queue, is of one moment.\n\n\
          What a card itself counts, by registers of its own, is below `device` at the card and its queues, with descriptions of\n\
          its driver's (`sysctl -d dev.wvmx.0`)."
     )?;
@@ -58,6 +59,7 @@ fn statistics(text: &mut String) -> fmt::Result {
                 Kind::Counter | Kind::Lost(_) => "counter",
                 Kind::Gauge => "gauge",
                 Kind::Buckets => "counters",
+                Kind::Row(_) => "numbers",
                 Kind::Setting(_) | Kind::Text(_) => continue,
             };
             writeln!(text, "| `{}` | {kind} | {} |", name(stat), about(stat))?;
@@ -116,15 +118,16 @@ fn causes(text: &mut String) -> fmt::Result {
     writeln!(
         text,
         "\n## Why packets are lost\n\n\
-         | number | reason | what has happened | what to do |\n| --- | --- | --- | --- |"
+         | number | reason | what has happened | what to do | what test brings it about |\n| --- | --- | --- | --- | --- |"
     )?;
     for (number, cause) in Cause::ALL.iter().enumerate() {
         writeln!(
             text,
-            "| {number} | `{}` | {} | {} |",
+            "| {number} | `{}` | {} | {} | {} |",
             cause.name().to_string_lossy(),
             cause.meaning(),
-            cause.remedy()
+            cause.remedy(),
+            cause.shown()
         )?;
     }
     Ok(())

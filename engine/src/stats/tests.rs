@@ -103,6 +103,32 @@ fn an_enum_is_its_group() {
     check::<FibStat>();
     check::<TableStat>();
     check::<TimesStat>();
+    check::<LayersStat>();
+    check::<LayerStat>();
+    check::<CardStat>();
+    check::<SendStat>();
+    check::<ReceiveStat>();
+    check::<CardSetting>();
+    check::<FilterStat>();
+    check::<RuleStat>();
+    check::<PoolStat>();
+    check::<SizeStat>();
+}
+
+/// A row is of numbers that stand alone.
+#[test]
+fn rows_are_of_numbers() {
+    for group in GROUPS {
+        for stat in group.stats {
+            let Kind::Row(count) = stat.kind else {
+                continue;
+            };
+            let is_number =
+                |stat: &Stat| matches!(stat.kind, Kind::Counter | Kind::Gauge | Kind::Lost(_));
+            let (row, rest) = group.stats.split_at(count as usize);
+            assert!(row.iter().all(is_number) && !rest.is_empty(), "{stat:?}");
+        }
+    }
 }
 
 /// Each cause has a name of its own, and says what has happened and what to do.

@@ -21,6 +21,8 @@ const fn errno(value: u32) -> Errno {
 impl Errno {
     /// The device, here the module, is in use.
     pub(crate) const EBUSY: Self = errno(c::EBUSY);
+    /// It can't be had now; to be tried again.
+    pub(crate) const EAGAIN: Self = errno(c::EAGAIN);
     /// There is one of that name already.
     pub(crate) const EEXIST: Self = errno(c::EEXIST);
     /// The frame is not its sender's to send.

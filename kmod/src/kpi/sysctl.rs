@@ -14,7 +14,7 @@ use super::context::{Sleepable, Vnet, with_current_vnet};
 use super::errno::{Errno, returned};
 use super::jail;
 use super::log;
-use super::memory::try_box;
+use super::memory::{collected, try_box};
 use super::shared::Shared;
 use super::text::Text;
 
@@ -370,6 +370,23 @@ pub(crate) trait Subject: Send + Sync + 'static {
     /// The number of the OID that was added with that index.
     fn read(&self, index: u32, sleepable: &mut Sleepable) -> u64;
 
+    /// The numbers in a row of the OID that was added with that index, one by one unless it
+    /// can do better.
+    ///
+    /// # Errors
+    /// `EAGAIN` of who can.
+    fn read_row(
+        &self,
+        index: u32,
+        sleepable: &mut Sleepable,
+        row: &mut [u64],
+    ) -> Result<(), Errno> {
+        for (index, value) in (index..).zip(row) {
+            *value = self.read(index, sleepable);
+        }
+        Ok(())
+    }
+
     /// Takes a new value. Never called but for an OID that was added as a setting.
     ///
     /// # Errors
@@ -570,15 +587,15 @@ unsafe fn exchange(
 unsafe fn list(
     request: *mut c::sysctl_req,
     argument: i64,
-    mut number: impl FnMut(u32) -> u64,
+    read: impl FnOnce(u32, &mut [u64]) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
-    let (first, count) = (argument as u32, (argument >> 32) as u32);
-    for place in 0..count {
-        let value = number(first.wrapping_add(place));
-        // SAFETY: the caller's promise; the value is a u64 on this stack.
-        Errno::check(unsafe { c::weft_shim_sysctl_out(request, (&raw const value).cast(), 8) })?;
-    }
-    Ok(())
+    let (first, count) = (argument as u32, (argument >> 32) as usize);
+    let mut row = collected(count, |_| Ok(0_u64))?;
+    read(first, &mut row)?;
+    // SAFETY: the caller's promise; so many bytes.
+    Errno::check(unsafe {
+        c::weft_shim_sysctl_out(request, row.as_ptr().cast(), size_of_val(row.as_slice()))
+    })
 }
 
 /// The handler of a number's OID.
@@ -619,7 +636,14 @@ unsafe extern "C" fn handle_indexed<N: Indexed>(
         }
         if index >> 32 != 0 {
             // SAFETY: the kernel's own arguments.
-            return unsafe { list(request, index, |index| N::read(index, sleepable, vnet)) };
+            return unsafe {
+                list(request, index, |first, row| {
+                    for (index, value) in (first..).zip(row) {
+                        *value = N::read(index, sleepable, vnet);
+                    }
+                    Ok(())
+                })
+            };
         }
         let value = N::read(index as u32, sleepable, vnet);
         // SAFETY: the kernel's own arguments.
@@ -663,7 +687,11 @@ unsafe extern "C" fn handle_subject<T: Subject>(
     let what = |subject: &T, sleepable: &mut Sleepable| {
         if index >> 32 != 0 {
             // SAFETY: the kernel's own arguments.
-            return unsafe { list(request, index, |index| subject.read(index, sleepable)) };
+            return unsafe {
+                list(request, index, |first, row| {
+                    subject.read_row(first, sleepable, row)
+                })
+            };
         }
         let value = subject.read(index as u32, sleepable);
         // SAFETY: the kernel's own arguments.

@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use weft_engine::stats::{COMPLETION, CardSetting, Declared, Histogram};
 
+use crate::kpi::context::Sleepable;
+use crate::kpi::errno::Errno;
 use crate::kpi::kernel::Clock;
 use crate::kpi::late::Late;
 use crate::kpi::memory;
@@ -84,5 +86,17 @@ impl Completions {
     /// A quantile or a bucket.
     pub(super) fn latency(&self, index: u32) -> u64 {
         latency::read(self.times.get(), index)
+    }
+
+    /// All buckets.
+    ///
+    /// # Errors
+    /// As of [`latency::read_row`].
+    pub(super) fn latency_row(
+        &self,
+        sleepable: &mut Sleepable,
+        row: &mut [u64],
+    ) -> Result<(), Errno> {
+        latency::read_row(self.times.get(), sleepable, row)
     }
 }

@@ -143,6 +143,20 @@ impl<D: Driven> Subject for Outlet<D> {
         value.unwrap_or(0)
     }
 
+    fn read_row(
+        &self,
+        index: u32,
+        sleepable: &mut Sleepable,
+        row: &mut [u64],
+    ) -> Result<(), Errno> {
+        let Some(index) = index.checked_sub(TIMES) else {
+            return queue_nodes::read_row(self, index, sleepable, row);
+        };
+        let lane = self.core.lanes.get((index >> INDEX_BITS) as usize);
+        let lane = lane.ok_or(Errno::EINVAL)?;
+        lane.completions.latency_row(sleepable, row)
+    }
+
     fn write(&self, index: u32, sleepable: &mut Sleepable, value: u64) -> Result<(), Errno> {
         let place = (index & 0xff) as usize;
         match index & 0xff << 24 {

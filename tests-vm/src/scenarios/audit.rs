@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::pair::{await_home, destroy, listen, remove_jail};
+use weft_engine::stats::{Declared, QueueStat};
+
+use super::pair::{await_home, destroy, listen, remove_jail, undisturbed};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 
@@ -37,7 +39,12 @@ const ENDS: [(&str, &str, &str); 2] = [
     ("right", "wpair0b", "10.1.0.2"),
 ];
 /// Causes for which a sender is told that there is no room.
-const REFUSED: [&str; 4] = ["packets", "bytes", "stopped", "closed"];
+const REFUSED: [QueueStat; 4] = [
+    QueueStat::DropsPackets,
+    QueueStat::DropsBytes,
+    QueueStat::DropsStopped,
+    QueueStat::DropsClosed,
+];
 
 /// A stage: what is set before, on the queues of the sender's end, and the counter that has
 /// to grow for it.
@@ -96,6 +103,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         staged(context, stage, &mut programs)?;
     }
     context.report.note(&format!("{programs:?}"));
+    snapshots(context)?;
     for (jail, ..) in ENDS {
         remove_jail(context, jail)?;
     }
@@ -179,22 +187,65 @@ fn interface(context: &mut Context<'_>, end: usize) -> Result<[u64; 8]> {
     Ok(counters)
 }
 
+/// What is in a queue's snapshot, in its order.
+fn in_snapshot() -> impl Iterator<Item = String> {
+    let count = QueueStat::Snapshot as usize;
+    QueueStat::ALL.iter().take(count).map(|stat| {
+        let (name, below) = (stat.stat().name, stat.stat().below);
+        let below = below.map(|below| format!("{}.", below.name.to_string_lossy()));
+        format!("{}{}", below.unwrap_or_default(), name.to_string_lossy())
+    })
+}
+
+/// A queue's snapshot.
+fn snapshot(context: &mut Context<'_>, queue: u64) -> Result<Vec<u64>> {
+    let name = format!("net.weft.pair.{}.queue.{queue}.snapshot", ENDS[0].1);
+    let line = context.guest.sysctl(&name)?;
+    Ok(line
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect())
+}
+
+/// While nothing is sent each number of a snapshot is what it is by itself.
+fn snapshots(context: &mut Context<'_>) -> Result<()> {
+    for queue in 0..QUEUES {
+        let (mut row, mut alone) = (vec![], vec![]);
+        undisturbed(true, || {
+            row = snapshot(context, queue)?;
+            alone = Vec::new();
+            for name in in_snapshot() {
+                let name = format!("{}.queue.{queue}.{name}", ENDS[0].1);
+                alone.push(number(context, &name)?);
+            }
+            Ok(row == alone)
+        })?;
+        let what = format!("the snapshot of queue {queue} is what its numbers are one by one");
+        context.report.equal(&row, &alone, &what);
+    }
+    Ok(())
+}
+
 /// All books, of one moment at which nothing was queued: they are read until two readings
 /// are the same.
 fn books(context: &mut Context<'_>) -> Result<Books> {
     let start = Instant::now();
     let mut last = None;
     loop {
-        let queued = sum(context, "queued")?;
+        let mut rows = vec![];
+        for queue in 0..QUEUES {
+            rows.push(snapshot(context, queue)?);
+        }
+        let sum =
+            |stat: QueueStat| -> u64 { rows.iter().filter_map(|row| row.get(stat as usize)).sum() };
+        let queued = sum(QueueStat::Queued);
         let mut books = Books {
-            passed: sum(context, "packets")?,
-            late: sum(context, "drops.sojourn")?,
+            passed: sum(QueueStat::Packets),
+            late: sum(QueueStat::DropsSojourn),
+            refused: REFUSED.into_iter().map(sum).sum(),
             down: number(context, &format!("{}.lost.down", ENDS[0].1))?,
             ..Books::default()
         };
-        for reason in REFUSED {
-            books.refused += sum(context, &format!("drops.{reason}"))?;
-        }
         let [near, far] = [interface(context, 0)?, interface(context, 1)?];
         (books.output, books.output_errors, books.output_drops) = (near[4], near[6], near[7]);
         (books.input, books.input_drops) = (far[0], far[3]);

@@ -30,6 +30,10 @@ pub(super) const INSTRUCTIONS: &str = "guest instructions";
 pub(super) struct Values(BTreeMap<String, Vec<f64>>);
 
 impl Values {
+    pub(super) const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
     pub(super) fn add(&mut self, contestant: &str, value: f64) {
         self.0.entry(contestant.into()).or_default().push(value);
     }

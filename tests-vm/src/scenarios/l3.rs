@@ -89,6 +89,8 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     long_segments(context, &pair)?;
     figures(context)?;
     forged(context)?;
+    lost(context, &pair)?;
+    figures(context)?;
     addresses(context)?;
     follows(context, &pair)?;
     refused_unload(context)?;
@@ -485,6 +487,79 @@ fn forged(context: &mut Context<'_>) -> Result<()> {
         "none of them arrived",
         format_args!("{sent} before, {arrived} now"),
     );
+    Ok(())
+}
+
+/// Frames are lost for each reason that can be brought about, and counted by it.
+fn lost(context: &mut Context<'_>, pair: &str) -> Result<()> {
+    let flood = |from: Place, to: Place| {
+        let address = to.addresses[0];
+        format!("{}flood {address} 4009 200 4 500 0", from.at)
+    };
+    let queues = context.guest.number("sysctl get net.weft.pair.queues")?;
+    let limits = |value: u64| -> Vec<String> {
+        let one =
+            |queue| format!("sysctl set net.weft.pair.{pair}.queue.{queue}.packets_limit {value}");
+        (0..queues).map(one).collect()
+    };
+    let first = format!("sysctl get net.weft.pair.{pair}.queue.0.packets_limit");
+    let room = context.guest.number(&first)?;
+    // To an interface of a number that nobody has.
+    let nobody: String = weft_engine::l3::alias(4_000)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let stray = frame(
+        &nobody,
+        SHARED,
+        "0800",
+        "4500001c00004000401100000a0700030a070001000100020008000000",
+    );
+    let stray = format!("{}ether send {pair}.ip0 {stray}", RED.at);
+    let full: Vec<String> = vec![flood(RED, OUTER)];
+    let ways = [
+        (1, "unsent.parent", limits(1), full.clone(), limits(room)),
+        (
+            1,
+            "unsent.down",
+            vec![format!("if down {pair}")],
+            full,
+            vec![format!("if up {pair}")],
+        ),
+        (1, "unsent.absent", vec![], vec![stray], vec![]),
+        (
+            2,
+            "lost.down",
+            vec![format!("{}if down {pair}.ip1", BLUE.at)],
+            vec![flood(RED, BLUE)],
+            vec![format!("{}if up {pair}.ip1", BLUE.at)],
+        ),
+    ];
+    for (number, reason, before, during, after) in ways {
+        let counted = figure(context, number, reason)?;
+        for command in &before {
+            context.guest.call(command)?;
+        }
+        let start = Instant::now();
+        let mut more = 0;
+        while more == 0 && start.elapsed() < LIMIT {
+            for command in &during {
+                // Who sends may be told.
+                let _ = context.guest.call_within(command, LIMIT);
+            }
+            more = figure(context, number, reason)? - counted;
+        }
+        for command in &after {
+            context.guest.call(command)?;
+        }
+        let what = format!("frames are lost for {reason}, and counted");
+        context.report.check(more > 0, &what, more);
+    }
+    for place in [OUTER, BLUE] {
+        for address in place.addresses {
+            meet(context, RED, address, "after frames were lost")?;
+        }
+    }
     Ok(())
 }
 

@@ -48,6 +48,7 @@ mod race_nic;
 mod race_packet;
 mod race_pair;
 mod race_statistics;
+mod race_tuning;
 mod race_wire;
 mod refuse;
 mod sharing;
@@ -156,7 +157,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 58] = [
+pub const ALL: [Scenario; 59] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -212,6 +213,7 @@ pub const ALL: [Scenario; 58] = [
     race_packet::SCENARIO,
     race_wire::SCENARIO,
     race_statistics::SCENARIO,
+    race_tuning::SCENARIO,
     race_pair::SCENARIO,
     race_pair::SCENARIO_TIME,
     system_tests::SCENARIO,

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::contest::{Contest, INSTRUCTIONS, Values, What};
 use super::nic::Wire;
+use super::pair::reached;
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 use crate::lan::stream::{SEGMENT, SINK};
@@ -81,6 +82,34 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A group that nobody is in, and the interface that drops all.
 const GROUP: &str = "224.1.2.3";
 const EDSC: &str = "edsc(4)";
+
+/// What is set of a card of ours to see what it does, as far as the card has it.
+const TUNED: [(&str, &[(&str, u64)]); 7] = [
+    ("interrupts not kept apart", &[("interrupt_gap_max_us", 0)]),
+    (
+        "interrupts 1 ms apart",
+        &[
+            ("interrupt_gap_max_us", 1_000),
+            ("interrupt_gap_min_us", 1_000),
+        ],
+    ),
+    ("interrupt_moderation 0", &[("interrupt_moderation", 0)]),
+    ("tx_descriptors 128", &[("tx_descriptors", 128)]),
+    ("rx_descriptors 128", &[("rx_descriptors", 128)]),
+    ("completion_every 0", &[("completion_every", 0)]),
+    ("completion_every 1", &[("completion_every", 1)]),
+];
+/// What is measured of them.
+const TUNED_WORK: [Work; 2] = [
+    Work::Sent {
+        size: SIZES[0],
+        is_ipv6: false,
+    },
+    Work::Received {
+        size: SIZES[0],
+        is_ipv6: false,
+    },
+];
 
 /// A card with a driver.
 struct Side {
@@ -186,6 +215,7 @@ fn run(context: &mut Context<'_>, ours: &'static str, theirs: &'static str) -> R
     };
     race.quiet(context)?;
     race.datagrams(context)?;
+    race.tuned(context)?;
     if !is_checked {
         let file = format!("nic-{theirs}-vm.json");
         race.contest.write(context, &file);
@@ -274,6 +304,60 @@ impl Race {
             side.wire().disconnect(context, &side.name)?;
         }
         Ok(())
+    }
+
+    /// What settings of ours do, beside as it is at first.
+    fn tuned(&mut self, context: &mut Context<'_>) -> Result<()> {
+        const FIRST: &str = "as at first";
+        let side = &self.sides[0];
+        let full = |name: &str| format!("dev.{}.0.{name}", side.driver);
+        let wire = side.wire();
+        wire.connect(context, &side.name)?;
+        wire.echoes(context, &side.name)?;
+        let mut ways: Vec<(&str, &[(&str, u64)])> = vec![(FIRST, &[])];
+        for (name, settings) in TUNED {
+            let asked = format!("sysctl get {}", full(settings[0].0));
+            // Not each card has each setting.
+            if context.guest.call(&asked).is_ok() {
+                ways.push((name, settings));
+            }
+        }
+        for work in TUNED_WORK {
+            let mut values = Values::default();
+            for _ in 0..self.rounds {
+                for (name, settings) in &ways {
+                    let mut before = Vec::new();
+                    for (name, value) in *settings {
+                        let full = full(name);
+                        let was = context.guest.number(&format!("sysctl get {full}"))?;
+                        before.push(format!("sysctl set {full} {was}"));
+                        let command = format!("sysctl set {full} {value}");
+                        context.guest.call_within(&command, LIMIT)?;
+                    }
+                    // Some settings stop and start the card.
+                    let what = format!("{}, {name}", side.name);
+                    let host = wire.host().to_string();
+                    reached(context, "", &host, 64, &what)?;
+                    let one = self.measured(context, side, work, false)?;
+                    let many = self.measured(context, side, work, true)?;
+                    values.add(name, many.each_beyond(one));
+                    for command in before.iter().rev() {
+                        context.guest.call_within(command, LIMIT)?;
+                    }
+                }
+            }
+            for (name, _) in &ways[1..] {
+                let what = What {
+                    target: "tuning",
+                    work: format!("{}: {}, {name}", side.driver, work.name()),
+                    metric: "a packet",
+                    unit: INSTRUCTIONS,
+                    at: work.at(),
+                };
+                self.contest.note(context, name, &[FIRST], &what, &values);
+            }
+        }
+        wire.disconnect(context, &side.name)
     }
 
     /// An interface that drops all.

@@ -3,7 +3,7 @@
 //! each is there, described and labelled as declared, and no other is; settings begin
 //! as they are said to, and take what is said to be allowed, and nothing else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regex::Regex;
 use weft_engine::stats::{
@@ -102,7 +102,53 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         let command = format!("if destroy {name}");
         context.guest.call_within(&command, LIMIT)?;
     }
+    idle(context)?;
     context.unload_weft()
+}
+
+/// A frame of Ethernet for nobody.
+const FRAME: &str = "02000000123402000000567888b5000000000000000000000000";
+/// Bytes that a histogram takes at most.
+const HISTOGRAM: u64 = 8192;
+
+/// Queues that pass nothing on have no histograms, also when all is read; then each queue
+/// that passes something on gets one.
+fn idle(context: &mut Context<'_>) -> Result<()> {
+    let names = context.column("malloc sysctloid", 1)?;
+    let pair = context.guest.line("if create wpair")?;
+    let names = context.column("malloc sysctloid", 1)? - names;
+    let queues = context.guest.number("sysctl get net.weft.pair.queues")?;
+    context.report.note(&format!(
+        "names and descriptions of a pair with {queues} queues a direction take {names} bytes"
+    ));
+    let fresh = context.bytes_held("weft")?;
+    MODULE.tree(context)?;
+    let read = context.bytes_held("weft")?;
+    let what =
+        "queues that have passed nothing on take no memory for times, also when they are read";
+    context.report.equal(&read, &fresh, what);
+    let other = format!("{}b", &pair[..pair.len() - 1]);
+    let send = format!("ether send {pair} {FRAME}");
+    context
+        .guest
+        .each(&[format!("if up {other}"), format!("if up {pair}"), send])?;
+    let start = Instant::now();
+    let count = |context: &mut Context<'_>| {
+        let sum =
+            |place: u64| format!("sysctl get net.weft.pair.{pair}.queue.{place}.sojourn_ns_count");
+        (0..queues)
+            .map(|place| context.guest.number(&sum(place)))
+            .sum::<Result<u64>>()
+    };
+    while count(context)? == 0 && start.elapsed() < LIMIT {}
+    let timed = context.bytes_held("weft")? - read;
+    context.report.check(
+        timed > 0 && timed <= 2 * queues * HISTOGRAM,
+        "a queue that has passed a frame on has a histogram",
+        format_args!("{timed} bytes more"),
+    );
+    let command = format!("if destroy {pair}");
+    context.guest.call_within(&command, LIMIT).map(drop)
 }
 
 fn run_nic(context: &mut Context<'_>) -> Result<()> {
@@ -245,6 +291,7 @@ fn holds(stat: &Stat, value: &str) -> bool {
     let numbers: Vec<_> = value.split(' ').map(str::parse::<u64>).collect();
     let count = match stat.kind {
         Kind::Buckets => BUCKETS,
+        Kind::Row(count) => count as usize,
         _ => 1,
     };
     numbers.len() == count && numbers.iter().all(std::result::Result::is_ok)
@@ -285,7 +332,7 @@ fn labelled(
     metrics: &[String],
 ) {
     let missing: Vec<String> = declared
-        .filter(|(_, stat)| !matches!(stat.kind, Kind::Buckets | Kind::Text(_)))
+        .filter(|(_, stat)| !matches!(stat.kind, Kind::Buckets | Kind::Row(_) | Kind::Text(_)))
         .map(|(full, stat)| {
             let first = shown.iter().find(|shown| is(&shown.name, &full));
             metric(&full, first.map_or("", |shown| &shown.name), stat)

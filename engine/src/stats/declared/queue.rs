@@ -16,6 +16,9 @@ const SECOND_US: u64 = 1_000_000;
 
 const NOT_MEASURED: &str = "not measured";
 
+/// Numbers in a snapshot.
+const ROW: u32 = QueueStat::DropsSojourn as u32 + 1;
+
 declare! {
     /// What a transmit queue has counted, and is set by.
     QueueStat: "A transmit queue"
@@ -49,6 +52,11 @@ declare! {
     DropsStopped = Stat::lost(Cause::Stopped).below(&DROPS);
     DropsClosed = Stat::lost(Cause::Closed).below(&DROPS);
     DropsSojourn = Stat::lost(Cause::Sojourn).below(&DROPS);
+    Snapshot = Stat::row(
+        c"snapshot",
+        c"All of the above in a row and in that order, packets to drops.sojourn, as they were at one moment: what the queue had taken is packets, queued and drops.sojourn together, and bytes are those of packets",
+        ROW,
+    );
     PacketsLimit = Stat::setting(
         c"packets_limit",
         c"The most packets that may be queued; more are refused",

@@ -75,8 +75,9 @@ pub(super) fn number<T: FromStr>(word: &str, what: &str) -> Result<T, Failure> {
         .map_err(|_| Failure::new(format!("{what}: {word} is not a number in range")))
 }
 
-/// Runs a command in this process. `in JAIL`, `fib N` and `as USER` may come first and put the
-/// process there for good, which is why each command has a process of its own.
+/// Runs a command in this process. `in JAIL`, `fib N`, `as USER` and `urgent` may come first and
+/// put the process there, or before all others, for good, which is why each command has a
+/// process of its own.
 pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
     let Some((&verb, rest)) = words.split_first() else {
         return Err(Failure::new("no command"));
@@ -88,6 +89,10 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         }
         ("fib", [fib, rest @ ..]) => {
             sys::setfib(number(fib, "fib")?)?;
+            run(rest, meter)
+        }
+        ("urgent", rest) => {
+            sys::be_urgent()?;
             run(rest, meter)
         }
         ("as", [user, rest @ ..]) => {

@@ -824,8 +824,18 @@ pub(super) fn sleep(nanoseconds: u64) {
 
 /// Has this process run only when nobody else wants to.
 pub(super) fn be_idle() -> Result<()> {
+    prioritize(libc::RTP_PRIO_IDLE)
+}
+
+/// Has this process run before all but interrupts: before the kernel's other threads, too.
+pub(super) fn be_urgent() -> Result<()> {
+    prioritize(libc::RTP_PRIO_REALTIME)
+}
+
+/// The last of all of a kind.
+fn prioritize(kind: libc::c_ushort) -> Result<()> {
     let mut wanted = libc::rtprio {
-        type_: libc::RTP_PRIO_IDLE,
+        type_: kind,
         prio: libc::RTP_PRIO_MAX,
     };
     let at = &raw mut wanted as usize;

@@ -153,7 +153,7 @@ fn part(
     name: &str,
     run: fn(&mut Context<'_>, &mut Matrix) -> Result<()>,
 ) -> Result<()> {
-    let code = Code::read(&context.artifacts.module_for_tests)
+    let code = Code::read(&context.artifacts.module_with_checks)
         .map_err(|error| Error::Unexpected(format!("the module's code: {error}")))?;
     let mut matrix = Matrix::new(code);
     context.guest.call("sysctl set net.inet6.ip6.dad_count 0")?;

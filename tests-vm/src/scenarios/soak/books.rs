@@ -93,48 +93,81 @@ fn agree(
     Ok(())
 }
 
-/// What each end's queues say, the end itself and the other one. The host's end has also
-/// received what L3 interfaces on it have sent to its network stack, some of which may be gone.
+/// What an end's queues and its interface say.
+struct End {
+    name: String,
+    /// Passed on to the other end or dropped late on the way there; lost by a move.
+    gone: [u64; 2],
+    refused: u64,
+    queued: u64,
+    /// Packets received, dropped at the input, sent, dropped at the output.
+    counted: [u64; 4],
+}
+
+impl End {
+    fn read(context: &mut Context<'_>, pair: usize, end: usize, place: &str) -> Result<Self> {
+        let name = end_name(pair, end);
+        let counted = stat(context, place, &name)?;
+        let tree = Tree::read(context, "", &format!("net.weft.pair.{name}"))?;
+        let queue = |what: &str| tree.sum("queue.", &format!(".{what}"));
+        let refused =
+            ["packets", "bytes", "stopped", "closed"].map(|why| queue(&format!("drops.{why}")));
+        // `drops.packets` is a reason, `packets` what was passed on.
+        let passed = queue("packets") - queue("drops.packets");
+        Ok(Self {
+            gone: [passed + queue("drops.sojourn"), tree.get("lost.moved")],
+            refused: refused.iter().sum(),
+            queued: queue("queued"),
+            counted: [counted[0], counted[3], counted[4], counted[7]],
+            name,
+        })
+    }
+}
+
+/// What each end's queues say, the end itself and the other one.
+///
+/// What a network stack sends to itself, such as that a neighbour does not answer, the kernel
+/// counts at the interface as sent and as received (`if_loop.c`). And the host's end has received
+/// what L3 interfaces on it have sent to its network stack, some of which may be gone.
 fn of_pair(
     context: &mut Context<'_>,
     pair: usize,
     places: &[String; 2],
     had_children: bool,
 ) -> Result<Vec<Account>> {
+    let ends = [
+        End::read(context, pair, 0, &places[0])?,
+        End::read(context, pair, 1, &places[1])?,
+    ];
     let mut accounts = vec![];
-    for end in 0..2 {
-        let name = end_name(pair, end);
-        let near = stat(context, &places[end], &name)?;
-        let far = stat(context, &places[1 - end], &end_name(pair, 1 - end))?;
-        let tree = Tree::read(context, "", &format!("net.weft.pair.{name}"))?;
-        let queue = |what: &str| tree.sum("queue.", &format!(".{what}"));
-        let (passed, late, moved) = (
-            queue("packets"),
-            queue("drops.sojourn"),
-            tree.get("lost.moved"),
-        );
-        // `drops.packets` is a reason, `packets` what was passed on.
-        let passed = passed - queue("drops.packets");
-        let refused =
-            ["packets", "bytes", "stopped", "closed"].map(|why| queue(&format!("drops.{why}")));
-        let refused: u64 = refused.iter().sum();
-        let extra = (far[0] + far[3]).saturating_sub(passed + late);
+    for (number, own) in ends.iter().enumerate() {
+        let (name, other) = (&own.name, &ends[1 - number]);
+        let [received, dropped, sent, refused] = own.counted;
+        let queued: u64 = own.gone.iter().sum();
+        let looped = sent.saturating_sub(queued);
+        let came = other.gone[0] + looped;
+        let more = match had_children && number == 0 {
+            true => (received + dropped).saturating_sub(came),
+            false => 0,
+        };
         accounts.extend([
-            (format!("{name}: nothing is queued"), queue("queued"), 0),
+            (format!("{name}: nothing is queued"), own.queued, 0),
             (
-                format!("{name}: sent are passed on, late, or lost by a move"),
-                near[4],
-                passed + late + moved,
+                format!("{name}: what its queues have had was sent"),
+                queued.min(sent),
+                queued,
             ),
             (
                 format!("{name}: dropped at the output are refused"),
-                near[7],
                 refused,
+                own.refused,
             ),
             (
-                format!("{name}: the other end received or dropped what was passed on or late"),
-                far[0] + far[3] - if had_children && end == 1 { extra } else { 0 },
-                passed + late,
+                format!(
+                    "{name}: received or dropped is what the other end passed on or dropped late"
+                ),
+                received + dropped,
+                came + more,
             ),
         ]);
     }
@@ -149,11 +182,14 @@ fn of_child(context: &mut Context<'_>, place: &str, name: &str) -> Result<Vec<Ac
     };
     let tree = Tree::read(context, "", &node)?;
     let counted = stat(context, place, name)?;
+    // More, if its network stack has sent to itself.
+    let handed = tree.get("steered") + tree.get("local");
+    let unsent = tree.sum("unsent.", "");
     Ok(vec![
         (
-            format!("{name}: received was steered or sent to it"),
-            counted[0],
-            tree.get("steered") + tree.get("local"),
+            format!("{name}: what was steered or sent to it was received"),
+            handed.min(counted[0]),
+            handed,
         ),
         (
             format!("{name}: dropped at the input is lost"),
@@ -161,9 +197,9 @@ fn of_child(context: &mut Context<'_>, place: &str, name: &str) -> Result<Vec<Ac
             tree.sum("lost.", ""),
         ),
         (
-            format!("{name}: dropped at the output, and errors there, are unsent"),
-            counted[6] + counted[7],
-            tree.sum("unsent.", ""),
+            format!("{name}: what is unsent was dropped at the output, or an error there"),
+            unsent.min(counted[6] + counted[7]),
+            unsent,
         ),
     ])
 }

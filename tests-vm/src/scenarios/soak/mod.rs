@@ -131,6 +131,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
             );
             context.report.say(&text);
         }
+        write(context, &tally)?;
         outcome?;
         context.report.say(&format!(
             "round {number}, --seed {seed}: {} steps, {} loads so far, {:.0} s",
@@ -156,11 +157,17 @@ fn folder(context: &Context<'_>) -> PathBuf {
     output.join(&context.kernel.name).join(NAME)
 }
 
+/// Writes the summary, as it is so far.
+fn write(context: &Context<'_>, tally: &Tally) -> Result<()> {
+    let summary = tally.summary(&context.kernel.name);
+    let written = std::fs::write(folder(context).join("summary.md"), summary);
+    written.map_err(|error| Error::Unexpected(format!("summary.md: {error}")))
+}
+
 /// Writes and says the summary.
 fn conclude(context: &mut Context<'_>, tally: &Tally) -> Result<()> {
+    write(context, tally)?;
     let summary = tally.summary(&context.kernel.name);
-    let written = std::fs::write(folder(context).join("summary.md"), &summary);
-    written.map_err(|error| Error::Unexpected(format!("summary.md: {error}")))?;
     context.report.say(&summary);
     context.report.note(&summary);
     context.report.note(&tally.watched.join("\n"));
