@@ -2,8 +2,8 @@
 //! The program that runs inside the test guest, and the protocol it speaks.
 //!
 //! Two halves. [`frame`] is the line protocol on the serial console; it is plain
-//! `no_std` code that the host runner uses too. Everything else is the guest's
-//! half (feature `guest`, FreeBSD only): a static program without libc that is
+//! `no_std` code that the host runner uses too, and so is [`pattern`], of which streams
+//! are made. Everything else is the guest's half (feature `guest`, FreeBSD only): a static program without libc that is
 //! PID 1 of a test root, or an ordinary process in a stock image, and carries out
 //! the host's commands one by one.
 //!
@@ -15,6 +15,7 @@
 extern crate alloc;
 
 pub mod frame;
+pub mod pattern;
 
 #[cfg(all(feature = "guest", target_os = "freebsd"))]
 mod guest;

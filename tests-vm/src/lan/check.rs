@@ -159,19 +159,21 @@ fn ipv4(packet: &[u8], reassembly: &mut Reassembly) -> Result<Content, String> {
     let parts = reassembly.parts.entry(key.clone()).or_default();
     parts.push((offset, more, body));
     parts.sort_by_key(|part| part.0);
-    let mut whole = Vec::new();
+    let mut end = 0;
     for (offset, _, part) in parts.iter() {
-        if *offset != whole.len() {
+        if *offset != end {
             return Ok(Content::Fragment);
         }
-        whole.extend_from_slice(part);
+        end += part.len();
     }
     if parts.last().is_none_or(|(_, more, _)| *more) {
         return Ok(Content::Fragment);
     }
     let pieces = parts.len();
-    reassembly.parts.remove(&key);
-    let body = whole;
+    let mut body = Vec::with_capacity(end);
+    for (_, _, part) in reassembly.parts.remove(&key).unwrap_or_default() {
+        body.extend_from_slice(&part);
+    }
     Ok(Content::Ip(Packet {
         from,
         to,

@@ -10,6 +10,7 @@
 //! | [`Port`] | the other end of one card: frames in and out, and what was seen |
 //! | [`check`] | whether a frame's checksums are right, by adding up all of it |
 //! | [`made`] | frames to be completed by a card, and what must become of them |
+//! | [`tcp`] | streams of TCP of such a host, of bytes that are known |
 //! | [`station`] | a host of its own behind a port: answers ARP, neighbour discovery, echoes, datagrams, DHCP |
 //! | [`Monitor`] | QEMU's own, by which links go down and up |
 
@@ -19,10 +20,12 @@ mod monitor;
 mod port;
 mod station;
 pub mod stream;
+mod tcp;
 
 pub use monitor::Monitor;
 pub use port::{Behaviour, Figures, NUMBERED, Port};
 pub use station::Station;
+pub use tcp::{Stream, Tcp};
 
 use std::path::Path;
 

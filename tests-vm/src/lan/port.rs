@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use super::check::{self, Content, Frame, Packet, Reassembly};
 use super::station::Station;
 use super::stream::Streams;
+use super::tcp::Tcp;
 
 /// The longest frame that QEMU sends: a segment that the card did not cut, and headers.
 const LONGEST: usize = 1 << 17;
@@ -82,6 +83,8 @@ struct State {
     last: BTreeMap<u16, u64>,
     reassembly: Reassembly,
     streams: Streams,
+    /// Of the station, if it has any.
+    tcp: Option<Tcp>,
 }
 
 /// A connection with QEMU.
@@ -115,6 +118,7 @@ impl Port {
                 last: BTreeMap::new(),
                 reassembly: Reassembly::default(),
                 streams: Streams::default(),
+                tcp: None,
             }),
             news: Condvar::new(),
         });
@@ -130,7 +134,22 @@ impl Port {
 
     /// From now on it does this.
     pub fn set(&self, behaviour: Behaviour) {
-        locked(&self.line.state).behaviour = behaviour;
+        let mut state = locked(&self.line.state);
+        (state.behaviour, state.tcp) = (behaviour, None);
+    }
+
+    /// Has a station at this port do TCP as well, with the guest's card of that address.
+    #[must_use]
+    pub fn tcp(&self, station: &Station, card: [u8; 6]) -> Tcp {
+        let (mac, line) = (station.mac, Arc::downgrade(&self.line));
+        let tcp = Tcp::new([station.v4.into(), station.v6.into()], move |packet| {
+            // A machine that is gone receives nothing.
+            if let Some(line) = line.upgrade() {
+                let _ = line.send(&Station::around(&card, &mac, packet));
+            }
+        });
+        locked(&self.line.state).tcp = Some(tcp.clone());
+        tcp
     }
 
     /// The line, for [`Behaviour::Cable`].
@@ -175,6 +194,11 @@ impl Port {
                 return std::mem::take(kept);
             }
         }
+    }
+
+    /// Forgets how long the longest frame was.
+    pub fn forget_longest(&self) {
+        locked(&self.line.state).figures.longest = 0;
     }
 
     /// Waits until the figures are such, or for so long: whether they are.
@@ -271,12 +295,19 @@ impl Line {
                 let last = state.last.insert(from, number);
                 state.figures.late += u64::from(last.is_some_and(|last| last >= number));
             }
-            match (&mut state.behaviour, &found) {
-                (Behaviour::Station(station), Ok(frame)) => {
-                    let mut answers = station.answer(frame, bytes);
-                    answers.extend(station.answer_stream(frame, &mut state.streams));
-                    Reaction::Answer(answers)
-                }
+            match (&mut state.behaviour, found) {
+                (Behaviour::Station(station), Ok(frame)) => match (frame.content, &state.tcp) {
+                    (Content::Ip(packet), Some(tcp)) if packet.protocol == check::TCP => {
+                        tcp.give(packet);
+                        Reaction::Nothing
+                    }
+                    (content, _) => {
+                        let frame = Frame { content, ..frame };
+                        let mut answers = station.answer(&frame, bytes);
+                        answers.extend(station.answer_stream(&frame, &mut state.streams));
+                        Reaction::Answer(answers)
+                    }
+                },
                 (Behaviour::Cable(other), _) => Reaction::Pass(Arc::clone(other)),
                 (Behaviour::Keep(to, kept), _) => {
                     if bytes.starts_with(to) {

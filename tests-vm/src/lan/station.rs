@@ -18,6 +18,8 @@ const UNKNOWN: u16 = 0x88b5;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const TTL: u8 = 64;
+/// The shortest frame, without its check sequence.
+const SHORTEST: usize = 60;
 const ALL: [u8; 6] = [0xff; 6];
 
 /// A host.
@@ -245,6 +247,20 @@ impl Station {
         self.ethernet(mac, IPV4, &packet)
     }
 
+    /// An IP packet in a frame.
+    pub(super) fn around(to: &[u8; 6], from: &[u8; 6], packet: &[u8]) -> Vec<u8> {
+        let kind = match packet.first() {
+            Some(0x60..) => IPV6,
+            _ => IPV4,
+        };
+        let mut frame = to.to_vec();
+        frame.extend(from);
+        frame.extend(kind.to_be_bytes());
+        frame.extend(packet);
+        frame.resize(frame.len().max(SHORTEST), 0);
+        frame
+    }
+
     fn ethernet(&self, to: [u8; 6], kind: u16, body: &[u8]) -> Vec<u8> {
         let mut frame = to.to_vec();
         frame.extend(self.mac);
@@ -254,7 +270,7 @@ impl Station {
         }
         frame.extend(kind.to_be_bytes());
         frame.extend(body);
-        frame.resize(frame.len().max(60), 0);
+        frame.resize(frame.len().max(SHORTEST), 0);
         frame
     }
 }

@@ -22,11 +22,16 @@ mod load;
 mod memory;
 mod netmap;
 mod nic;
+mod nic_bulk;
 mod nic_card;
+mod nic_claims;
 mod nic_example;
 mod nic_host;
 mod nic_loader;
 mod nic_offload;
+mod nic_settings;
+mod nic_traffic;
+mod nic_tuned;
 mod numbering;
 mod packets;
 mod pair;
@@ -154,7 +159,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 58] = [
+pub const ALL: [Scenario; 61] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -193,6 +198,9 @@ pub const ALL: [Scenario; 58] = [
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
     nic_offload::SCENARIO,
+    nic_settings::SCENARIO,
+    nic_claims::SCENARIO,
+    nic_bulk::SCENARIO,
     netmap::SCENARIO,
     permissions::SCENARIO,
     failures::LOAD,

@@ -126,6 +126,18 @@ impl Wire {
         ));
     }
 
+    /// Waits until the card is started and receives.
+    pub(super) fn answers(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
+        let address = self.host().to_string();
+        reached(
+            context,
+            "",
+            &address,
+            56,
+            &format!("{name}: {address} answers"),
+        )
+    }
+
     /// Echoes of both families, short and as long as a frame.
     pub(super) fn echoes(&self, context: &mut Context<'_>, name: &str) -> Result<()> {
         for address in [self.host().to_string(), self.host6().to_string()] {

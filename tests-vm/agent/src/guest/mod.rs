@@ -26,7 +26,6 @@ mod memory;
 mod msgbuf;
 mod netif;
 mod netmap;
-mod pattern;
 mod ping;
 mod root;
 mod route;

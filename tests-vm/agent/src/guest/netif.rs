@@ -28,6 +28,7 @@ const SIOCDIFADDR_IN6: c_ulong = 0x8120_6919;
 const SIOCSIFVNET: c_ulong = 0xc020_695a;
 const SIOCSIFFIB: c_ulong = 0x8020_695d;
 const SIOCSIFNAME: c_ulong = 0x8020_6928;
+const SIOCGIFMTU: c_ulong = 0xc020_6933;
 const SIOCSIFMTU: c_ulong = 0x8020_6934;
 const SIOCSIFCAP: c_ulong = 0x8020_691e;
 const SIOCGIFCAP: c_ulong = 0xc020_691f;
@@ -61,7 +62,7 @@ const IFCOUNT: [i32; 5] = [libc::CTL_NET, libc::PF_LINK, 0, 1, 1];
 const IF_DATA_AT: usize = libc::IFNAMSIZ + 5 * 4 + 4 * 4 + 4;
 
 /// `if create NAME`, `destroy NAME`, `vnet NAME JAIL`, `fib NAME N`,
-/// `mtu NAME BYTES`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `unaddr NAME ADDRESS`, `up NAME`, `down NAME`, `stat NAME`, `inet6 NAME`,
+/// `mtu NAME [BYTES]`, `rename NAME NEW`, `addr NAME ADDRESS/BITS [COUNT]`, `unaddr NAME ADDRESS`, `up NAME`, `down NAME`, `stat NAME`, `inet6 NAME`,
 /// `member BRIDGE NAME`, `capability NAME [[-]CAPABILITY]`: the line names those that are
 /// enabled afterwards; and what [`link`] does.
 pub(super) fn command(words: &[&str]) -> Outcome {
@@ -81,6 +82,12 @@ pub(super) fn command(words: &[&str]) -> Outcome {
             let mut request = named(name)?;
             request.ifr_ifru.ifru_fib = number(fib, "fib")?;
             silent(control()?.ioctl(SIOCSIFFIB, &mut request))
+        }
+        ["mtu", name] => {
+            let mut request = named(name)?;
+            control()?.ioctl(SIOCGIFMTU, &mut request)?;
+            // SAFETY: any bytes of the union are an int.
+            Ok(vec![format!("{}", unsafe { request.ifr_ifru.ifru_mtu })])
         }
         ["mtu", name, bytes] => {
             let mut request = named(name)?;

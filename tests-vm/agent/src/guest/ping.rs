@@ -10,8 +10,8 @@ use core::net::IpAddr;
 use super::address::{self, SocketAddress};
 use super::clock;
 use super::command::{Failure, Outcome, number};
-use super::pattern::Pattern;
 use super::sys::{self, Fd};
+use crate::pattern::Pattern;
 
 /// Type, code, checksum, identifier, sequence number.
 const HEADER: usize = 8;

@@ -8,11 +8,11 @@ use core::ffi::{c_int, c_ulong};
 use core::net::Ipv6Addr;
 
 use super::address::{self, SocketAddress};
-use super::clock;
+use super::clock::{self, Pace};
 use super::command::{Failure, Outcome, number};
 use super::job::Meter;
-use super::pattern::Pattern;
 use super::sys::{self, Errno, Fd};
+use crate::pattern::Pattern;
 
 /// `FIONREAD` of `sys/filio.h`.
 const FIONREAD: c_ulong = 0x4004_667f;
@@ -26,11 +26,13 @@ const WRITES: [usize; 12] = [
     1, 7, 64, 223, 1000, 1427, 1428, 1447, 1449, 2049, 4096, 16_384,
 ];
 const LONGEST_WRITE: usize = 16_384;
+/// The longest write of one size, in bytes.
+const LONGEST_BULK: usize = 1 << 20;
 
 /// `tcp serve PORT SEED [BYTES]` takes one connection of either family and holds what
 /// comes against the bytes of `SEED`; with `BYTES` it first lets that many gather
-/// unread, until it is told to stop. `tcp send TO PORT SEED BYTES` sends them, in
-/// writes of varied sizes. `tcp splice PORT TO TOPORT` takes one connection and
+/// unread, until it is told to stop. `tcp send TO PORT SEED BYTES [WRITE [RATE]]` sends them, in
+/// writes of varied sizes, or of that many bytes, so many bytes a second (0: as they go). `tcp splice PORT TO TOPORT` takes one connection and
 /// has the kernel move its data to another.
 pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
     match words {
@@ -39,17 +41,20 @@ pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
             let unread = unread.first().map(|word| number(word, "bytes"));
             serve(number(port, "port")?, &pattern, unread.transpose()?, meter)
         }
-        ["send", to, port, seed, bytes] => {
+        ["send", to, port, seed, bytes, how @ ..] if how.len() < 3 => {
             let to = SocketAddress::new(address::parse(to)?, number(port, "port")?);
             let pattern = Pattern::new(number(seed, "seed")?);
-            send(&to, &pattern, number(bytes, "bytes")?, meter)
+            let write = how.first().map(|word| number(word, "write"));
+            let rate = how.get(1).map_or(Ok(0), |word| number(word, "rate"))?;
+            let bytes = number(bytes, "bytes")?;
+            send(&to, &pattern, bytes, write.transpose()?, rate, meter)
         }
         ["splice", port, to, to_port] => {
             let to = SocketAddress::new(address::parse(to)?, number(to_port, "port")?);
             relay(number(port, "port")?, &to, meter)
         }
         _ => Err(Failure::usage(
-            "tcp serve PORT SEED [BYTES] | send TO PORT SEED BYTES | splice PORT TO TOPORT",
+            "tcp serve PORT SEED [BYTES] | send TO PORT SEED BYTES [WRITE [RATE]] | splice PORT TO TOPORT",
         )),
     }
 }
@@ -117,23 +122,38 @@ fn leave_unread(socket: &Fd, wanted: u32, meter: &Meter) -> Result<(), Failure> 
 
 /// The reply's line: bytes sent, packets sent again, milliseconds until the peer had
 /// taken all and closed.
-fn send(to: &SocketAddress, pattern: &Pattern, bytes: u64, meter: &Meter) -> Outcome {
+fn send(
+    to: &SocketAddress,
+    pattern: &Pattern,
+    bytes: u64,
+    write: Option<usize>,
+    rate: u64,
+    meter: &Meter,
+) -> Outcome {
+    if write.is_some_and(|write| write == 0 || write > LONGEST_BULK) {
+        return Err(Failure::new(format!(
+            "a write has 1 to {LONGEST_BULK} bytes"
+        )));
+    }
     let start = clock::monotonic_ms();
     let socket = connect(to)?;
     // Each write shall become segments of its own.
     socket.set_option(libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    let mut room = vec![0; LONGEST_WRITE];
+    let mut room = vec![0; write.unwrap_or(LONGEST_WRITE)];
     let mut sent = 0;
     let mut writes = 0;
+    let pace = Pace::per_second(rate);
     while sent < bytes && !meter.stop_asked() {
         let choice = pattern.number(u64::MAX - writes) % WRITES.len() as u64;
-        let size = WRITES[choice as usize].min((bytes - sent) as usize);
+        let size = write.unwrap_or(WRITES[choice as usize]);
+        let size = size.min((bytes - sent) as usize);
         let piece = &mut room[..size];
         pattern.fill(sent, piece);
         socket.write_all(piece)?;
         sent += size as u64;
         writes += 1;
         meter.set(0, sent);
+        pace.wait_for(sent);
     }
     socket.end_sending()?;
     expect_end(&socket)?;

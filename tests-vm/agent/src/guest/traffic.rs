@@ -13,8 +13,8 @@ use super::address::{self, SocketAddress};
 use super::clock::{self, Pace};
 use super::command::{Failure, Outcome, number};
 use super::job::Meter;
-use super::pattern::Pattern;
 use super::sys::Fd;
+use crate::pattern::Pattern;
 
 const MAGIC: u32 = 0x7765_6674;
 /// Magic, a word of padding, the packet's number.

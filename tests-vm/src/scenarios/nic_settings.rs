@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What can be set of a card with the module's driver, set while datagrams and streams go both
+//! ways between it and the host: it is so afterwards, traffic goes on, and no frame is lost of
+//! which nobody says so. What can't be is refused with one line, and nothing has changed.
+
+use std::time::Duration;
+
+use super::nic::Wire;
+use super::nic_traffic::{Books, Traffic};
+use super::nic_tuned::{Stage, Tuned};
+use super::pair::LIMIT;
+use super::{Context, Scenario};
+use crate::guest::Result;
+use crate::lan::{FIRST_SLOT, Nic};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "nic-settings",
+    group: "nic-settings",
+    about: "what can be set of wvmx, wem and wvtnet, set while traffic runs both ways: at work \
+            at once, no frame lost uncounted; what can't be refused in a line",
+    limit: Duration::from_secs(300),
+    klds: &["if_vlan"],
+    nics: &[
+        Nic { device: "vmxnet3" },
+        Nic { device: "e1000" },
+        Nic { device: "e1000e" },
+        Nic {
+            device: "virtio-net-pci",
+        },
+    ],
+    by_name: true,
+    run,
+    ..Scenario::ORDINARY
+};
+
+/// A card, and what is different of it. All offer a filter of VLANs.
+pub(super) struct Card {
+    pub(super) number: usize,
+    pub(super) driver: &'static str,
+    pub(super) name: &'static str,
+    /// Queues each way, with two CPUs.
+    pub(super) queues: [u16; 2],
+    /// Descriptors of a queue each way: other ones than at first, and some that can't be.
+    pub(super) descriptors: [(u16, u16); 2],
+    pub(super) moderation: Moderation,
+    /// The card fills in sums and cuts segments: the figure that counts those, of the queue or
+    /// card.
+    pub(super) cuts: Option<&'static str>,
+    /// It says that it joins segments.
+    pub(super) joins: bool,
+}
+
+pub(super) enum Moderation {
+    None,
+    Own,
+    Gaps,
+}
+
+const CARDS: [Card; 4] = [
+    Card {
+        number: 0,
+        driver: "wvmx",
+        name: "wvmx0",
+        queues: [2, 2],
+        descriptors: [(1024, 1000), (256, 4096)],
+        moderation: Moderation::Own,
+        cuts: Some("tso_packets"),
+        joins: true,
+    },
+    Card {
+        number: 1,
+        driver: "wem",
+        name: "wem0",
+        queues: [1, 1],
+        descriptors: [(1024, 1001), (256, 8192)],
+        moderation: Moderation::Gaps,
+        cuts: Some("segmented"),
+        joins: false,
+    },
+    Card {
+        number: 2,
+        driver: "wem",
+        name: "wem1",
+        queues: [2, 2],
+        descriptors: [(1024, 1001), (256, 8192)],
+        moderation: Moderation::Gaps,
+        cuts: Some("segmented"),
+        joins: false,
+    },
+    Card {
+        number: 3,
+        driver: "wvtnet",
+        name: "wvtnet0",
+        queues: [1, 1],
+        descriptors: [(128, 100), (128, 512)],
+        moderation: Moderation::None,
+        cuts: None,
+        joins: false,
+    },
+];
+
+fn run(context: &mut Context<'_>) -> Result<()> {
+    for kld in SCENARIO.klds {
+        context.load_kld(kld)?;
+    }
+    context.load_weft()?;
+    for card in &CARDS {
+        card.run(context)?;
+    }
+    context.unload_weft()
+}
+
+impl Card {
+    fn run(&self, context: &mut Context<'_>) -> Result<()> {
+        let place = format!("pci0:0:{}:0", FIRST_SLOT + self.number);
+        let set = format!("devctl set {place} {}", self.driver);
+        context.guest.call_within(&set, LIMIT)?;
+        let wire = Wire::new(self.number);
+        wire.connect(context, self.name)?;
+        // QEMU 7.2 spoils segments of IPv6 that it cuts.
+        context
+            .guest
+            .call(&format!("if capability {} -tso6", self.name))?;
+        wire.answers(context, self.name)?;
+        let stages: [Stage<'_>; 9] = [
+            Tuned::queues,
+            Tuned::descriptors,
+            Tuned::moderation,
+            Tuned::spreading,
+            Tuned::mtu,
+            Tuned::capabilities,
+            Tuned::vlans,
+            Tuned::promiscuous,
+            Tuned::suspended,
+        ];
+        // In the long form the books are closed behind each of them.
+        let at_once = if context.full { 1 } else { stages.len() };
+        for stages in stages.chunks(at_once) {
+            let mut traffic = Traffic::begin(context, &wire, self.driver, self.name)?;
+            // QEMU's cards have others wait while they are stopped, but not at each moment of it.
+            traffic.stands();
+            let mut tuned = Tuned {
+                card: self,
+                node: Books::node(self.driver, self.name),
+                place: &place,
+                wire: &wire,
+                traffic,
+            };
+            for stage in stages {
+                stage(&mut tuned, context)?;
+            }
+            tuned.traffic.end(context)?;
+        }
+        wire.disconnect(context, self.name)?;
+        let detach = format!("devctl detach {place}");
+        context.guest.call_within(&detach, LIMIT).map(drop)
+    }
+}
