@@ -107,7 +107,7 @@ impl Traffic {
         self.books.left_out += frames;
     }
 
-    /// QEMU drops frames from the host of which nobody says so, as for a vmxnet3 that is stopped.
+    /// Frames from the host may be missing: QEMU drops those for a card that is stopped, without a word.
     pub(super) fn stands(&mut self) {
         self.books.stands();
     }
@@ -201,7 +201,7 @@ pub(super) struct Books {
     card: Counted,
     /// Frames to others, which the card does not take.
     left_out: u64,
-    /// QEMU drops frames from the host of which nobody says so.
+    /// Frames from the host may be missing.
     stands: bool,
 }
 
@@ -221,7 +221,7 @@ struct Counted {
 }
 
 impl Books {
-    /// What QEMU drops of what the host sends is not known.
+    /// Frames from the host may be missing from here on.
     pub(super) fn stands(&mut self) {
         self.stands = true;
     }
