@@ -79,6 +79,9 @@ find(struct site *site, uint32_t kind)
 	site->id = (hash & INT32_MAX) == 0 ? 1 : hash & INT32_MAX;
 }
 
+/* Places that a site may be in, so that a full table costs little. */
+#define	NEAR	64
+
 /* Counts a call of a site that is noted, or notes it.  Any context. */
 static u_int
 note(const struct site *site)
@@ -86,7 +89,7 @@ note(const struct site *site)
 	u_int n, place;
 
 	place = site->id % WEFT_GATE_SITES;
-	for (n = 0; n < WEFT_GATE_SITES; n++) {
+	for (n = 0; n < NEAR; n++) {
 		struct site *noted = &gate.sites[place];
 
 		if (noted->id == 0 && atomic_cmpset_32(&noted->id, 0,

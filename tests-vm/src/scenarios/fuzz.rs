@@ -167,14 +167,18 @@ fn set_up(context: &mut Context<'_>) -> Result<Vec<String>> {
     create_jail(context, "far")?;
     create_jail(context, "other")?;
     let mut names = vec!["wpair0a".to_owned(), "wpair0a.ip0".to_owned()];
-    context.guest.each(&[
-        "if create wpair0".into(),
-        "if vnet wpair0b far".into(),
-        "in far each if addr wpair0b 10.3.0.2/24 -- if addr wpair0b fd00:3::2/64 -- if up wpair0b"
-            .into(),
-        "each if addr wpair0a 10.3.0.1/24 -- if addr wpair0a fd00:3::1/64 -- if up wpair0a".into(),
+    let guest = &mut context.guest;
+    guest.each(&["if create wpair0".into(), "if vnet wpair0b far".into()])?;
+    guest.call(
+        "in far each if addr wpair0b 10.3.0.2/24 -- if addr wpair0b fd00:3::2/64 -- if up wpair0b",
+    )?;
+    guest.each(&[
+        "if addr wpair0a 10.3.0.1/24".into(),
+        "if addr wpair0a fd00:3::1/64".into(),
+        "if up wpair0a".into(),
         "if create wpair0a.ip0".into(),
-        "each if addr wpair0a.ip0 10.3.0.3/32 -- if up wpair0a.ip0".into(),
+        "if addr wpair0a.ip0 10.3.0.3/32".into(),
+        "if up wpair0a.ip0".into(),
     ])?;
     for (number, driver) in DRIVERS.into_iter().enumerate() {
         let place = format!("pci0:0:{}:0", FIRST_SLOT + number);
@@ -195,17 +199,17 @@ fn set_up(context: &mut Context<'_>) -> Result<Vec<String>> {
 /// Frames of all kinds over a new pair, with the filter of IPv6 and an L3 interface in their
 /// way; and then an echo.
 fn frames(context: &mut Context<'_>, seed: u64) -> Result<u64> {
-    context.guest.each(&[
-        "if create wpair9".into(),
-        "if vnet wpair9b far".into(),
-        format!("in far ether mac wpair9b {HARDWARE}"),
-        "in far each if addr wpair9b 10.99.0.2/24 -- if addr wpair9b fd00:99::2/64 -- if up wpair9b"
-            .into(),
-        "each if addr wpair9a 10.99.0.1/24 -- if up wpair9a".into(),
-        "in far if create wpair9b.ip0".into(),
-        "in far each if addr wpair9b.ip0 10.99.0.3/32 -- if up wpair9b.ip0".into(),
-        "in far pfil first inet6 weft ipv6".into(),
-    ])?;
+    // `in` moves all that comes behind it in the same request.
+    for command in [
+        "each if create wpair9 -- if addr wpair9a 10.99.0.1/24 -- if up wpair9a -- if vnet wpair9b far",
+        &format!("in far ether mac wpair9b {HARDWARE}"),
+        "in far each if addr wpair9b 10.99.0.2/24 -- if addr wpair9b fd00:99::2/64 -- if up wpair9b",
+        "in far if create wpair9b.ip0",
+        "in far each if addr wpair9b.ip0 10.99.0.3/32 -- if up wpair9b.ip0",
+        "in far pfil first inet6 weft ipv6",
+    ] {
+        context.guest.call(command)?;
+    }
     let mut calls = 0;
     for (seed, count) in [(seed, FRAMES), (seed + 500, FRAMES)] {
         let command = format!("frame wpair9a {HARDWARE} 1500 {seed} {count}");
