@@ -180,6 +180,7 @@ fn manual(context: &mut Context<'_>) -> Result<()> {
     }
     for (page, words) in PAGES {
         let shown = shell(context, &format!("man -P cat {page}"))?.join("\n");
+        let shown = without_overstrikes(&shown);
         context.report.check(
             shown.contains("DESCRIPTION") && shown.contains(words),
             &format!("man {page} shows it"),
@@ -189,9 +190,26 @@ fn manual(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Text as a terminal shows it: bold letters are struck twice, underlined ones over a line.
+fn without_overstrikes(text: &str) -> String {
+    let mut plain = String::new();
+    for letter in text.chars() {
+        match letter {
+            '\u{8}' => drop(plain.pop()),
+            letter => plain.push(letter),
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{README, commands};
+    use super::{README, commands, without_overstrikes};
+
+    #[test]
+    fn bold_letters_are_letters() {
+        assert_eq!(without_overstrikes("N\u{8}NA\u{8}A _\u{8}n"), "NA n");
+    }
 
     #[test]
     fn the_tour_begins_and_ends_with_the_module() {
