@@ -3,6 +3,7 @@
 //! Nothing is shared with what made the frame.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// Of what kind a frame's content is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +56,12 @@ pub const ICMP6: u8 = 58;
 /// Datagrams of which some parts have come.
 #[derive(Default)]
 pub struct Reassembly {
-    parts: HashMap<Key, Vec<Part>>,
+    parts: HashMap<Key, (Instant, Vec<Part>)>,
 }
+
+/// How long fragments wait for the others (RFC 791, 3.2): less than it takes a guest to come round to
+/// an identification again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sender, receiver, identification.
 type Key = (Vec<u8>, Vec<u8>, u16);
@@ -156,7 +161,13 @@ fn ipv4(packet: &[u8], reassembly: &mut Reassembly) -> Result<Content, String> {
         }));
     }
     let key = (from.clone(), to.clone(), word(packet, 4).unwrap_or(0));
-    let parts = reassembly.parts.entry(key.clone()).or_default();
+    let now = Instant::now();
+    let waiting = |since: Instant| now.duration_since(since) < PATIENCE;
+    reassembly.parts.retain(|_, (since, _)| waiting(*since));
+    let (_, parts) = reassembly
+        .parts
+        .entry(key.clone())
+        .or_insert_with(|| (now, Vec::new()));
     parts.push((offset, more, body));
     parts.sort_by_key(|part| part.0);
     let mut end = 0;
@@ -171,9 +182,10 @@ fn ipv4(packet: &[u8], reassembly: &mut Reassembly) -> Result<Content, String> {
     }
     let pieces = parts.len();
     let mut body = Vec::with_capacity(end);
-    for (_, _, part) in reassembly.parts.remove(&key).unwrap_or_default() {
-        body.extend_from_slice(&part);
+    for (_, _, part) in parts.iter() {
+        body.extend_from_slice(part);
     }
+    reassembly.parts.remove(&key);
     Ok(Content::Ip(Packet {
         from,
         to,
