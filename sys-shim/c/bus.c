@@ -138,6 +138,21 @@ weft_shim_devices_reclaim(bool (*is_wanted)(device_t))
 	free(buses, M_TEMP);
 }
 
+/*
+ * Interfaces can't go before the protocols are there, and the module's own load, at
+ * SI_SUB_PSEUDO, is before that.
+ */
+static void
+weft_devices_claim(const void *unused __unused)
+{
+
+	bus_topo_lock();
+	weft_cards_claim();
+	bus_topo_unlock();
+}
+SYSINIT(weft_devices_claim, SI_SUB_PROTO_END, SI_ORDER_ANY, weft_devices_claim,
+    NULL);
+
 /* Which of the drivers a device of theirs has. */
 enum weft_driver
 weft_shim_device_driver(device_t dev)

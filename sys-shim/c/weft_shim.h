@@ -420,6 +420,7 @@ enum weft_probe {
 	WEFT_PROBE_CLAIMED,
 };
 enum weft_probe weft_card_probe(device_t);
+void	weft_cards_claim(void);
 int	weft_card_attach(device_t);
 int	weft_card_detach(device_t);
 void	weft_card_power(device_t, enum weft_power);

@@ -82,6 +82,9 @@ pub(crate) trait Attached: Send + Sync + Sized + 'static {
     /// What the device is, if the driver knows it.
     fn probe(sleepable: &mut Sleepable, driver: Driver, device: &Device) -> Option<Found>;
 
+    /// Whether the drivers are registered.
+    fn can_be_had() -> bool;
+
     /// Whether a device that another driver has is to be taken from that, to be
     /// [probed](Attached::probe).
     fn is_missed(sleepable: &mut Sleepable, device: &Device) -> bool;
@@ -172,8 +175,6 @@ impl Registered {
             Errno::check(unsafe { c::weft_shim_driver(driver.raw(), true) })?;
             registered.count += 1;
         }
-        // SAFETY: as above; all drivers can be asked.
-        unsafe { c::weft_shim_devices_reclaim(Some(is_missed)) };
         Ok(registered)
     }
 }
@@ -224,11 +225,21 @@ unsafe extern "C" fn weft_card_probe(raw: *mut c::_device) -> c::weft_probe {
     }
 }
 
+/// Has devices probed again that another driver took at boot, or says that they stay. It comes
+/// behind the module's own load, when interfaces can go: at boot that is later.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn weft_cards_claim() {
+    if Nic::can_be_had() {
+        // SAFETY: the caller has the bus's topology locked; all drivers can be asked.
+        unsafe { c::weft_shim_devices_reclaim(Some(is_missed)) };
+    }
+}
+
 unsafe extern "C" fn is_missed(raw: *mut c::_device) -> bool {
     let Some(raw) = NonNull::new(raw) else {
         return false;
     };
-    // SAFETY: called by `Registered::new`, which may sleep.
+    // SAFETY: called by `weft_cards_claim`, which may sleep.
     let mut sleepable = unsafe { Sleepable::assume() };
     Nic::is_missed(&mut sleepable, &Device { raw })
 }

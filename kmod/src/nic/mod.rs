@@ -119,6 +119,10 @@ impl Attached for Nic {
         })
     }
 
+    fn can_be_had() -> bool {
+        CARDS.is_open()
+    }
+
     fn is_missed(sleepable: &mut Sleepable, device: &Device) -> bool {
         let is_known = |driver: &Driver| with_driver!(*driver, known(device));
         let driver = Driver::ALL.into_iter().find(is_known);

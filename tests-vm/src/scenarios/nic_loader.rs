@@ -5,6 +5,7 @@ use super::nic::Wire;
 use super::{Context, Scenario};
 use crate::guest::Result;
 use crate::lan::Nic;
+use weft_agent::frame::escape_word;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "nic-loader",
@@ -43,7 +44,9 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     for (slot, drivers) in CARDS {
         let mut found = Vec::new();
         for driver in drivers {
-            let location = context.guest.sysctl(&format!("dev.{driver}.%location"));
+            let location = context
+                .guest
+                .sysctl(&escape_word(&format!("dev.{driver}.%location")));
             found.push(format!("{driver}: {location:?}"));
         }
         context.report.check(
