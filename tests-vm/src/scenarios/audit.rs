@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use weft_engine::stats::{Declared, QueueStat};
 
-use super::pair::{await_home, destroy, listen, remove_jail, undisturbed};
+use super::pair::{ENDS, await_home, destroy, listen, remove_jail, undisturbed};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 
@@ -33,11 +33,6 @@ const PORT: u64 = 4_300;
 const IDLE_MS: u64 = 2_000;
 /// How long one thing may take.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Each jail, its end of the pair, and its address.
-const ENDS: [(&str, &str, &str); 2] = [
-    ("left", "wpair0a", "10.1.0.1"),
-    ("right", "wpair0b", "10.1.0.2"),
-];
 /// Causes for which a sender is told that there is no room.
 const REFUSED: [QueueStat; 4] = [
     QueueStat::DropsPackets,

@@ -257,6 +257,22 @@ impl Context<'_> {
             .map(drop)
     }
 
+    /// Whether the kernel, for which `weft.ko` is loaded, checks itself (INVARIANTS).
+    fn is_checked(&mut self) -> Result<bool> {
+        let kernel = self.guest.sysctl("net.weft.kernel")?;
+        Ok(kernel.contains("INVARIANTS"))
+    }
+
+    /// Whether the kernel is one to measure on; if not, the scenario is skipped.
+    fn is_to_measure(&mut self, scenario: &str) -> Result<bool> {
+        let is_checked = self.is_checked()?;
+        if is_checked {
+            let why = "a kernel that checks itself is none to measure on";
+            self.report.skip(scenario, why);
+        }
+        Ok(!is_checked)
+    }
+
     /// Unloads `weft.ko` and checks that it holds nothing any more.
     fn unload_weft(&mut self) -> Result<()> {
         self.guest

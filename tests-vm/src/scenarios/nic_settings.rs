@@ -17,7 +17,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "nic-settings",
     group: "nic-settings",
     about: "what can be set of wvmx, wem and wvtnet, set while traffic runs both ways: at work \
-            at once, no frame lost uncounted; what can't be refused in a line",
+            at once, each frame from the guest received or counted; what can't be refused in a line",
     limit: Duration::from_secs(300),
     klds: &["if_vlan"],
     nics: &[

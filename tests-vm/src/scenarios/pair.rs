@@ -167,6 +167,12 @@ pub(super) fn meet(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What most scenarios of one pair have: each jail, its end of the pair, and its address.
+pub(super) const ENDS: [(&str, &str, &str); 2] = [
+    ("left", "wpair0a", "10.1.0.1"),
+    ("right", "wpair0b", "10.1.0.2"),
+];
+
 /// Makes `wpair0` between two jails that it makes: each jail, its end, and its address.
 pub(super) fn between(context: &mut Context<'_>, ends: &[(&str, &str, &str); 2]) -> Result<()> {
     for (jail, ..) in ends {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weft_engine::stats::Cause;
 
-use super::pair::{destroy, remove_jail};
+use super::pair::{ENDS, destroy, remove_jail};
 use super::{Context, Scenario, V4};
 use crate::guest::Result;
 
@@ -28,11 +28,6 @@ const DATAGRAM_RATE: u64 = 1_000;
 const ROUTES: u64 = 5;
 /// How long one thing may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Each jail, its end of the pair, and its address.
-const ENDS: [(&str, &str, &str); 2] = [
-    ("left", "wpair0a", "10.1.0.1"),
-    ("right", "wpair0b", "10.1.0.2"),
-];
 /// What each packet that a queue was given has become.
 const FATES: [&str; 7] = [
     "packets",

@@ -41,10 +41,7 @@ const KINDS: [(&str, bool); 6] = [
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     context.load_weft_to_measure()?;
-    let kernel = context.guest.sysctl("net.weft.kernel")?;
-    if kernel.contains("INVARIANTS") {
-        let why = "a kernel that checks itself is none to measure on";
-        context.report.skip("race-ipv6", why);
+    if !context.is_to_measure("race-ipv6")? {
         return context.unload_weft();
     }
     let address = "each if addr lo0 fd00:f::2/128 -- if up lo0";

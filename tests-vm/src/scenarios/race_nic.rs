@@ -200,8 +200,7 @@ fn run(context: &mut Context<'_>, ours: &'static str, theirs: &'static str) -> R
         context.load_kld(kld)?;
     }
     context.load_weft()?;
-    let kernel = context.guest.sysctl("net.weft.kernel")?;
-    let is_checked = kernel.contains("INVARIANTS");
+    let is_checked = context.is_checked()?;
     let rounds = if is_checked { ROUNDS_CHECKED } else { ROUNDS };
     let sides = [Side::new(ours, 1), Side::new(theirs, 0)];
     let set = format!("devctl set {} {ours}", place(1));

@@ -188,10 +188,7 @@ fn run(context: &mut Context<'_>, extent: &Extent) -> Result<()> {
         context.load_kld(kld)?;
     }
     context.load_weft()?;
-    let is_checked = context
-        .guest
-        .sysctl("net.weft.kernel")?
-        .contains("INVARIANTS");
+    let is_checked = context.is_checked()?;
     let rounds = if is_checked {
         ROUNDS_CHECKED
     } else {

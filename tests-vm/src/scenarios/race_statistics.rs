@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::contest::{Contest, INSTRUCTIONS, Values, What};
-use super::pair::{listen, remove_jail};
+use super::pair::{ENDS, listen, remove_jail};
 use super::{Context, Scenario};
 use crate::guest::{Error, Result};
 use crate::record::At;
@@ -35,21 +35,10 @@ const SIZE: usize = 64;
 const PORT: u16 = 4_100;
 const IDLE_MS: u64 = 300;
 const LIMIT: Duration = Duration::from_secs(120);
-/// Each jail, its end of the pair, and its address.
-const ENDS: [(&str, &str, &str); 2] = [
-    ("left", "wpair0a", "10.1.0.1"),
-    ("right", "wpair0b", "10.1.0.2"),
-];
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     context.load_weft()?;
-    if context
-        .guest
-        .sysctl("net.weft.kernel")?
-        .contains("INVARIANTS")
-    {
-        let why = "a kernel that checks itself is none to measure on";
-        context.report.skip("race-statistics", why);
+    if !context.is_to_measure("race-statistics")? {
         return context.unload_weft();
     }
     let mut contest = Contest::new(context)?;
