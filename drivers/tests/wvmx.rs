@@ -477,8 +477,12 @@ fn a_completion_out_of_turn_frees_nothing() {
     assert_eq!(sent(&machine), frames);
     assert_eq!(machine.reap(0), 0);
     machine.check();
+    // What the card said would make room for frames whose places are taken.
+    assert_eq!(machine.send_all(0, &frames), 0);
+    machine.check();
     assert!(machine.tick().was_reset);
     assert_eq!(machine.sent().lost, 8);
+    assert_eq!(machine.send_all(0, &frames), 8);
     machine.end();
 }
 

@@ -267,10 +267,11 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
     }
 
     /// The driver has given a token twice. The device is told nothing more, and keeps the
-    /// memory only until the reset that follows.
+    /// memory of the first frame until the reset that follows; the second is lost.
     #[cold]
     fn given_twice(&mut self) {
         self.is_broken = true;
+        self.figures.lost = self.figures.lost.wrapping_add(1);
         self.figures.bogus = self.figures.bogus.wrapping_add(1);
     }
 
@@ -326,6 +327,10 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
         if segments.is_empty() {
             return Err(Why::Unfit);
         }
+        // What it says of its room may be as wrong: frames wait until the reset.
+        if self.is_broken {
+            return Err(Why::Full);
+        }
         match running.ring.put(segments, offload) {
             Ok(token) => Ok(token),
             Err(_) => self.put_again(offload),
@@ -335,7 +340,7 @@ impl<P: Platform, T: TxRing> Transmitter<P, T> {
     #[cold]
     #[inline(never)]
     fn put_again(&mut self, offload: &Offload) -> Result<u16, Why> {
-        if self.reap(u32::MAX) == 0 {
+        if self.reap(u32::MAX) == 0 || self.is_broken {
             return Err(Why::Full);
         }
         let running = self.running.as_mut().ok_or(Why::Stopped)?;
