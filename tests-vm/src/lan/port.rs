@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::check::{self, Content, Frame, Packet, Reassembly};
-use super::station::Station;
+use super::station::{Station, echo_number};
 use super::stream::Streams;
 use super::tcp::Tcp;
 
@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long nothing comes when nothing more is to come.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// How long an echo is waited for until there is another one.
+const ECHO_AGAIN: Duration = Duration::from_secs(3);
 
 /// What a port does with frames, after it has looked at them.
 pub enum Behaviour {
@@ -71,6 +74,8 @@ pub struct Figures {
     pub tagged: u64,
     /// Frames that went to the guest.
     pub sent: u64,
+    /// The number of the last [echo](Port::reach) that the guest has answered.
+    pub answered: u64,
 }
 
 /// Where datagrams go that begin with a number of 8 bytes.
@@ -89,6 +94,7 @@ struct State {
 
 /// A connection with QEMU.
 pub struct Line {
+    /// Locked before the state, if both are.
     out: Mutex<Option<UnixStream>>,
     state: Mutex<State>,
     news: Condvar,
@@ -238,9 +244,29 @@ impl Port {
         port: u16,
         bytes: usize,
     ) -> io::Result<()> {
-        let streams = &mut locked(&self.line.state).streams;
-        let frame = station.stream(to, address, port, bytes, streams);
+        let frame = {
+            let streams = &mut locked(&self.line.state).streams;
+            station.stream(to, address, port, bytes, streams)
+        };
         self.send(&frame)
+    }
+
+    /// How many frames have come as far as the guest's card at least, of those that were sent:
+    /// all that were before an echo that the guest has answered. `None` if it answers none.
+    #[must_use]
+    pub fn reach(&self, station: &Station, to: [u8; 6], address: Ipv4Addr) -> Option<u64> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let before = self.figures();
+            let number = before.answered + 1;
+            let echo = station.echo(to, address, number);
+            self.send(&echo).ok()?;
+            // The card may drop one, as any other frame.
+            if self.wait(ECHO_AGAIN, |seen| seen.answered >= number) {
+                return Some(before.sent);
+            }
+        }
+        None
     }
 
     /// Puts a frame on the cable.
@@ -260,10 +286,9 @@ impl Line {
         let mut whole = Vec::with_capacity(frame.len() + 4);
         whole.extend(len.to_be_bytes());
         whole.extend(frame);
-        socket.write_all(&whole)?;
-        drop(out);
+        // First, so that none is on its way that is not counted.
         locked(&self.state).figures.sent += 1;
-        Ok(())
+        socket.write_all(&whole)
     }
 
     fn serve(&self, mut socket: UnixStream) -> io::Result<()> {
@@ -381,6 +406,10 @@ impl Figures {
             self.longest_reassembled = self.longest_reassembled.max(body.len());
         }
         match *protocol {
+            check::ICMP => {
+                let number = echo_number(body).unwrap_or(0);
+                self.answered = self.answered.max(number);
+            }
             check::TCP => {
                 let header = usize::from(body.get(12).copied().unwrap_or(0) >> 4) * 4;
                 self.tcp += 1;
