@@ -423,3 +423,75 @@ impl Figures {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARD: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    const GUEST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+    fn station() -> Station {
+        Station {
+            mac: [2, 0, 0, 0, 0, 1],
+            v4: Ipv4Addr::new(10, 9, 0, 1),
+            v6: "fd00:9::1".parse().unwrap(),
+            vlan: None,
+            offered: GUEST,
+        }
+    }
+
+    /// A port, and a guest that answers echoes, but for the first frame, which is lost.
+    fn port() -> (tempfile::TempDir, Port) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nic");
+        let port = Port::listen(&path).unwrap();
+        port.set(Behaviour::Station(station()));
+        let mut socket = UnixStream::connect(&path).unwrap();
+        let guest = Station {
+            mac: CARD,
+            v4: GUEST,
+            ..station()
+        };
+        std::thread::spawn(move || {
+            for number in 0.. {
+                let mut len = [0; 4];
+                if socket.read_exact(&mut len).is_err() {
+                    return;
+                }
+                let mut frame = vec![0; u32::from_be_bytes(len) as usize];
+                socket.read_exact(&mut frame).unwrap();
+                let found = check::frame(&frame, &mut Reassembly::default()).unwrap();
+                let answers = guest.answer(&found, &frame).into_iter();
+                for answer in answers.filter(|_| number > 0) {
+                    let len = (answer.len() as u32).to_be_bytes();
+                    socket.write_all(&[&len[..], &answer].concat()).unwrap();
+                }
+            }
+        });
+        while port.send(&[0; 60]).is_err() {
+            std::thread::yield_now();
+        }
+        port.clear();
+        (folder, port)
+    }
+
+    #[test]
+    fn what_was_sent_before_an_echo_is_known_to_have_come() {
+        let (_folder, port) = port();
+        for number in 1..3 {
+            port.send(&station().unknown(CARD, 100)).unwrap();
+            assert_eq!(port.reach(&station(), CARD, GUEST), Some(number * 2 - 1));
+            assert_eq!(port.figures().answered, number);
+        }
+        assert_eq!(port.figures().wrong, 0);
+    }
+
+    #[test]
+    fn a_stream_is_begun() {
+        let (_folder, port) = port();
+        port.pour(&station(), CARD, GUEST.into(), 5000, 100)
+            .unwrap();
+        assert_eq!(port.figures().sent, 1);
+    }
+}
