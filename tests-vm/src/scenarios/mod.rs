@@ -135,6 +135,8 @@ pub struct Scenario {
     pub nics: &'static [Nic],
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
+    /// Whether it loads a module that counts no packets, which is made for it alone.
+    pub uncounted: bool,
     /// The test. An error breaks it off and counts as a failed check.
     pub run: fn(&mut Context<'_>) -> Result<()>,
 }
@@ -155,6 +157,7 @@ impl Scenario {
         needs_loader: false,
         nics: &[],
         by_name: false,
+        uncounted: false,
         run: |_| Ok(()),
     };
 }
@@ -258,6 +261,13 @@ impl Context<'_> {
     fn load_weft_to_measure(&mut self) -> Result<()> {
         self.guest
             .call(&format!("kld load {MODULES}/test/weft.ko"))
+            .map(drop)
+    }
+
+    /// Loads the `weft.ko` that counts no packets and is otherwise as it is shipped.
+    fn load_weft_uncounted(&mut self) -> Result<()> {
+        self.guest
+            .call(&format!("kld load {MODULES}/uncounted/weft.ko"))
             .map(drop)
     }
 
