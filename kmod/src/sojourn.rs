@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use weft_engine::stats::{Declared, EndStat, Histogram, SOJOURN};
 
 use crate::kpi::context::Sleepable;
+use crate::kpi::counter::IS_ON;
 use crate::kpi::errno::Errno;
 use crate::kpi::kernel::Clock;
 use crate::kpi::late::Late;
@@ -89,7 +90,7 @@ impl Sojourn {
     /// For who is about to submit a frame, and has its address.
     #[inline]
     pub(crate) fn sent(&self, address: usize) {
-        if self.watched.load(Ordering::Relaxed) == WANTED {
+        if IS_ON && self.watched.load(Ordering::Relaxed) == WANTED {
             self.watch(address);
         }
     }
@@ -133,7 +134,10 @@ impl Drainer {
     /// The address for whose frame to [tell](Drainer::drained), or what is no address.
     #[inline]
     pub(crate) fn watched(&self, sojourn: &Sojourn) -> usize {
-        sojourn.watched.load(Ordering::Acquire)
+        match IS_ON {
+            true => sojourn.watched.load(Ordering::Acquire),
+            false => IDLE,
+        }
     }
 
     /// The frame that is watched comes out of this queue.
@@ -152,6 +156,7 @@ impl Drainer {
     #[inline]
     pub(crate) fn count(&mut self, sojourn: &Sojourn, frames: u64) {
         match self.left.checked_sub(frames) {
+            _ if !IS_ON => (),
             Some(left) => self.left = left,
             None => self.ask(sojourn),
         }

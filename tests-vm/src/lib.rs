@@ -45,6 +45,8 @@ pub struct Artifacts {
     pub module_for_tests: PathBuf,
     /// That with arithmetic that panics where it overflows.
     pub module_with_checks: PathBuf,
+    /// `weft.ko` that counts no packets, if it was [asked for](VmArgs::needs_uncounted).
+    pub module_uncounted: Option<PathBuf>,
     /// Modules that the kernel must refuse.
     pub variants: Vec<Variant>,
     /// The driver in `examples/`, and that as if its header were of another version.
@@ -111,6 +113,24 @@ pub struct VmArgs {
     pub list: bool,
 }
 
+impl VmArgs {
+    /// Whether a scenario that is asked for loads a `weft.ko` that counts no packets.
+    #[must_use]
+    pub fn needs_uncounted(&self) -> bool {
+        let mut all = scenarios::ALL.iter();
+        all.any(|scenario| scenario.uncounted && self.is_asked_for(scenario))
+    }
+
+    fn is_asked_for(&self, scenario: &Scenario) -> bool {
+        match &self.filter {
+            Some(texts) => texts
+                .split(',')
+                .any(|text| is_asked_for(scenario.name, text)),
+            None => !scenario.by_name,
+        }
+    }
+}
+
 /// What `cargo xtask vm` does besides running scenarios.
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Action {
@@ -145,12 +165,7 @@ pub fn run(args: &VmArgs, artifacts: &Artifacts) -> Result<Counts> {
             .is_none_or(|text| kernel.name.contains(text))
     });
     let mut scenarios = scenarios::ALL.to_vec();
-    scenarios.retain(|scenario| match &args.filter {
-        Some(texts) => texts
-            .split(',')
-            .any(|text| is_asked_for(scenario.name, text)),
-        None => !scenario.by_name || args.list,
-    });
+    scenarios.retain(|scenario| args.is_asked_for(scenario) || args.list && args.filter.is_none());
     if let Some(minutes) = args.soak {
         scenarios.retain(|scenario| scenario.name == scenarios::SOAK);
         for scenario in &mut scenarios {

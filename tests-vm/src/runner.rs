@@ -362,6 +362,9 @@ impl Plan<'_> {
         root.add(&format!("{MODULES}/test/weft.ko"), for_tests);
         let with_checks = &self.artifacts.module_with_checks;
         root.add(&format!("{MODULES}/checked/weft.ko"), with_checks);
+        if let Some(uncounted) = &self.artifacts.module_uncounted {
+            root.add(&format!("{MODULES}/uncounted/weft.ko"), uncounted);
+        }
         let [example, of_other_abi] = &self.artifacts.examples;
         root.add(&format!("{MODULES}/memnic.ko"), example);
         root.add(&format!("{MODULES}/other-abi/memnic.ko"), of_other_abi);

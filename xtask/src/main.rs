@@ -48,6 +48,9 @@ enum Task {
         /// The machine to compile for
         #[arg(long, value_enum, default_value_t)]
         target: arch::Arch,
+        /// Only a module that counts no packets, to measure what counting costs
+        #[arg(long, conflicts_with = "target")]
+        uncounted: bool,
     },
     /// Install the module, its headers, manual pages and examples
     Install(install::InstallArgs),
@@ -111,9 +114,16 @@ fn dispatch(task: Task) -> anyhow::Result<ExitCode> {
         Task::Setup => setup(&root)?,
         Task::Build {
             target: arch::Arch::Arm64,
+            ..
         } => {
             let build = build::Build::prepare_for(&root, arch::Arch::Arm64)?;
             println!("{}", build::shared_module(&build)?.display());
+        }
+        Task::Build {
+            uncounted: true, ..
+        } => {
+            let build = build::Build::prepare(&root)?;
+            println!("{}", build::module_uncounted(&build)?.display());
         }
         Task::Build { .. } => {
             let build = build::Build::prepare(&root)?;

@@ -23,7 +23,11 @@ pub(crate) fn run(build: &Build, args: &VmArgs) -> Result<Counts> {
     if weft_tests_vm::act(args)? {
         return Ok(Counts::default());
     }
-    weft_tests_vm::run(args, &artifacts(build)?)
+    let mut artifacts = artifacts(build)?;
+    if args.needs_uncounted() {
+        artifacts.module_uncounted = Some(build::module_uncounted(build)?);
+    }
+    weft_tests_vm::run(args, &artifacts)
 }
 
 /// Everything the guests need, beside a kernel.
@@ -43,6 +47,7 @@ pub(crate) fn artifacts(build: &Build) -> Result<Artifacts> {
         output: build.out().join("vm"),
         module_for_tests,
         module_with_checks,
+        module_uncounted: None,
         bench: target_dir(&build.root).join("bench"),
         module,
     })

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What a queue counts.
 //!
+//! With the feature `uncounted` nothing is counted but what was lost: to measure what counting
+//! costs. Nothing that a queue does goes by these numbers.
+//!
 //! All but refusals is written by the holder of the ring's role, one at a time, without
 //! atomic read-modify-writes, on lines that producers do not touch.
 //!
@@ -44,6 +47,9 @@ impl Figures {
     }
 }
 
+/// Whether anything is counted.
+const IS_ON: bool = cfg!(not(feature = "uncounted"));
+
 /// A number that one thread at a time adds to, and any may read.
 pub(super) struct Count(AtomicU64);
 
@@ -55,14 +61,16 @@ impl Count {
     /// For the holder of the role.
     #[inline]
     pub(super) fn add(&self, more: u64) {
-        self.0
-            .store(self.get().wrapping_add(more), Ordering::Relaxed);
+        if IS_ON {
+            self.0
+                .store(self.get().wrapping_add(more), Ordering::Relaxed);
+        }
     }
 
     /// For the holder of the role.
     #[inline]
     pub(super) fn raise(&self, to: u64) {
-        if to > self.get() {
+        if IS_ON && to > self.get() {
             self.0.store(to, Ordering::Relaxed);
         }
     }
@@ -133,6 +141,9 @@ impl Counts {
     /// For the holder of the role.
     #[inline(always)]
     pub(super) fn together<R>(&self, count: impl FnOnce() -> R) -> R {
+        if !IS_ON {
+            return count();
+        }
         self.era.add(1);
         fence(Ordering::Release);
         let counted = count();

@@ -25,6 +25,7 @@ use weft_bindings::kernel as c;
 use weft_engine::link::{self, Capabilities};
 
 use super::context::{NetEpoch, Sleepable, Vnet};
+use super::counter;
 use super::epoch::{NetEpochs, surely_in_net_epoch};
 use super::errno::{Errno, returned};
 use super::kernel;
@@ -287,6 +288,9 @@ impl Port {
     /// Counts.
     #[inline]
     pub(crate) fn count(&self, counter: Counter, more: u32) {
+        if !counter::IS_ON {
+            return;
+        }
         // SAFETY: one of the kernel's counters of the interface.
         unsafe { c::if_inc_counter(self.raw(), counter.kernels(), i64::from(more)) };
     }

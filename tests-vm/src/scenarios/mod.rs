@@ -30,6 +30,7 @@ mod nic_host;
 mod nic_loader;
 mod nic_offload;
 mod nic_settings;
+mod nic_times;
 mod nic_traffic;
 mod nic_tuned;
 mod numbering;
@@ -134,6 +135,8 @@ pub struct Scenario {
     pub nics: &'static [Nic],
     /// Whether it is left out unless `--filter` asks for it.
     pub by_name: bool,
+    /// Whether it loads a module that counts no packets, which is made for it alone.
+    pub uncounted: bool,
     /// The test. An error breaks it off and counts as a failed check.
     pub run: fn(&mut Context<'_>) -> Result<()>,
 }
@@ -154,12 +157,13 @@ impl Scenario {
         needs_loader: false,
         nics: &[],
         by_name: false,
+        uncounted: false,
         run: |_| Ok(()),
     };
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 61] = [
+pub const ALL: [Scenario; 64] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -198,7 +202,10 @@ pub const ALL: [Scenario; 61] = [
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
     nic_offload::SCENARIO,
-    nic_settings::SCENARIO,
+    nic_settings::VMX,
+    nic_settings::EM,
+    nic_settings::EM_EXPRESS,
+    nic_settings::VTNET,
     nic_claims::SCENARIO,
     nic_bulk::SCENARIO,
     netmap::SCENARIO,
@@ -254,6 +261,13 @@ impl Context<'_> {
     fn load_weft_to_measure(&mut self) -> Result<()> {
         self.guest
             .call(&format!("kld load {MODULES}/test/weft.ko"))
+            .map(drop)
+    }
+
+    /// Loads the `weft.ko` that counts no packets and is otherwise as it is shipped.
+    fn load_weft_uncounted(&mut self) -> Result<()> {
+        self.guest
+            .call(&format!("kld load {MODULES}/uncounted/weft.ko"))
             .map(drop)
     }
 

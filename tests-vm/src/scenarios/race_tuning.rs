@@ -182,7 +182,7 @@ fn burst(context: &mut Context<'_>) -> Result<[f64; MEASURES.len()]> {
         &format!("in right drain {PORT} {IDLE_MS}"),
     )?;
     let to = ENDS[1].2;
-    let command = format!("in left urgent flood {to} {PORT} {SIZE} 1 {BURST} 0");
+    let command = format!("urgent in left flood {to} {PORT} {SIZE} 1 {BURST} 0");
     let line = context.guest.call_within(&command, LIMIT)?.join(" ");
     let sent: Vec<u64> = line
         .split(' ')

@@ -30,6 +30,7 @@ mod violation;
 
 pub(crate) use options::{Arguments, Options};
 pub(crate) use report::Report;
+pub(crate) use violation::Violation;
 
 use anyhow::Context;
 use imports::Kernel;
