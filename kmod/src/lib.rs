@@ -126,6 +126,7 @@ impl Life for Weft {
         self.cards.refuse_while_used()?;
         self.l3.refuse_while_used()?;
         self.pairs.refuse_while_used()?;
+        kpi::netmap::refuse_while_outlived(sleepable)?;
         self.packets.refuse_while_out(sleepable)
     }
 
@@ -144,9 +145,8 @@ impl Life for Weft {
             self.cards = nic::Gate::open(sleepable)?;
             return Err(error);
         }
-        let gone = self
-            .packets
-            .close(sleepable)
+        let gone = kpi::netmap::refuse_while_outlived(sleepable)
+            .and_then(|()| self.packets.close(sleepable))
             .and_then(|()| self.algorithms.withdraw(sleepable));
         if gone.is_err() {
             self.pairs = pair::Gate::reopen(sleepable)?;

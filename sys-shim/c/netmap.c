@@ -6,11 +6,12 @@
 #include "weft_shim.h"
 
 #include <sys/eventhandler.h>
+#include <sys/lock.h>
+#include <sys/sx.h>
 
 #if __has_include(<dev/netmap/netmap_kern.h>)
 #include <sys/bus.h>
 #include <sys/selinfo.h>
-#include <sys/sx.h>
 #include <machine/bus.h>
 #include <net/netmap.h>
 #include <dev/netmap/netmap_kern.h>
@@ -52,6 +53,7 @@ SAME_PLACE(adapter, rx, netmap_adapter, rx_rings);
 SAME_PLACE(adapter, transmit, netmap_adapter, if_transmit);
 SAME_PLACE(adapter, input, netmap_adapter, if_input);
 SAME_PLACE(adapter, ifp, netmap_adapter, ifp);
+SAME_PLACE(adapter, end, netmap_adapter, nm_dtor);
 SAME_PLACE(adapter, turn, netmap_adapter, nm_register);
 SAME_PLACE(adapter, send, netmap_adapter, nm_txsync);
 SAME_PLACE(adapter, receive, netmap_adapter, nm_rxsync);
@@ -81,6 +83,10 @@ static struct {
 	int	(*reset)(struct weft_netmap_kring *);
 	if_transmit_fn_t transmit;
 	void	*make_rings;
+	struct sx *lock;
+	/* How adapters end, by whether they are native; see detach. */
+	void	(*end[2])(struct weft_netmap_adapter *);
+	u_int	outlived;
 } netmap;
 
 /*
@@ -102,12 +108,13 @@ weft_shim_netmap_find(void)
 	netmap.reset = FIND("netmap_ring_reinit");
 	netmap.transmit = FIND("netmap_transmit");
 	netmap.make_rings = FIND("netmap_hw_krings_create");
+	netmap.lock = FIND("netmap_global_lock");
 #undef FIND
 	return (netmap.attach != NULL && netmap.detach != NULL &&
 	    netmap.interrupt != NULL && netmap.enter != NULL &&
 	    netmap.leave != NULL && netmap.commit != NULL &&
 	    netmap.reset != NULL && netmap.transmit != NULL &&
-	    netmap.make_rings != NULL);
+	    netmap.make_rings != NULL && netmap.lock != NULL);
 }
 
 /* Whether that makes the rings of drivers that do not make their own. */
@@ -126,12 +133,68 @@ weft_shim_netmap_attach(struct weft_netmap_adapter *adapter)
 	return (netmap.attach(adapter));
 }
 
-/* Waits until nobody is in the adapter's functions.  Sleeps. */
+static bool
+is_native(const struct weft_netmap_adapter *adapter)
+{
+
+	return ((adapter->flags & WEFT_NETMAP_NATIVE) != 0);
+}
+
+/* Nobody has the adapter any more.  With netmap's lock held. */
+static void
+ended(struct weft_netmap_adapter *adapter)
+{
+	if_t ifp = adapter->ifp;
+
+	adapter->end = netmap.end[is_native(adapter)];
+	adapter->end(adapter);
+	if_rele(ifp);
+	netmap.outlived--;
+}
+
+/*
+ * Waits until nobody is in the adapter's functions.  Sleeps.
+ *
+ * A program may have rings still, of the adapter that is detached or of the one
+ * by which netmap emulates it.  As the last one closes them, netmap gives back its
+ * reference to the interface first and then writes there that it has no adapter.
+ * So the adapter has a reference of its own until then.
+ */
 void
 weft_shim_netmap_detach(if_t ifp)
 {
+	struct weft_netmap_adapter *adapter;
+	bool native;
 
+	sx_xlock(netmap.lock);
+	adapter = (struct weft_netmap_adapter *)if_getnetmapadapter(ifp);
+	if (adapter != NULL && adapter->ifp == ifp && adapter->end != ended) {
+		native = is_native(adapter);
+		netmap.end[native] = adapter->end;
+		adapter->end = ended;
+		netmap.outlived++;
+		if_ref(ifp);
+	}
+	sx_xunlock(netmap.lock);
 	netmap.detach(ifp);
+}
+
+/*
+ * How many adapters outlive their interfaces, with a function of the module's to
+ * be called.  Once it says none, and no interface is left, none will be, nor is
+ * anybody in that function.  Sleeps.
+ */
+u_int
+weft_shim_netmap_outlived(void)
+{
+	u_int count;
+
+	if (netmap.lock == NULL)
+		return (0);
+	sx_xlock(netmap.lock);
+	count = netmap.outlived;
+	sx_xunlock(netmap.lock);
+	return (count);
 }
 
 /* Tells who waits for a ring. */

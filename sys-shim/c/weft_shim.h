@@ -558,7 +558,7 @@ struct weft_netmap_adapter {
 	if_transmit_fn_t transmit;
 	if_input_fn_t input;
 	if_t	 ifp;
-	void	*end;
+	void	(*end)(struct weft_netmap_adapter *);
 	int	(*turn)(struct weft_netmap_adapter *, int);
 	void	*interrupts;
 	int	(*send)(struct weft_netmap_kring *, int);
@@ -589,6 +589,7 @@ bool	weft_shim_netmap_find(void);
 bool	weft_shim_netmap_is_maker(const void *);
 int	weft_shim_netmap_attach(struct weft_netmap_adapter *);
 void	weft_shim_netmap_detach(if_t);
+u_int	weft_shim_netmap_outlived(void);
 void	weft_shim_netmap_notify(if_t, u_int, bool);
 void	weft_shim_netmap_commit(struct weft_netmap_adapter *, bool);
 int	weft_shim_netmap_reset(struct weft_netmap_kring *);

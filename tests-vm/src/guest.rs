@@ -203,6 +203,18 @@ impl Guest {
     pub fn each(&mut self, commands: &[String]) -> Result<()> {
         let mut batch = String::new();
         for command in commands {
+            // Whoever has gone into a jail or become another user does not come back.
+            if ["in ", "as ", "fib ", "urgent "]
+                .iter()
+                .any(|word| command.starts_with(word))
+            {
+                if !batch.is_empty() {
+                    self.call(&format!("each {batch}"))?;
+                    batch.clear();
+                }
+                self.call(command)?;
+                continue;
+            }
             if !batch.is_empty() && batch.len() + command.len() > LONGEST_BATCH {
                 self.call(&format!("each {batch}"))?;
                 batch.clear();
@@ -211,7 +223,10 @@ impl Guest {
             batch.push_str(between);
             batch.push_str(command);
         }
-        self.call(&format!("each {batch}")).map(drop)
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.call(&format!("each {batch}")).map(drop),
+        }
     }
 
     /// The one line of a command's reply.

@@ -11,7 +11,8 @@
 //!
 //! When an interface departs, netmap cuts programs off, and calls no function of the
 //! interface's any more, though a program may still close its rings then, which frees their
-//! memory. So [`Rings::departs`] is called before. If the interface arrives in another network
+//! memory. So [`Rings::departs`] is called before. The interface's own memory stays until they
+//! are closed, and the module can't be unloaded ([`refuse_while_outlived`]). If the interface arrives in another network
 //! stack, the program goes on, unless it has gone: [`Rings::arrives`].
 
 use core::ffi::{CStr, c_int, c_void};
@@ -28,6 +29,7 @@ use super::ifnet::{InSystem, Interface, Port, stay, visit};
 use super::log;
 use super::mbuf::Mbuf;
 use super::memory::try_box;
+use super::module::refuse_while;
 
 /// Whether the kernel has netmap(4), in the form that the module knows.
 static IS_THERE: AtomicBool = AtomicBool::new(false);
@@ -42,6 +44,19 @@ pub(crate) fn find(_in_module_event: &mut Sleepable) {
             "no netmap(4) of the interfaces' own: the kernel has no device netmap built in"
         ));
     }
+}
+
+/// Refuses to unload the module while programs have rings of interfaces that have gone.
+///
+/// # Errors
+/// `EBUSY`, which has been logged.
+pub(crate) fn refuse_while_outlived(_sleepable: &mut Sleepable) -> Result<(), Errno> {
+    // SAFETY: takes netmap's lock, in a thread that may sleep.
+    let count = unsafe { c::weft_shim_netmap_outlived() };
+    refuse_while(
+        count as usize,
+        format_args!("netmap programs have rings of interfaces that have gone: {count}"),
+    )
 }
 
 /// The rings that an interface has.

@@ -75,6 +75,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     bridged(context)?;
     for mode in [Mode::Emulated, Mode::Native] {
         pair(context, mode)?;
+        outlived(context, mode)?;
     }
     context.unload_weft()
 }
@@ -319,8 +320,11 @@ fn pair(context: &mut Context<'_>, mode: Mode) -> Result<()> {
         format!("if addr {near} 10.7.0.1/24"),
         format!("if vnet {far} {jail}"),
         format!("in {jail} if addr {far} 10.7.0.2/24"),
-        "ping 10.7.0.2 1 15000".into(),
     ])?;
+    // Each side knows where the other one is, for a program answers no ARP.
+    let answered = context.guest.line("ping 10.7.0.2 1 15000")?;
+    let what = format!("{near}: the pair carries packets");
+    context.report.equal(&answered.as_str(), &"1 of 1", &what);
     let who = format!("{near}, {mode:?}");
     let send = format!(
         "netmap send {near} {}{} 10.7.0.1 10.7.0.2 {PORT} {SIZE}",
@@ -334,6 +338,14 @@ fn pair(context: &mut Context<'_>, mode: Mode) -> Result<()> {
         TO_STACK,
         &format!("{who} to a stack"),
     )?;
+    let receive = format!("netmap recv {near} {PORT} {TO_STACK} {PATIENCE_MS}");
+    across(
+        context,
+        &receive,
+        &format!("in {jail} udp send 10.7.0.1 {PORT} {TO_STACK} 1000"),
+        TO_STACK,
+        &format!("{who} from a stack"),
+    )?;
     if mode == Mode::Native {
         let count = frames(context);
         let receive = format!("in {jail} netmap recv {far} {PORT} {count} {PATIENCE_MS}");
@@ -345,7 +357,11 @@ fn pair(context: &mut Context<'_>, mode: Mode) -> Result<()> {
             &format!("{who} to {far}"),
         )?;
     }
-    context.guest.call_within("ping 10.7.0.2 5 15000", LIMIT)?;
+    let answered = context.guest.call_within("ping 10.7.0.2 5 15000", LIMIT)?;
+    let what = format!("{who}: the stacks have it again");
+    context
+        .report
+        .equal(&answered, &vec!["5 of 5".to_owned()], &what);
     dying(context, &near, &far)?;
     remove_jail(context, jail)
 }
@@ -385,6 +401,28 @@ fn dying(context: &mut Context<'_>, near: &str, far: &str) -> Result<()> {
     let are_told = ends.iter().all(is_cut_off);
     let what = format!("{near}: programs are told that it has gone");
     context.report.check(are_told, &what, format!("{ends:?}"));
+    Ok(())
+}
+
+/// A pair goes, and so does the program that had its rings, as others are made: netmap may
+/// touch no interface that is not there any more. The module stays until the program has gone.
+fn outlived(context: &mut Context<'_>, mode: Mode) -> Result<()> {
+    choose(context, mode)?;
+    let turns = if context.full { TURNS_FULL } else { TURNS };
+    for _ in 0..turns {
+        let near = context.guest.line("if create wpair")?;
+        let hold = format!("netmap hold {near}");
+        listen(context, "holder", &hold)?;
+        destroy(context, &near)?;
+        let unloaded = context.guest.call("kld unload weft.ko");
+        if !matches!(&unloaded, Err(Error::Failed { why, .. }) if why.contains("EBUSY")) {
+            let what = format!("{near}, {mode:?}: unloaded under a program: {unloaded:?}");
+            return Err(Error::Unexpected(what));
+        }
+        context.guest.stop("holder")?;
+    }
+    let what = format!("{mode:?}: {turns} pairs went before the programs that had their rings");
+    context.report.pass(&what);
     Ok(())
 }
 

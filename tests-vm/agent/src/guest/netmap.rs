@@ -49,7 +49,7 @@ const GLANCE_MS: c_int = 100;
 const PATIENCE_MS: u64 = 60_000;
 
 const USAGE: &str = "netmap info INTERFACE | send INTERFACE MAC FROM TO PORT SIZE COUNT | \
-                     recv INTERFACE PORT COUNT IDLE_MS | bridge ONE OTHER COUNT";
+                     recv INTERFACE PORT COUNT IDLE_MS | bridge ONE OTHER COUNT | hold INTERFACE";
 
 /// `struct nmreq` of `net/netmap_legacy.h`.
 #[repr(C)]
@@ -87,7 +87,8 @@ impl Request {
 /// `send` sends numbered datagrams from the interface's address to a hardware address, and
 /// `recv` takes those to a port: its line is that of `udp recv`. `bridge` has what
 /// one interface receives sent by the other one, without copying, both ways, until so many
-/// frames have gone or it is stopped: how many went each way.
+/// frames have gone or it is stopped: how many went each way. `hold` has the rings until it is
+/// stopped, and does nothing.
 pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
     match words {
         ["info", interface] => {
@@ -111,6 +112,14 @@ pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
             let (port, count) = (number(port, "port")?, number(count, "count")?);
             let idle = number(idle, "idle")?;
             receive(&Port::open(interface)?, port, count, idle, meter)
+        }
+        ["hold", interface] => {
+            let _port = Port::open(interface)?;
+            meter.ready();
+            while !meter.stop_asked() {
+                sys::sleep(GLANCE_MS as u64 * 1_000_000);
+            }
+            Ok(vec![])
         }
         ["bridge", one, other, count] => {
             let ports = [Port::open(one)?, Port::open(other)?];
