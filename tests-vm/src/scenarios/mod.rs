@@ -163,7 +163,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 64] = [
+pub const ALL: [Scenario; 65] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -208,6 +208,7 @@ pub const ALL: [Scenario; 64] = [
     nic_settings::VTNET,
     nic_claims::SCENARIO,
     nic_bulk::SCENARIO,
+    nic_bulk::CHANGES,
     netmap::SCENARIO,
     permissions::SCENARIO,
     failures::LOAD,

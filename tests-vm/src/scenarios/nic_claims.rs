@@ -105,8 +105,10 @@ fn said(context: &mut Context<'_>) -> Result<()> {
     let wrong = WRONG.map(|word| {
         format!("weft: hw.weft.devices: {word}: refused, allowed are places such as pci0:0:3:0")
     });
-    let held = HELD.map(|(number, by)| {
+    let held = HELD.map(|(number, _)| {
         let place = place(number);
+        // What vtnet(4) is on.
+        let by = format!("virtio_pci{}", number - 1);
         format!(
             "weft: hw.weft.devices: {place} is left to {by}, since the system is up: \
              devctl set driver -f {place} wvtnet"
