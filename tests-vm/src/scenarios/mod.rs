@@ -25,6 +25,7 @@ mod nic;
 mod nic_bulk;
 mod nic_card;
 mod nic_claims;
+mod nic_detach;
 mod nic_example;
 mod nic_host;
 mod nic_loader;
@@ -163,7 +164,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 65] = [
+pub const ALL: [Scenario; 66] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -209,6 +210,7 @@ pub const ALL: [Scenario; 65] = [
     nic_claims::SCENARIO,
     nic_bulk::SCENARIO,
     nic_bulk::CHANGES,
+    nic_detach::SCENARIO,
     netmap::SCENARIO,
     permissions::SCENARIO,
     failures::LOAD,

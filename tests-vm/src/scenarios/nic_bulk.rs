@@ -40,7 +40,7 @@ pub(super) const CHANGES: Scenario = Scenario {
     ..CARDS_AT_HAND
 };
 
-const CARDS_AT_HAND: Scenario = Scenario {
+pub(super) const CARDS_AT_HAND: Scenario = Scenario {
     limit: Duration::from_secs(300),
     nics: &[
         Nic { device: "vmxnet3" },
@@ -55,7 +55,7 @@ const CARDS_AT_HAND: Scenario = Scenario {
 };
 
 /// The cards' drivers and names, and queues each way with two CPUs.
-const CARDS: [(&str, &str, u16); 4] = [
+pub(super) const CARDS: [(&str, &str, u16); 4] = [
     ("wvmx", "wvmx0", 2),
     ("wem", "wem0", 1),
     ("wem", "wem1", 2),
@@ -234,6 +234,10 @@ fn pull(
             }
             found = context.guest.line(&format!("if link {name}"))?;
         }
+        let took = start.elapsed();
+        context
+            .report
+            .note(&format!("{name}: the link is {wanted} after {took:.1?}"));
     }
     Ok(Ok(()))
 }
