@@ -50,7 +50,6 @@ pub(super) const CARDS_AT_HAND: Scenario = Scenario {
             device: "virtio-net-pci",
         },
     ],
-    by_name: true,
     ..Scenario::ORDINARY
 };
 

@@ -21,7 +21,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
     about: "a module that is loaded takes the cards that hw.weft.devices names and that have no \
             driver, leaves those that have one, and gives back what it has",
     nics: &[Nic { device: "vmxnet3" }, VIRTIO, VIRTIO, VIRTIO],
-    by_name: true,
     run,
     ..Scenario::ORDINARY
 };
