@@ -4,6 +4,7 @@
 //! leaves the guest as it found it.
 
 mod audit;
+mod causes;
 mod checker;
 mod churn;
 mod contest;
@@ -162,7 +163,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 61] = [
+pub const ALL: [Scenario; 62] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -187,6 +188,7 @@ pub const ALL: [Scenario; 61] = [
     statistics::SCENARIO_NIC,
     probes::SCENARIO,
     audit::SCENARIO,
+    causes::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     ipv6_fragments::SCENARIO,
