@@ -397,6 +397,49 @@ fn figures_are_those_of_the_card() {
 }
 
 #[test]
+fn figures_go_on_when_the_card_is_started_again() {
+    let mut machine = started(2, 1);
+    let labels = <Wvmx<Host<Vmxnet3>> as Nic<Host<Vmxnet3>>>::LABELS;
+    let figure = |machine: &mut Wvmxs, scope, name, queue| {
+        let is_it = |label: &Label| label.scope == scope && label.name == name;
+        let nic = machine.port.nic();
+        nic.refresh();
+        nic.statistic(labels.iter().position(is_it).unwrap(), queue)
+    };
+    let frame = to_us(udp(false, 9, None));
+    // More than there is room for.
+    let room = u64::from(machine.setup(2, 1).rx_slots);
+    let mut lost = 0;
+    for number in 0..room * 2 {
+        lost += u64::from(!arrive(&machine, &frame, &Arrival::default()));
+        if number == room {
+            assert!(machine.poll(0, 8).len() == 8);
+        }
+    }
+    assert!(lost > 0);
+    machine.send(1, &udp(false, 10, None), 100, &PLAIN).unwrap();
+    let counted = |machine: &mut Wvmxs| {
+        [
+            figure(machine, Scope::Rx, "unicast_packets", 0),
+            figure(machine, Scope::Rx, "no_buffer", 0),
+            figure(machine, Scope::Tx, "unicast_packets", 1),
+        ]
+    };
+    let mut wanted = [room * 2 - lost, lost, 1];
+    assert_eq!(counted(&mut machine), wanted);
+    for (tx, rx) in [(1, 2), (2, 2), (2, 1)] {
+        machine.stop();
+        assert_eq!(counted(&mut machine), wanted);
+        machine.start(&machine.setup(tx, rx)).unwrap();
+        assert_eq!(counted(&mut machine), wanted);
+        assert!(arrive(&machine, &frame, &Arrival::default()));
+        wanted[0] += 1;
+        assert_eq!(counted(&mut machine), wanted);
+    }
+    machine.end();
+}
+
+#[test]
 fn settings_that_the_card_lacks_are_refused_with_what() {
     let mut machine = machine();
     let good = machine.setup(1, 1);

@@ -90,7 +90,11 @@ pub(crate) mod shared {
     pub(crate) const MOST_GROUPS: usize = 64;
     /// Descriptions of transmit queues, then of receive queues.
     pub(crate) const QUEUES: usize = 1536;
-    pub(crate) const ALL: usize = QUEUES + 24 * super::queue::BYTES;
+    pub(crate) const QUEUES_END: usize = QUEUES + 24 * super::queue::BYTES;
+    /// The driver's own, behind what the device knows of: what it had counted when it was
+    /// stopped, of each queue.
+    pub(crate) const KEPT: usize = QUEUES_END;
+    pub(crate) const ALL: usize = KEPT + 16 * super::queue::FIGURES * 8;
 }
 
 /// The description of a queue.
@@ -103,6 +107,8 @@ pub(crate) mod queue {
     pub(crate) const IS_STOPPED: usize = 80;
     pub(crate) const ERROR: usize = 84;
     pub(crate) const STATISTICS: usize = 88;
+    /// How many figures there are.
+    pub(crate) const FIGURES: usize = 10;
     pub(crate) const BYTES: usize = 256;
 }
 

@@ -37,6 +37,7 @@ pub struct Wvmx<P: Platform> {
     revision: u32,
     is_active: bool,
     tx_queues: u16,
+    rx_queues: u16,
     rss: Option<Rss>,
     has_vlan_filter: bool,
 }
@@ -103,6 +104,7 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
             revision,
             is_active: false,
             tx_queues: 0,
+            rx_queues: 0,
             rss: None,
             has_vlan_filter: false,
         };
@@ -135,7 +137,7 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
             let mask = bar0::of(bar0::MASK, vector);
             self.lines.doorbells.write(mask, 1_u32);
         }
-        self.tx_queues = setup.tx_queues;
+        (self.tx_queues, self.rx_queues) = (setup.tx_queues, setup.rx_queues);
         self.has_vlan_filter = setup.extras.contains(Extras::VLAN_FILTER);
         let is_spread = setup.extras.contains(Extras::RSS) && setup.rx_queues > 1;
         self.rss = is_spread.then_some(setup.rss);
@@ -174,6 +176,9 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
     }
 
     fn stop(&mut self) {
+        // It counts from 0 when it is activated again.
+        self.refresh();
+        self.keep();
         self.is_active = false;
         self.command(command::QUIESCE);
         self.command(command::RESET);
@@ -241,16 +246,21 @@ impl<P: Platform> Nic<P> for Wvmx<P> {
     }
 
     fn statistic(&mut self, label: usize, number: u16) -> u64 {
-        // Receive queues come behind transmit queues, in memory as in the list of labels.
-        let (label, number) = match label.checked_sub(TX_LABELS) {
-            Some(label) => (label, self.tx_queues.saturating_add(number)),
-            None => (label, number),
+        let (label, is_rx) = match label.checked_sub(TX_LABELS) {
+            Some(label) => (label, true),
+            None => (label, false),
         };
-        if number >= MOST_QUEUES * 2 || label >= TX_LABELS {
+        if number >= MOST_QUEUES || label >= queue::FIGURES {
             return 0;
         }
-        self.memory
-            .load(queue_at(number) + queue::STATISTICS + label * u64::BYTES)
+        let now: u64 = match self.counted_at(number, is_rx) {
+            Some(at) => self.memory.load(at + label * u64::BYTES),
+            None => 0,
+        };
+        let kept: u64 = self
+            .memory
+            .load(kept_at(number, is_rx) + label * u64::BYTES);
+        kept.wrapping_add(now)
     }
 }
 
@@ -268,10 +278,40 @@ impl<P: Platform> Wvmx<P> {
         self.lines.registers.read(bar1::COMMAND)
     }
 
+    /// Where the device puts a queue's figures, if it goes and has that queue. Receive queues
+    /// come behind transmit queues.
+    fn counted_at(&self, number: u16, is_rx: bool) -> Option<usize> {
+        let [own, behind] = match is_rx {
+            true => [self.rx_queues, self.tx_queues],
+            false => [self.tx_queues, 0],
+        };
+        let is_there = self.is_active && number < own;
+        is_there.then(|| queue_at(number.saturating_add(behind)) + queue::STATISTICS)
+    }
+
+    /// Adds what the queues have counted to what they had before.
+    fn keep(&self) {
+        for is_rx in [false, true] {
+            for number in 0..MOST_QUEUES {
+                let Some(from) = self.counted_at(number, is_rx) else {
+                    break;
+                };
+                let to = kept_at(number, is_rx);
+                for offset in (0..queue::FIGURES).map(|figure| figure * u64::BYTES) {
+                    let (now, before): (u64, u64) = (
+                        self.memory.load(from + offset),
+                        self.memory.load(to + offset),
+                    );
+                    self.memory.store(to + offset, before.wrapping_add(now));
+                }
+            }
+        }
+    }
+
     fn describe(&self, setup: &Setup) {
         let memory = &self.memory;
         memory.clear(0..shared::BYTES);
-        memory.clear(shared::QUEUES..shared::ALL);
+        memory.clear(shared::QUEUES..shared::QUEUES_END);
         let on = setup.capabilities;
         let check = Capabilities::CHECK_IPV4 | Capabilities::CHECK_IPV6;
         let features = bits_of(&[
@@ -362,6 +402,12 @@ fn queue_at(number: u16) -> usize {
     shared::QUEUES + usize::from(number) * queue::BYTES
 }
 
+/// Where what a queue had counted before is.
+fn kept_at(number: u16, is_rx: bool) -> usize {
+    let queue = usize::from(number) + usize::from(is_rx) * usize::from(MOST_QUEUES);
+    shared::KEPT + queue * queue::FIGURES * u64::BYTES
+}
+
 /// Queues of each kind.
 const MOST_QUEUES: u16 = 8;
 
@@ -412,4 +458,4 @@ const LABELS: &[Label] = &[
     Label::rx("errors", "Frames that were broken"),
 ];
 /// Of them, transmit queues'.
-const TX_LABELS: usize = 10;
+const TX_LABELS: usize = queue::FIGURES;

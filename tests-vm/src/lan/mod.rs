@@ -2,8 +2,10 @@
 //! What a guest's network cards are connected to: the host, which looks at each frame.
 //!
 //! QEMU's `stream` back end carries frames over a Unix socket, each behind its length, and
-//! neither side loses one: who is slow has the other one wait. So whatever is missing was lost
-//! in the guest.
+//! neither side loses one: who is slow has the other one wait. QEMU drops, and does not count,
+//! frames to a card whose cable is pulled or that is stopped: a vmxnet3 that is not active takes
+//! all and drops them, others have them wait but for moments of a start. Whatever else is
+//! missing was lost in the guest.
 //!
 //! | part | is |
 //! | --- | --- |

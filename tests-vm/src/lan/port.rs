@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::check::{self, Content, Frame, Packet, Reassembly};
-use super::station::Station;
+use super::station::{Station, echo_number};
 use super::stream::Streams;
 use super::tcp::Tcp;
 
@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long nothing comes when nothing more is to come.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// How long an echo is waited for until there is another one.
+const ECHO_AGAIN: Duration = Duration::from_secs(3);
 
 /// What a port does with frames, after it has looked at them.
 pub enum Behaviour {
@@ -71,6 +74,8 @@ pub struct Figures {
     pub tagged: u64,
     /// Frames that went to the guest.
     pub sent: u64,
+    /// The number of the last [echo](Port::reach) that the guest has answered.
+    pub answered: u64,
 }
 
 /// Where datagrams go that begin with a number of 8 bytes.
@@ -89,6 +94,7 @@ struct State {
 
 /// A connection with QEMU.
 pub struct Line {
+    /// Locked before the state, if both are.
     out: Mutex<Option<UnixStream>>,
     state: Mutex<State>,
     news: Condvar,
@@ -238,9 +244,29 @@ impl Port {
         port: u16,
         bytes: usize,
     ) -> io::Result<()> {
-        let streams = &mut locked(&self.line.state).streams;
-        let frame = station.stream(to, address, port, bytes, streams);
+        let frame = {
+            let streams = &mut locked(&self.line.state).streams;
+            station.stream(to, address, port, bytes, streams)
+        };
         self.send(&frame)
+    }
+
+    /// How many frames have come as far as the guest's card at least, of those that were sent:
+    /// all that were before an echo that the guest has answered. `None` if it answers none.
+    #[must_use]
+    pub fn reach(&self, station: &Station, to: [u8; 6], address: Ipv4Addr) -> Option<u64> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let before = self.figures();
+            let number = before.answered + 1;
+            let echo = station.echo(to, address, number);
+            self.send(&echo).ok()?;
+            // The card may drop one, as any other frame.
+            if self.wait(ECHO_AGAIN, |seen| seen.answered >= number) {
+                return Some(before.sent);
+            }
+        }
+        None
     }
 
     /// Puts a frame on the cable.
@@ -260,10 +286,9 @@ impl Line {
         let mut whole = Vec::with_capacity(frame.len() + 4);
         whole.extend(len.to_be_bytes());
         whole.extend(frame);
-        socket.write_all(&whole)?;
-        drop(out);
+        // First, so that none is on its way that is not counted.
         locked(&self.state).figures.sent += 1;
-        Ok(())
+        socket.write_all(&whole)
     }
 
     fn serve(&self, mut socket: UnixStream) -> io::Result<()> {
@@ -381,6 +406,10 @@ impl Figures {
             self.longest_reassembled = self.longest_reassembled.max(body.len());
         }
         match *protocol {
+            check::ICMP => {
+                let number = echo_number(body).unwrap_or(0);
+                self.answered = self.answered.max(number);
+            }
             check::TCP => {
                 let header = usize::from(body.get(12).copied().unwrap_or(0) >> 4) * 4;
                 self.tcp += 1;
@@ -392,5 +421,77 @@ impl Figures {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARD: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    const GUEST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+    fn station() -> Station {
+        Station {
+            mac: [2, 0, 0, 0, 0, 1],
+            v4: Ipv4Addr::new(10, 9, 0, 1),
+            v6: "fd00:9::1".parse().unwrap(),
+            vlan: None,
+            offered: GUEST,
+        }
+    }
+
+    /// A port, and a guest that answers echoes, but for the first frame, which is lost.
+    fn port() -> (tempfile::TempDir, Port) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nic");
+        let port = Port::listen(&path).unwrap();
+        port.set(Behaviour::Station(station()));
+        let mut socket = UnixStream::connect(&path).unwrap();
+        let guest = Station {
+            mac: CARD,
+            v4: GUEST,
+            ..station()
+        };
+        std::thread::spawn(move || {
+            for number in 0.. {
+                let mut len = [0; 4];
+                if socket.read_exact(&mut len).is_err() {
+                    return;
+                }
+                let mut frame = vec![0; u32::from_be_bytes(len) as usize];
+                socket.read_exact(&mut frame).unwrap();
+                let found = check::frame(&frame, &mut Reassembly::default()).unwrap();
+                let answers = guest.answer(&found, &frame).into_iter();
+                for answer in answers.filter(|_| number > 0) {
+                    let len = (answer.len() as u32).to_be_bytes();
+                    socket.write_all(&[&len[..], &answer].concat()).unwrap();
+                }
+            }
+        });
+        while port.send(&[0; 60]).is_err() {
+            std::thread::yield_now();
+        }
+        port.clear();
+        (folder, port)
+    }
+
+    #[test]
+    fn what_was_sent_before_an_echo_is_known_to_have_come() {
+        let (_folder, port) = port();
+        for number in 1..3 {
+            port.send(&station().unknown(CARD, 100)).unwrap();
+            assert_eq!(port.reach(&station(), CARD, GUEST), Some(number * 2 - 1));
+            assert_eq!(port.figures().answered, number);
+        }
+        assert_eq!(port.figures().wrong, 0);
+    }
+
+    #[test]
+    fn a_stream_is_begun() {
+        let (_folder, port) = port();
+        port.pour(&station(), CARD, GUEST.into(), 5000, 100)
+            .unwrap();
+        assert_eq!(port.figures().sent, 1);
     }
 }

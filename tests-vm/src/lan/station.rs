@@ -189,6 +189,15 @@ impl Station {
         }
     }
 
+    /// A request of an echo by ICMP, with a number behind its header.
+    pub(super) fn echo(&self, to: [u8; 6], address: Ipv4Addr, number: u64) -> Vec<u8> {
+        let mut body = vec![8, 0, 0, 0, 0, 9, 0, 0];
+        body.extend(number.to_be_bytes());
+        let check = checksum(&body, 0);
+        body[2..4].copy_from_slice(&check.to_be_bytes());
+        self.ip(to, &address.octets(), ICMP, &body)
+    }
+
     /// A frame of so many bytes that no stack knows (IEEE 802's first EtherType for experiments).
     #[must_use]
     pub fn unknown(&self, to: [u8; 6], size: usize) -> Vec<u8> {
@@ -273,6 +282,13 @@ impl Station {
         frame.resize(frame.len().max(SHORTEST), 0);
         frame
     }
+}
+
+/// The number in the answer to an echo of a station's.
+pub(super) fn echo_number(body: &[u8]) -> Option<u64> {
+    let is_answer = body.first() == Some(&0);
+    let number = body.get(8..)?.first_chunk().copied();
+    number.filter(|_| is_answer).map(u64::from_be_bytes)
 }
 
 /// A DHCP option's value.

@@ -31,6 +31,7 @@ mod nic_host;
 mod nic_loader;
 mod nic_offload;
 mod nic_settings;
+mod nic_times;
 mod nic_traffic;
 mod nic_tuned;
 mod numbering;
@@ -163,7 +164,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 62] = [
+pub const ALL: [Scenario; 65] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -203,7 +204,10 @@ pub const ALL: [Scenario; 62] = [
     nic_card::VTNET,
     nic_card::VTNET_LEGACY,
     nic_offload::SCENARIO,
-    nic_settings::SCENARIO,
+    nic_settings::VMX,
+    nic_settings::EM,
+    nic_settings::EM_EXPRESS,
+    nic_settings::VTNET,
     nic_claims::SCENARIO,
     nic_bulk::SCENARIO,
     netmap::SCENARIO,

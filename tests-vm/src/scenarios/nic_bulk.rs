@@ -95,10 +95,7 @@ fn bulk(context: &mut Context<'_>, wire: &Wire, driver: &str, name: &str) -> Res
     let port = wire.port(context)?;
     port.clear();
     let tcp = port.tcp(&wire.station(), card_mac(wire.number()));
-    let mut books = Books::settled(context, &Books::node(driver, name), &port)?;
-    if driver == "wvmx" {
-        books.stands();
-    }
+    let books = Books::settled(context, &Books::node(driver, name), &port)?;
     let start = Instant::now();
     let out = tcp.take(TO_HOST, SEED);
     listen(context, "in", &format!("tcp serve {TO_GUEST} {SEED}"))?;
@@ -146,15 +143,13 @@ fn queues_change(
         return Ok(());
     }
     let mut traffic = Traffic::begin(context, wire, driver, name)?;
-    traffic.stands();
     let node = Books::node(driver, name);
     let mut stuck = None;
     for turn in 0..turns {
         let (tx, rx) = (1 + (turn + 1) % 2, 1 + turn.div_ceil(2) % 2);
-        context.guest.each(&[
-            format!("sysctl set {node}.tx_queues {tx}"),
-            format!("sysctl set {node}.rx_queues {rx}"),
-        ])?;
+        let set =
+            format!("each sysctl set {node}.tx_queues {tx} -- sysctl set {node}.rx_queues {rx}");
+        traffic.within(context, &set)?;
         if let Err(why) = traffic.goes_on() {
             stuck = Some(format!("turn {turn}: {why}"));
             break;
@@ -176,21 +171,12 @@ fn cables(
     name: &str,
     turns: u32,
 ) -> Result<()> {
-    let traffic = Traffic::begin(context, wire, driver, name)?;
+    let mut traffic = Traffic::begin(context, wire, driver, name)?;
     let mut wrong = None;
     for turn in 0..turns {
-        for (is_up, wanted) in [(false, "down"), (true, "up")] {
-            let monitor = &context.guest.lan()?.monitor;
-            let set = monitor.set_link(wire.number(), is_up);
-            set.map_err(|error| Error::Unexpected(error.to_string()))?;
-            let start = Instant::now();
-            let mut found = String::new();
-            while found != wanted && start.elapsed() < LIMIT {
-                found = context.guest.line(&format!("if link {name}"))?;
-            }
-            if found != wanted {
-                wrong = Some(format!("turn {turn}: the link is {found}"));
-            }
+        let pulled = traffic.unplugged(context, |context| pull(context, wire.number(), name))?;
+        if let Err(why) = pulled {
+            wrong = Some(format!("turn {turn}: {why}"));
         }
         if let Err(why) = traffic.goes_on() {
             wrong = Some(format!("turn {turn}: {why}"));
@@ -204,4 +190,27 @@ fn cables(
         .report
         .check(wrong.is_none(), &what, format!("{wrong:?}"));
     traffic.end_unreliable(context)
+}
+
+/// Pulls a cable and puts it in again, and waits until the interface says so each time: if not,
+/// what it says.
+fn pull(
+    context: &mut Context<'_>,
+    number: usize,
+    name: &str,
+) -> Result<std::result::Result<(), String>> {
+    for (is_up, wanted) in [(false, "down"), (true, "up")] {
+        let monitor = &context.guest.lan()?.monitor;
+        let set = monitor.set_link(number, is_up);
+        set.map_err(|error| Error::Unexpected(error.to_string()))?;
+        let start = Instant::now();
+        let mut found = String::new();
+        while found != wanted {
+            if start.elapsed() > LIMIT {
+                return Ok(Err(format!("the link is {found}, not {wanted}")));
+            }
+            found = context.guest.line(&format!("if link {name}"))?;
+        }
+    }
+    Ok(Ok(()))
 }

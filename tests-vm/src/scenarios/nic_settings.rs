@@ -13,29 +13,52 @@ use super::{Context, Scenario};
 use crate::guest::Result;
 use crate::lan::{FIRST_SLOT, Nic};
 
-pub(super) const SCENARIO: Scenario = Scenario {
-    name: "nic-settings",
-    group: "nic-settings",
-    about: "what can be set of wvmx, wem and wvtnet, set while traffic runs both ways: at work \
-            at once, each frame from the guest received or counted; what can't be refused in a line",
+const ORDINARY: Scenario = Scenario {
+    about: "what can be set of a card of the module's drivers, set while traffic runs both ways: \
+            at work at once, each frame received, counted, or sent to a card that stood; what \
+            can't be refused in a line; how long frames take",
     limit: Duration::from_secs(300),
     klds: &["if_vlan"],
-    nics: &[
-        Nic { device: "vmxnet3" },
-        Nic { device: "e1000" },
-        Nic { device: "e1000e" },
-        Nic {
-            device: "virtio-net-pci",
-        },
-    ],
     by_name: true,
-    run,
     ..Scenario::ORDINARY
+};
+
+pub(super) const VMX: Scenario = Scenario {
+    name: "nic-settings-vmx",
+    group: "nic-settings-vmx",
+    nics: &[Nic { device: "vmxnet3" }],
+    run: |context| WVMX.run(context),
+    ..ORDINARY
+};
+
+pub(super) const EM: Scenario = Scenario {
+    name: "nic-settings-em",
+    group: "nic-settings-em",
+    nics: &[Nic { device: "e1000" }],
+    run: |context| WEM.run(context),
+    ..ORDINARY
+};
+
+pub(super) const EM_EXPRESS: Scenario = Scenario {
+    name: "nic-settings-em-express",
+    group: "nic-settings-em-express",
+    nics: &[Nic { device: "e1000e" }],
+    run: |context| WEM_EXPRESS.run(context),
+    ..ORDINARY
+};
+
+pub(super) const VTNET: Scenario = Scenario {
+    name: "nic-settings-vtnet",
+    group: "nic-settings-vtnet",
+    nics: &[Nic {
+        device: "virtio-net-pci",
+    }],
+    run: |context| WVTNET.run(context),
+    ..ORDINARY
 };
 
 /// A card, and what is different of it. All offer a filter of VLANs.
 pub(super) struct Card {
-    pub(super) number: usize,
     pub(super) driver: &'static str,
     pub(super) name: &'static str,
     /// Queues each way, with two CPUs.
@@ -56,73 +79,62 @@ pub(super) enum Moderation {
     Gaps,
 }
 
-const CARDS: [Card; 4] = [
-    Card {
-        number: 0,
-        driver: "wvmx",
-        name: "wvmx0",
-        queues: [2, 2],
-        descriptors: [(1024, 1000), (256, 4096)],
-        moderation: Moderation::Own,
-        cuts: Some("tso_packets"),
-        joins: true,
-    },
-    Card {
-        number: 1,
-        driver: "wem",
-        name: "wem0",
-        queues: [1, 1],
-        descriptors: [(1024, 1001), (256, 8192)],
-        moderation: Moderation::Gaps,
-        cuts: Some("segmented"),
-        joins: false,
-    },
-    Card {
-        number: 2,
-        driver: "wem",
-        name: "wem1",
-        queues: [2, 2],
-        descriptors: [(1024, 1001), (256, 8192)],
-        moderation: Moderation::Gaps,
-        cuts: Some("segmented"),
-        joins: false,
-    },
-    Card {
-        number: 3,
-        driver: "wvtnet",
-        name: "wvtnet0",
-        queues: [1, 1],
-        descriptors: [(128, 100), (128, 512)],
-        moderation: Moderation::None,
-        cuts: None,
-        joins: false,
-    },
-];
+const WVMX: Card = Card {
+    driver: "wvmx",
+    name: "wvmx0",
+    queues: [2, 2],
+    descriptors: [(1024, 1000), (256, 4096)],
+    moderation: Moderation::Own,
+    cuts: Some("tso_packets"),
+    joins: true,
+};
 
-fn run(context: &mut Context<'_>) -> Result<()> {
-    for kld in SCENARIO.klds {
-        context.load_kld(kld)?;
-    }
-    context.load_weft()?;
-    for card in &CARDS {
-        card.run(context)?;
-    }
-    context.unload_weft()
-}
+const WEM: Card = Card {
+    driver: "wem",
+    name: "wem0",
+    queues: [1, 1],
+    descriptors: [(1024, 1001), (256, 8192)],
+    moderation: Moderation::Gaps,
+    cuts: Some("segmented"),
+    joins: false,
+};
+
+const WEM_EXPRESS: Card = Card {
+    queues: [2, 2],
+    ..WEM
+};
+
+const WVTNET: Card = Card {
+    driver: "wvtnet",
+    name: "wvtnet0",
+    queues: [1, 1],
+    descriptors: [(128, 100), (128, 512)],
+    moderation: Moderation::None,
+    cuts: None,
+    joins: false,
+};
+
+/// The only card.
+const NUMBER: usize = 0;
 
 impl Card {
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let place = format!("pci0:0:{}:0", FIRST_SLOT + self.number);
+        for kld in ORDINARY.klds {
+            context.load_kld(kld)?;
+        }
+        context.load_weft()?;
+        let place = format!("pci0:0:{FIRST_SLOT}:0");
         let set = format!("devctl set {place} {}", self.driver);
         context.guest.call_within(&set, LIMIT)?;
-        let wire = Wire::new(self.number);
+        let wire = Wire::new(NUMBER);
         wire.connect(context, self.name)?;
         // QEMU 7.2 spoils segments of IPv6 that it cuts.
         context
             .guest
             .call(&format!("if capability {} -tso6", self.name))?;
         wire.answers(context, self.name)?;
-        let stages: [Stage<'_>; 9] = [
+        let stages: [Stage<'_>; 10] = [
+            Tuned::completions,
             Tuned::queues,
             Tuned::descriptors,
             Tuned::moderation,
@@ -136,9 +148,7 @@ impl Card {
         // In the long form the books are closed behind each of them.
         let at_once = if context.full { 1 } else { stages.len() };
         for stages in stages.chunks(at_once) {
-            let mut traffic = Traffic::begin(context, &wire, self.driver, self.name)?;
-            // QEMU's cards have others wait while they are stopped, but not at each moment of it.
-            traffic.stands();
+            let traffic = Traffic::begin(context, &wire, self.driver, self.name)?;
             let mut tuned = Tuned {
                 card: self,
                 node: Books::node(self.driver, self.name),
@@ -153,6 +163,7 @@ impl Card {
         }
         wire.disconnect(context, self.name)?;
         let detach = format!("devctl detach {place}");
-        context.guest.call_within(&detach, LIMIT).map(drop)
+        context.guest.call_within(&detach, LIMIT)?;
+        context.unload_weft()
     }
 }

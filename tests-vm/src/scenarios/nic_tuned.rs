@@ -43,10 +43,10 @@ pub(super) type Stage<'t> =
 
 impl Tuned<'_> {
     /// Sets a number or text: it is so, and traffic goes on.
-    fn set(&self, context: &mut Context<'_>, name: &str, value: &str) -> Result<()> {
+    pub(super) fn set(&mut self, context: &mut Context<'_>, name: &str, value: &str) -> Result<()> {
         let (node, said) = (&self.node, escape_word(value));
         let command = format!("each sysctl set {node}.{name} {said} -- sysctl get {node}.{name}");
-        let lines = context.guest.call_within(&command, LIMIT)?;
+        let lines = self.traffic.within(context, &command)?;
         let is_so = lines.join(" ") == value;
         let goes_on = self.traffic.goes_on();
         let value = &value[..value.len().min(16)];
@@ -120,7 +120,7 @@ impl Tuned<'_> {
     }
 
     /// How many frames each queue has sent and received while flows went there and back.
-    fn used(&mut self, context: &mut Context<'_>) -> Result<[Vec<u64>; 2]> {
+    pub(super) fn used(&mut self, context: &mut Context<'_>) -> Result<[Vec<u64>; 2]> {
         let before = self.by_queue(context)?;
         let flood = format!("flood {} 7 100 16 {FLOOD} 0", self.wire.host());
         context.guest.call_within(&flood, LIMIT)?;
@@ -253,9 +253,8 @@ impl Tuned<'_> {
         }
         for (mtu, bytes) in [(9000, 8000), (1500, 1400)] {
             self.traffic.port().forget_longest();
-            context
-                .guest
-                .call_within(&format!("if mtu {name} {mtu}"), LIMIT)?;
+            let set = format!("if mtu {name} {mtu}");
+            self.traffic.within(context, &set)?;
             let ping = format!("ping {host} 3 {ECHO_MS} {bytes}");
             let answered = context.guest.call_within(&ping, LIMIT)?.join(" ");
             let longest = self.traffic.port().figures().longest;
@@ -296,9 +295,8 @@ impl Tuned<'_> {
         for is_on in [false, true] {
             for one in all.into_iter().filter(|one| has(&given, one)) {
                 let sign = if is_on { "" } else { "-" };
-                let line = context
-                    .guest
-                    .line(&format!("if capability {name} {sign}{one}"))?;
+                let set = format!("if capability {name} {sign}{one}");
+                let line = self.traffic.within(context, &set)?.join(" ");
                 let goes_on = self.traffic.goes_on();
                 context.report.check(
                     has(&line, one) == is_on && goes_on.is_ok(),
@@ -320,9 +318,10 @@ impl Tuned<'_> {
                 .check(refused.starts_with("EINVAL"), &what, refused);
             return Ok(());
         }
-        let asked = context.guest.line(&format!("if capability {name} lro"))?;
+        let [on, off] = ["lro", "-lro"].map(|one| format!("if capability {name} {one}"));
+        let asked = self.traffic.within(context, &on)?.join(" ");
         let goes_on = self.traffic.goes_on();
-        let line = context.guest.line(&format!("if capability {name} -lro"))?;
+        let line = self.traffic.within(context, &off)?.join(" ");
         context.report.check(
             has(&asked, "lro") && !has(&line, "lro") && goes_on.is_ok(),
             &format!("{name}: LRO on and off while traffic runs"),
@@ -383,16 +382,15 @@ impl Tuned<'_> {
     }
 
     pub(super) fn vlans(&mut self, context: &mut Context<'_>) -> Result<()> {
-        let (name, mac) = (self.card.name, card_mac(self.card.number));
+        let (name, mac) = (self.card.name, card_mac(self.wire.number()));
         let vlan = context.guest.line("if create vlan")?;
         context
             .guest
             .call(&format!("if vlan {vlan} {name} {OURS} 802.1q"))?;
         for is_on in [false, true, false] {
             let sign = if is_on { "" } else { "-" };
-            let line = context
-                .guest
-                .line(&format!("if capability {name} {sign}vlanhwfilter"))?;
+            let set = format!("if capability {name} {sign}vlanhwfilter");
+            let line = self.traffic.within(context, &set)?.join(" ");
             let mut came = [0; 2];
             for (came, tag) in came.iter_mut().zip([OURS, OTHER]) {
                 let station = Station {
@@ -417,7 +415,8 @@ impl Tuned<'_> {
         let (name, station) = (self.card.name, self.wire.station());
         for is_on in [false, true, false] {
             let off = if is_on { "" } else { " off" };
-            context.guest.call(&format!("if promiscuous {name}{off}"))?;
+            let set = format!("if promiscuous {name}{off}");
+            self.traffic.within(context, &set)?;
             let came = self.shown(context, &station, [2, 0, 0, 9, 9, 9], "-")?;
             context.report.equal(
                 &came,
@@ -431,15 +430,16 @@ impl Tuned<'_> {
     /// The card sleeps for a while, as for a system that does.
     pub(super) fn suspended(&mut self, context: &mut Context<'_>) -> Result<()> {
         let (name, place) = (self.card.name, self.place);
-        context
-            .guest
-            .call_within(&format!("devctl suspend {place}"), LIMIT)?;
-        let before = self.traffic.port().figures().frames;
-        std::thread::sleep(Duration::from_millis(QUIET_MS));
-        let after = self.traffic.port().figures().frames;
-        context
-            .guest
-            .call_within(&format!("devctl resume {place}"), LIMIT)?;
+        let [before, after] = self.traffic.meanwhile(context, |context, port| {
+            let suspend = format!("devctl suspend {place}");
+            context.guest.call_within(&suspend, LIMIT)?;
+            let before = port.figures().frames;
+            std::thread::sleep(Duration::from_millis(QUIET_MS));
+            let after = port.figures().frames;
+            let resume = format!("devctl resume {place}");
+            context.guest.call_within(&resume, LIMIT)?;
+            Ok([before, after])
+        })?;
         let goes_on = self.traffic.goes_on();
         context.report.check(
             after == before && goes_on.is_ok(),
