@@ -4,6 +4,7 @@
 //! leaves the guest as it found it.
 
 mod audit;
+mod causes;
 mod checker;
 mod churn;
 mod contest;
@@ -164,7 +165,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 66] = [
+pub const ALL: [Scenario; 67] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -189,6 +190,7 @@ pub const ALL: [Scenario; 66] = [
     statistics::SCENARIO_NIC,
     probes::SCENARIO,
     audit::SCENARIO,
+    causes::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     ipv6_fragments::SCENARIO,
