@@ -8,6 +8,7 @@ use crate::stats::median;
 use anyhow::{Context, anyhow};
 use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::combinators::{BindKeyPoints, LogCoord, WithKeyPoints};
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 use std::collections::BTreeMap;
@@ -431,7 +432,7 @@ impl Figure {
     ) -> anyhow::Result<()> {
         let ends = bars.iter().flat_map(|bar| [bar.low, bar.high, 1.0]);
         let mut chart = chart(panel, area)
-            .build_cartesian_2d(0.0..groups.len() as f64, around(ends, 1.15).log_scale())
+            .build_cartesian_2d(0.0..groups.len() as f64, logarithmic(around(ends, 1.15), 9))
             .map_err(failed)?;
         let mut mesh = chart.configure_mesh();
         // The groups' names take the place of labels.
@@ -504,10 +505,10 @@ impl Palette {
         lines: &BTreeMap<String, Vec<(f64, f64)>>,
         area: &Area<'_>,
     ) -> anyhow::Result<()> {
-        let ys = around(lines.values().flatten().map(|&(_, y)| y), 1.3).log_scale();
+        let ys = logarithmic(around(lines.values().flatten().map(|&(_, y)| y), 1.3), 9);
         let mut chart = chart(panel, area);
         let Some(steps) = steps else {
-            let xs = around(lines.values().flatten().map(|&(x, _)| x), 1.1).log_scale();
+            let xs = of_values(lines.values().flatten().map(|&(x, _)| x));
             let mut chart = chart.build_cartesian_2d(xs, ys).map_err(failed)?;
             let mut mesh = chart.configure_mesh();
             mesh.x_label_formatter(&ticks);
@@ -595,6 +596,57 @@ pub(crate) fn around(values: impl Iterator<Item = f64>, margin: f64) -> Range<f6
     low / margin..high * margin
 }
 
+/// A logarithmic axis of that range, with at most so many marks, and at least three.
+pub(crate) fn logarithmic(range: Range<f64>, most: usize) -> WithKeyPoints<LogCoord<f64>> {
+    let marks = marks(&range, most);
+    range.log_scale().with_key_points(marks)
+}
+
+/// The axis of what was varied: with marks where something was measured, if these are few.
+pub(crate) fn of_values(values: impl Iterator<Item = f64>) -> WithKeyPoints<LogCoord<f64>> {
+    let mut values: Vec<f64> = values.filter(|value| *value > 0.0).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.dedup();
+    let range = around(values.iter().copied(), 1.1);
+    match values.len() {
+        1..=8 => range.log_scale().with_key_points(values),
+        _ => logarithmic(range, 8),
+    }
+}
+
+/// Round numbers in a range above 0: some of each power of ten, or at equal distances if
+/// the range is a narrow one.
+fn marks(range: &Range<f64>, most: usize) -> Vec<f64> {
+    const OF_TEN: [&[f64]; 5] = [
+        &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
+        &[1.0, 2.0, 3.0, 5.0],
+        &[1.0, 2.0, 5.0],
+        &[1.0, 3.0],
+        &[1.0],
+    ];
+    let is_in = |mark: &f64| (range.start..=range.end).contains(mark);
+    let powers = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+    let ways = OF_TEN.iter().map(|of_ten| (*of_ten, 1));
+    let ways = ways.chain((2..20).map(|step| (OF_TEN[4], step)));
+    for (of_ten, step) in ways {
+        let powers = powers.clone().filter(|power| power % step == 0);
+        let all = powers.flat_map(|power| of_ten.iter().map(move |of| of * 10_f64.powi(power)));
+        let marks: Vec<f64> = all.filter(is_in).collect();
+        if (3..=most).contains(&marks.len()) {
+            return marks;
+        }
+    }
+    let unit = 10_f64.powf((range.end - range.start).log10().floor());
+    for step in [5.0, 2.0, 1.0, 0.5, 0.2].map(|of| of * unit) {
+        let first = (range.start / step).ceil() as i64;
+        let last = (range.end / step).floor() as i64;
+        if last - first >= 2 {
+            return (first..=last).map(|mark| mark as f64 * step).collect();
+        }
+    }
+    Vec::new()
+}
+
 /// "0.5", "20", "3k", "1M", "4G".
 pub(crate) fn ticks(value: &f64) -> String {
     let (value, unit) = match *value {
@@ -615,6 +667,22 @@ pub(crate) fn failed(error: impl std::fmt::Display) -> anyhow::Error {
 mod tests {
     use super::*;
     use crate::record::{At, Rounds, tests::sample};
+
+    #[test]
+    fn an_axis_has_round_marks_whatever_its_range() {
+        for (range, expected) in [
+            (40.0..46.0, vec![40.0, 42.0, 44.0, 46.0]),
+            (3.1..11.0, vec![4.0, 5.0, 6.0, 8.0, 10.0]),
+            (0.7..140.0, vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]),
+            (2e3..1.2e6, vec![3e3, 1e4, 3e4, 1e5, 3e5, 1e6]),
+        ] {
+            assert_eq!(marks(&range, 7), expected, "{range:?}");
+        }
+        for range in [0.93..1.3, 1.0..1.01, 1e-6..1e-5, 1.0..1e15, 7e8..7.3e8] {
+            let found = marks(&range, 7);
+            assert!((3..=7).contains(&found.len()), "{range:?}: {found:?}");
+        }
+    }
 
     #[test]
     fn ticks_are_short() {

@@ -11,11 +11,15 @@ use weft_engine::fib::{Lock, Memory};
 use weft_engine::queue::{
     CELL, Codel, Figures, Item, Level, Platform, Reason, Service, Settings, Sink, TxQueue,
 };
+#[cfg(feature = "test")]
+use weft_engine::stats::Writer;
 use weft_engine::stats::{Declared, QueueStat};
 
 use crate::kpi::context::Sleepable;
 use crate::kpi::errno::Errno;
 use crate::kpi::lock::Mtx;
+#[cfg(feature = "test")]
+use crate::kpi::sysctl::{Access, Oid};
 use crate::kpi::sysctl::{Branch, Parent, Subject};
 use crate::kpi::text::Text;
 use crate::stats::{self, allow};
@@ -36,6 +40,9 @@ pub(crate) trait Watched {
     fn settings(&self) -> Settings;
     /// Changes what is set.
     fn set(&self, settings: &Settings);
+    /// For tests: takes nothing any more (1), keeps what it has and gets (2), neither (0).
+    #[cfg(feature = "test")]
+    fn hold(&self, how: u64);
 }
 
 impl<T: Item, S: Sink<T>, P: Platform, M: Memory> Watched for TxQueue<T, S, P, M> {
@@ -65,6 +72,18 @@ impl<T: Item, S: Sink<T>, P: Platform, M: Memory> Watched for TxQueue<T, S, P, M
 
     fn set(&self, settings: &Settings) {
         self.set(settings);
+    }
+
+    #[cfg(feature = "test")]
+    fn hold(&self, how: u64) {
+        match how {
+            1 => self.stop(),
+            2 => self.pause(),
+            _ => {
+                self.start();
+                self.resume();
+            }
+        }
     }
 }
 
@@ -230,6 +249,10 @@ fn range(settings: &Settings, capacity: u64, stat: QueueStat) -> (u64, u64) {
     }
 }
 
+/// The place of what holds a queue for tests, behind all that is declared.
+#[cfg(feature = "test")]
+const HOLD: u32 = 0x7f;
+
 /// The queue and the number of it that an index is about.
 fn find(owner: &dyn Owner, index: u32) -> Option<(&dyn Watched, QueueStat)> {
     let queue = owner.queue((index >> 8) as usize);
@@ -264,6 +287,12 @@ pub(crate) fn read_row(
 /// # Errors
 /// `EINVAL` for a value out of range, which has been logged with the range.
 pub(crate) fn write(owner: &dyn Owner, index: u32, value: u64) -> Result<(), Errno> {
+    #[cfg(feature = "test")]
+    if index & 0xff == HOLD {
+        let queue = owner.queue((index >> 8) as usize).ok_or(Errno::EINVAL)?;
+        queue.hold(value);
+        return Ok(());
+    }
     let (queue, stat) = find(owner, index).ok_or(Errno::EINVAL)?;
     let tuning = owner.tuning();
     let (least, most) = tuning.lock.with(|| {
@@ -305,6 +334,13 @@ pub(crate) fn add<T: Subject>(
     let tree = branch.tree();
     let node = tree.node_labelled(parent, name.as_c_str(), c"queue", about)?;
     let has = |stat: QueueStat| servants == Servants::Any || stat != QueueStat::Service;
-    stats::add(branch, node, (number as u32) << 8, has)?;
+    let base = (number as u32) << 8;
+    stats::add(branch, node, base, has)?;
+    #[cfg(feature = "test")]
+    {
+        let about = c"For tests: 1 refuses all packets, 2 keeps them, 0 neither; reads 0";
+        let oid = Oid::plain(c"hold", about).at(base | HOLD);
+        branch.add(node, &oid, Access::of(Writer::Jail))?;
+    }
     Ok(node)
 }

@@ -112,13 +112,10 @@ weft_shim_is_booting(void)
 	return (root_mounted() == 0);
 }
 
-/*
- * Calls for each device on PCI that a driver has which is none of these, and has
- * those probed again for which the function says so.  The thread has the bus's
- * topology locked.
- */
-void
-weft_shim_devices_reclaim(bool (*is_wanted)(device_t))
+/* Calls for each device on PCI.  The thread has the bus's topology locked. */
+static void
+for_each_device(void (*with)(device_t, bool (*)(device_t)),
+    bool (*is_wanted)(device_t))
 {
 	device_t *buses, *devs;
 	int nbuses, ndevs;
@@ -129,13 +126,69 @@ weft_shim_devices_reclaim(bool (*is_wanted)(device_t))
 		if (device_get_children(buses[i], &devs, &ndevs) != 0)
 			continue;
 		for (int j = 0; j < ndevs; j++)
-			if (device_is_attached(devs[j]) &&
-			    device_get_driver(devs[j])->methods != methods &&
-			    is_wanted(devs[j]) && device_detach(devs[j]) == 0)
-				device_probe_and_attach(devs[j]);
+			with(devs[j], is_wanted);
 		free(devs, M_TEMP);
 	}
 	free(buses, M_TEMP);
+}
+
+static void
+reclaim(device_t dev, bool (*is_wanted)(device_t))
+{
+
+	if (device_is_attached(dev) &&
+	    device_get_driver(dev)->methods != methods &&
+	    is_wanted(dev) && device_detach(dev) == 0)
+		device_probe_and_attach(dev);
+}
+
+/*
+ * Calls for each device on PCI that a driver has which is none of these, and has
+ * those probed again for which the function says so.  The thread has the bus's
+ * topology locked.
+ */
+void
+weft_shim_devices_reclaim(bool (*is_wanted)(device_t))
+{
+
+	for_each_device(reclaim, is_wanted);
+}
+
+/* Devices that are not to be probed yet. */
+#define	HELD_MAX	64
+static device_t held[HELD_MAX];
+static int nheld;
+
+static void
+hold(device_t dev, bool (*is_wanted)(device_t))
+{
+
+	if (nheld < HELD_MAX && !device_is_attached(dev) &&
+	    device_is_enabled(dev) && is_wanted(dev)) {
+		device_disable(dev);
+		held[nheld++] = dev;
+	}
+}
+
+/*
+ * Registering a driver has all devices without one probed by all drivers that there
+ * are, of which the one that is to have the device may not be there yet.  So those for
+ * which the function says so wait until the last is registered.  The thread has the
+ * bus's topology locked, from here to there.
+ */
+void
+weft_shim_devices_hold(bool (*is_wanted)(device_t))
+{
+
+	for_each_device(hold, is_wanted);
+}
+
+void
+weft_shim_devices_release(void)
+{
+
+	while (nheld > 0)
+		device_enable(held[--nheld]);
 }
 
 /*

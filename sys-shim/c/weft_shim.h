@@ -427,6 +427,8 @@ void	weft_card_power(device_t, enum weft_power);
 int	weft_shim_driver(enum weft_driver, bool);
 bool	weft_shim_is_booting(void);
 void	weft_shim_devices_reclaim(bool (*)(device_t));
+void	weft_shim_devices_hold(bool (*)(device_t));
+void	weft_shim_devices_release(void);
 enum weft_driver weft_shim_device_driver(device_t);
 void	*weft_shim_device_softc(device_t);
 void	weft_shim_device_set_softc(device_t, void *);

@@ -8,7 +8,7 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::plot::{Bar, Content, Panel, around, failed, step_at, ticks};
+use crate::plot::{Bar, Content, Panel, around, failed, logarithmic, of_values, step_at, ticks};
 use crate::race::OURS;
 
 /// Colours that stand for the page's: text, what is less important, lines of the grid.
@@ -101,7 +101,7 @@ fn draw_lines(
     lines: &BTreeMap<String, Vec<(f64, f64)>>,
     names: &[String],
 ) -> anyhow::Result<()> {
-    let ys = around(lines.values().flatten().map(|&(_, y)| y), 1.35).log_scale();
+    let ys = logarithmic(around(lines.values().flatten().map(|&(_, y)| y), 1.35), 7);
     let mut builder = ChartBuilder::on(root);
     builder
         .margin_top(14)
@@ -118,7 +118,7 @@ fn draw_lines(
         axes(panel, &mut mesh)?;
         paths(root, &mut chart, lines, names)
     } else {
-        let xs = around(lines.values().flatten().map(|&(x, _)| x), 1.1).log_scale();
+        let xs = of_values(lines.values().flatten().map(|&(x, _)| x));
         let mut chart = builder.build_cartesian_2d(xs, ys).map_err(failed)?;
         let mut mesh = chart.configure_mesh();
         mesh.x_label_formatter(&ticks);
@@ -222,7 +222,7 @@ fn rows(
         .margin_left(left)
         .margin_right(30)
         .x_label_area_size(44)
-        .build_cartesian_2d(around(ends, 1.08).log_scale(), 0.0..groups.len() as f64)
+        .build_cartesian_2d(logarithmic(around(ends, 1.08), 7), 0.0..groups.len() as f64)
         .map_err(failed)?;
     let mut mesh = chart.configure_mesh();
     mesh.disable_y_mesh().x_labels(5).x_desc(panel.y);

@@ -9,7 +9,7 @@ use crate::record::Record;
 use crate::stats::median;
 
 /// The benchmarks by the names of their files, in the order of the page. Others come after.
-pub(super) const NAMES: [&str; 10] = [
+pub(super) const NAMES: [&str; 12] = [
     "fib",
     "queue",
     "packet",
@@ -20,6 +20,8 @@ pub(super) const NAMES: [&str; 10] = [
     "ipv6-vm",
     "pair-vm",
     "pair-vm-time",
+    "statistics-vm",
+    "tuning-vm",
 ];
 
 /// A part of the page.
@@ -59,6 +61,11 @@ fn section(bench: &Bench) -> Section<'_> {
         "ipv6-vm" => ("IPv6 headers made to cost time, in the kernel", GUEST),
         "pair-vm" => ("Pairs of interfaces beside epair(4), in the kernel", GUEST),
         "pair-vm-time" => ("Pairs of interfaces beside epair(4), by time", EMULATED),
+        "statistics-vm" => ("What statistics cost, in the kernel", GUEST),
+        "tuning-vm" => (
+            "Settings of a queue beside what they are at first, in the kernel",
+            GUEST,
+        ),
         other if records.iter().all(|record| record.place == "native") => (other, NATIVE),
         other => (other, GUEST),
     };
@@ -196,6 +203,8 @@ fn target(name: &str) -> &str {
         "P8" => "checksums",
         "P9" => "IPv6 floods",
         "P11" => "a driver",
+        "statistics" => "statistics, beside none",
+        "tuning" => "settings, beside the first ones",
         "wire" => "headers and segments",
         other => other,
     }

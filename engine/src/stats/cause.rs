@@ -73,28 +73,28 @@ causes! {
         "`audit`: bytes_limit of 64";
     Stopped "stopped" "Packets refused while the queue was stopped",
         "See why what is behind the queue takes nothing: its link may be down",
-        "host, `queue_stress`: queues that are stopped and started; nothing in the module stops one";
+        "`causes`: queues that the module for tests stops; what is shipped never stops one";
     Closed "closed" "Packets refused or found in the queue while it was being closed",
         "Nothing to do: their interface was going",
-        "host, `queue_stress`: queues that are closed with packets in them; in a guest workers had emptied those of 140 pairs that were destroyed under load";
+        "`causes`: a pair destroyed while the module for tests has its queues keep what they get; else workers have emptied them by then, as those of 140 pairs that were destroyed under load";
     Sojourn "sojourn" "Packets dropped since they had been queued for too long; see codel_target_us",
         "Nothing to do if senders slow down for it; if not, the receiver is too slow for them",
         "`audit`: CoDel with a target that all miss";
     Moved "moved" "Packets that found no room in the queue to which their flow was moved",
         "Change the number of queues when there is less traffic, or make queues longer",
-        "host, `queue_set`: a flow moved to a full queue";
+        "`causes`: flows that are moved to a full queue that nobody empties";
     Down "down" "Packets that were sent to an end that was down",
         "Bring the other end up, or take this one down so that its senders learn of it",
         "`audit`, `l3`: a receiver that is down";
     Uncut "uncut" "Long segments of TCP that had to be cut, wholly or in part, without memory for it",
         "Give the host more memory for mbufs (kern.ipc.nmbclusters), or turn TSO off at the sending end",
-        "nowhere: a guest without memory for mbufs can't be reached any more";
+        "`causes`: each allocation for a stream over a VLAN fails in its turn";
     Full "full" "Frames that found no room in a queue; their senders were told (ENOBUFS)",
         "See which queue's drops grow, and who sends faster than the receiver takes",
         "`audit`: packets_limit of 1";
     NoMemory "no_memory" "Frames for which there was no memory, to copy, map or receive them",
         "Give the host more memory for mbufs (kern.ipc.nmbclusters)",
-        "host, `nic_loop` and the drivers' tests: allocations that fail";
+        "`causes`: each allocation for a broadcast to an L3 interface fails in its turn; for cards on the host, `nic_loop` and the drivers' tests";
     Forged "forged" "Frames that bore an address which is not their sender's own",
         "Find what sends them: a program that forges addresses, or an address that the interface has lost",
         "`l3`: frames in others' names";
@@ -103,7 +103,7 @@ causes! {
         "`l3`: a frame to an interface that is not there";
     TooLong "too_long" "Frames that are longer than the parent's MTU",
         "Nothing to do if the parent's MTU was lowered a moment ago; else set the same MTU at both",
-        "nowhere: an interface follows its parent's MTU before a frame can be sent";
+        "`causes`: frames that netgraph(4) hands to an interface of a smaller MTU";
     Parent "parent" "Frames that the parent's driver did not take, or that could not be made fit for it",
         "See the parent's own output drops and errors",
         "`l3`: a parent with packets_limit of 1";

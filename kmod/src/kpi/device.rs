@@ -85,6 +85,9 @@ pub(crate) trait Attached: Send + Sync + Sized + 'static {
     /// Whether the drivers are registered.
     fn can_be_had() -> bool;
 
+    /// Whether one of the drivers is to have that device.
+    fn is_claimed(sleepable: &mut Sleepable, device: &Device) -> bool;
+
     /// Whether a device that another driver has is to be taken from that, to be
     /// [probed](Attached::probe).
     fn is_missed(sleepable: &mut Sleepable, device: &Device) -> bool;
@@ -170,12 +173,22 @@ impl Registered {
     /// What the kernel says; then none is registered.
     pub(crate) fn new(_sleepable: &mut Sleepable) -> Result<Self, Errno> {
         let mut registered = Self { count: 0 };
-        for driver in Driver::ALL {
-            // SAFETY: the bus's topology is locked while the module's events are handled.
+        // SAFETY: the bus's topology is locked while the module's events are handled.
+        unsafe { c::weft_shim_devices_hold(Some(is_claimed)) };
+        let all = Driver::ALL.into_iter().try_for_each(|driver| {
+            if registered.count + 1 == Driver::ALL.len() {
+                // SAFETY: as above.
+                unsafe { c::weft_shim_devices_release() };
+            }
+            // SAFETY: as above.
             Errno::check(unsafe { c::weft_shim_driver(driver.raw(), true) })?;
             registered.count += 1;
-        }
-        Ok(registered)
+            Ok(())
+        });
+        // Those that wait still, if it failed.
+        // SAFETY: as above.
+        unsafe { c::weft_shim_devices_release() };
+        all.map(|()| registered)
     }
 }
 
@@ -233,6 +246,15 @@ unsafe extern "C" fn weft_cards_claim() {
         // SAFETY: the caller has the bus's topology locked; all drivers can be asked.
         unsafe { c::weft_shim_devices_reclaim(Some(is_missed)) };
     }
+}
+
+unsafe extern "C" fn is_claimed(raw: *mut c::_device) -> bool {
+    let Some(raw) = NonNull::new(raw) else {
+        return false;
+    };
+    // SAFETY: called by `Registered::new`, which may sleep.
+    let mut sleepable = unsafe { Sleepable::assume() };
+    Nic::is_claimed(&mut sleepable, &Device { raw })
 }
 
 unsafe extern "C" fn is_missed(raw: *mut c::_device) -> bool {

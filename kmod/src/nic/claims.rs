@@ -4,6 +4,8 @@
 //!
 //! At boot another driver has had them first, since the module is set up after devices were
 //! found; it gives them up. In a system that is up they are left to it, for they may be in use.
+//! Those that have none then wait until all drivers are registered: with the first, the kernel
+//! asks all drivers that it has, such as virtio_pci(4), which is not for cards only.
 
 use core::ffi::CStr;
 

@@ -95,6 +95,11 @@ fn known<D: Driven>(device: &Device) -> bool {
         .any(|id| id.vendor == vendor && id.device == number)
 }
 
+fn known_by(device: &Device) -> Option<Driver> {
+    let is_known = |driver: &Driver| with_driver!(*driver, known(device));
+    Driver::ALL.into_iter().find(is_known)
+}
+
 #[inline(never)]
 fn made<D: Driven>(
     sleepable: &mut Sleepable,
@@ -123,10 +128,12 @@ impl Attached for Nic {
         CARDS.is_open()
     }
 
+    fn is_claimed(sleepable: &mut Sleepable, device: &Device) -> bool {
+        known_by(device).is_some_and(|driver| claims::has(sleepable, driver, device))
+    }
+
     fn is_missed(sleepable: &mut Sleepable, device: &Device) -> bool {
-        let is_known = |driver: &Driver| with_driver!(*driver, known(device));
-        let driver = Driver::ALL.into_iter().find(is_known);
-        driver.is_some_and(|driver| claims::is_missed(sleepable, driver, device))
+        known_by(device).is_some_and(|driver| claims::is_missed(sleepable, driver, device))
     }
 
     fn attach(

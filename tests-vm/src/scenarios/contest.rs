@@ -11,7 +11,7 @@ use std::process::Command;
 use super::Context;
 use crate::guest::Result;
 use crate::qemu;
-use crate::record::{self, At, Record, Rounds};
+use crate::record::{self, At, Record, Rounds, Spreads};
 
 /// What was measured, the same for all peers.
 pub(super) struct What {
@@ -114,6 +114,14 @@ impl Contest {
             );
             println!("    {line}");
             context.report.note(&line);
+            // Beside nothing there is no ratio, no number in a file, and no place in a plot.
+            let Spreads { ratio: of, .. } = &spread;
+            if ![ratio, of.min, of.max]
+                .iter()
+                .all(|ratio| ratio.is_normal())
+            {
+                continue;
+            }
             self.records.push(Record {
                 target: what.target.into(),
                 work: what.work.clone(),

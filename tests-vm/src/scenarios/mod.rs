@@ -4,6 +4,7 @@
 //! leaves the guest as it found it.
 
 mod audit;
+mod causes;
 mod checker;
 mod churn;
 mod contest;
@@ -25,6 +26,7 @@ mod nic;
 mod nic_bulk;
 mod nic_card;
 mod nic_claims;
+mod nic_detach;
 mod nic_example;
 mod nic_host;
 mod nic_loader;
@@ -163,7 +165,7 @@ impl Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 64] = [
+pub const ALL: [Scenario; 67] = [
     load::SCENARIO,
     refuse::SCENARIO,
     install::SCENARIO,
@@ -188,6 +190,7 @@ pub const ALL: [Scenario; 64] = [
     statistics::SCENARIO_NIC,
     probes::SCENARIO,
     audit::SCENARIO,
+    causes::SCENARIO,
     l3::SCENARIO,
     ipv6_policy::SCENARIO,
     ipv6_fragments::SCENARIO,
@@ -208,6 +211,8 @@ pub const ALL: [Scenario; 64] = [
     nic_settings::VTNET,
     nic_claims::SCENARIO,
     nic_bulk::SCENARIO,
+    nic_bulk::CHANGES,
+    nic_detach::SCENARIO,
     netmap::SCENARIO,
     permissions::SCENARIO,
     failures::LOAD,

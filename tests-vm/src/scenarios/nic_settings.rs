@@ -19,7 +19,6 @@ const ORDINARY: Scenario = Scenario {
             can't be refused in a line; how long frames take",
     limit: Duration::from_secs(300),
     klds: &["if_vlan"],
-    by_name: true,
     ..Scenario::ORDINARY
 };
 

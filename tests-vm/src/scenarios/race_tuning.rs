@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! What settings of a queue do to a burst: a program that goes before the queue's worker fills
-//! the queue, then the worker empties it; in a guest with one CPU whose clock counts
+//! What settings of a queue do to a burst: the module for tests has the queue keep what it gets
+//! until all is sent, then the worker empties it; in a guest with one CPU whose clock counts
 //! instructions.
 //!
 //! A burst is longer than any that a sender would leave on a machine with idle CPUs, so what
@@ -64,6 +64,8 @@ const WAYS: [(&str, &[(&str, u64)]); 15] = [
     ),
 ];
 const ROUNDS: usize = 7;
+/// Room of a queue.
+const ROOMS: [u64; 3] = [64, 1_024, 65_536];
 /// Packets of a burst: fewer than the queue has room for.
 const BURST: u64 = 900;
 const SIZE: usize = 64;
@@ -72,7 +74,7 @@ const IDLE_MS: u64 = 100;
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn run(context: &mut Context<'_>) -> Result<()> {
-    context.load_weft()?;
+    context.load_weft_to_measure()?;
     if !context.is_to_measure("race-tuning")? {
         return context.unload_weft();
     }
@@ -116,16 +118,49 @@ fn run(context: &mut Context<'_>) -> Result<()> {
     }
     super::pair::await_home(context, ENDS[0].1)?;
     super::pair::destroy(context, ENDS[0].1)?;
+    rooms(context)?;
     context.unload_weft()
+}
+
+/// What a pair takes of memory by the room that its two queues have.
+fn rooms(context: &mut Context<'_>) -> Result<()> {
+    let mut bytes = Vec::new();
+    for room in ROOMS {
+        let command = format!("sysctl set net.weft.pair.room {room}");
+        context.guest.call(&command)?;
+        let before = held(context)?;
+        let pair = context.guest.line("if create wpair")?;
+        bytes.push(held(context)?.saturating_sub(before));
+        super::pair::destroy(context, &pair)?;
+    }
+    let line = format!("bytes of a pair with one queue each way, by room for {ROOMS:?}: {bytes:?}");
+    println!("    {line}");
+    context.report.note(&line);
+    context.report.check(
+        bytes.is_sorted() && bytes[0] > 0,
+        "more room takes more memory",
+        format_args!("{bytes:?}"),
+    );
+    Ok(())
+}
+
+/// Bytes that the module has of the kernel's memory for its state.
+fn held(context: &mut Context<'_>) -> Result<u64> {
+    let all = context.guest.memory_held("weft")?;
+    let bytes = all.iter().find_map(|line| {
+        let amount = line.strip_prefix("weft: ")?.strip_suffix(" bytes")?;
+        amount.parse().ok()
+    });
+    bytes.ok_or_else(|| Error::Unexpected(format!("{all:?}")))
 }
 
 /// What is measured of a burst.
 const MEASURES: [(&str, &str); 4] = [
-    ("a packet that arrived", INSTRUCTIONS),
+    ("a packet, arrived or not", INSTRUCTIONS),
     ("refused of a burst", "packets"),
     ("dropped late of a burst", "packets"),
     (
-        "wait on the average",
+        "from the end of sending until the last arrives",
         "microseconds, a thousand instructions each",
     ),
 ];
@@ -154,22 +189,19 @@ fn set(context: &mut Context<'_>, settings: &[(&str, u64)]) -> Result<Vec<(Strin
 }
 
 fn put_back(context: &mut Context<'_>, before: &[(String, u64)]) -> Result<()> {
+    if before.is_empty() {
+        return Ok(());
+    }
     let set = |(name, value): &(String, u64)| format!("sysctl set {} {value}", full(name));
-    let commands: Vec<String> = before.iter().map(set).collect();
+    let commands: Vec<String> = before.iter().rev().map(set).collect();
     context.guest.each(&commands)
 }
 
 /// A burst's figures, as [`MEASURES`] has them.
 fn burst(context: &mut Context<'_>) -> Result<[f64; MEASURES.len()]> {
-    let names = [
-        "drops.packets",
-        "drops.bytes",
-        "drops.sojourn",
-        "sojourn_ns_count",
-        "sojourn_ns_sum",
-    ];
+    let names = ["drops.packets", "drops.bytes", "drops.sojourn"];
     let counts = |context: &mut Context<'_>| {
-        let mut counts = [0; 5];
+        let mut counts = [0; 3];
         for (count, name) in counts.iter_mut().zip(names) {
             *count = number(context, &format!("{QUEUE}{name}"))?;
         }
@@ -182,7 +214,10 @@ fn burst(context: &mut Context<'_>) -> Result<[f64; MEASURES.len()]> {
         &format!("in right drain {PORT} {IDLE_MS}"),
     )?;
     let to = ENDS[1].2;
-    let command = format!("urgent in left flood {to} {PORT} {SIZE} 1 {BURST} 0");
+    // In one process, for an idle guest's clock goes on by leaps.
+    let hold = format!("sysctl set {}", full("queue.0.hold"));
+    let command =
+        format!("in left each {hold} 2 -- flood {to} {PORT} {SIZE} 1 {BURST} 0 -- {hold} 0");
     let line = context.guest.call_within(&command, LIMIT)?.join(" ");
     let sent: Vec<u64> = line
         .split(' ')
@@ -190,18 +225,13 @@ fn burst(context: &mut Context<'_>) -> Result<[f64; MEASURES.len()]> {
         .collect();
     let got = context.guest.finish("drain", LIMIT)?;
     let after = counts(context)?;
-    let [packets, bytes, late, count, sum] =
-        std::array::from_fn(|place| (after[place] - before[place]) as f64);
+    let [packets, bytes, late] = std::array::from_fn(|place| (after[place] - before[place]) as f64);
     match (&sent[..], &got[..]) {
-        ([_, _, _, start, _], [arrived, _, _, last]) if *arrived > 0 => Ok([
-            last.saturating_sub(*start) as f64 / *arrived as f64,
+        ([_, _, _, start, stop], [arrived, _, _, last]) if *arrived > 0 => Ok([
+            last.saturating_sub(*start) as f64 / BURST as f64,
             packets + bytes,
             late,
-            if count > 0.0 {
-                sum / count / 1_000.0
-            } else {
-                0.0
-            },
+            last.saturating_sub(*stop) as f64 / 1_000.0,
         ]),
         _ => Err(Error::Unexpected(format!("{command}: {sent:?} {got:?}"))),
     }

@@ -37,7 +37,9 @@ unsafe impl Plain for Header {}
 
 /// `graph take INTERFACE TYPE HOOK` has a new node of this type get what the interface
 /// receives, by this hook; `graph give INTERFACE HOOK` gives what leaves it by that hook to
-/// the stack, and what the stack sends to it; `graph out INTERFACE` takes it away.
+/// the stack, and what the stack sends to it; `graph out INTERFACE` takes it away. `graph join
+/// INTERFACE OTHER HOOK` has that node send to another interface, too, what it gets, and get
+/// what that one receives.
 pub(super) fn command(words: &[&str]) -> Outcome {
     match words {
         ["take", interface, kind, hook] => ask(
@@ -54,9 +56,18 @@ pub(super) fn command(words: &[&str]) -> Outcome {
                 (hook, 32),
             ],
         ),
+        ["join", interface, other, hook] => ask(
+            &format!("{other}:"),
+            CONNECT,
+            &[
+                (&format!("{interface}:lower"), 512),
+                ("lower", 32),
+                (hook, 32),
+            ],
+        ),
         ["out", interface] => ask(&format!("{interface}:lower"), SHUTDOWN, &[]),
         _ => Err(Failure::usage(
-            "graph take INTERFACE TYPE HOOK | give INTERFACE HOOK | out INTERFACE",
+            "graph take INTERFACE TYPE HOOK | give INTERFACE HOOK | join INTERFACE OTHER HOOK | out INTERFACE",
         )),
     }
 }
