@@ -63,6 +63,19 @@ weft_shim_ifnet_keeps6(if_t ifp, struct in6_addr address)
 	return (keeps);
 }
 
+/* What the interface's network stack forwards. */
+u_int
+weft_shim_ifnet_forwards(if_t ifp)
+{
+	u_int forwards;
+
+	CURVNET_SET_QUIET(if_getvnet(ifp));
+	forwards = (V_ipforwarding ? WEFT_FORWARDS_IPV4 : 0) |
+	    (V_ip6_forwarding ? WEFT_FORWARDS_IPV6 : 0);
+	CURVNET_RESTORE();
+	return (forwards);
+}
+
 /* Takes an interface off a cloner's list, in the interface's network stack. */
 int
 weft_shim_ifnet_unlist(struct if_clone *ifc, if_t ifp)

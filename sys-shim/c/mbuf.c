@@ -315,6 +315,28 @@ fail:
 /* Packets on their way to and from devices. */
 
 /*
+ * Puts the bytes of other from skip on behind those of m; last is an mbuf of m's chain.
+ * No less than skip bytes are in other.  What to say of the last one next time;
+ * or NULL, and nothing has changed, if the first skip bytes of m are not m's alone and
+ * in one piece.
+ */
+struct mbuf *
+weft_shim_mbuf_join(struct mbuf *m, struct mbuf *last, struct mbuf *other,
+    u_int skip)
+{
+
+	if (!M_WRITABLE(m) || (u_int)m->m_len < skip)
+		return (NULL);
+	m_adj(other, skip);
+	m->m_pkthdr.len += other->m_pkthdr.len;
+	m_demote_pkthdr(other);
+	while (last->m_next != NULL)
+		last = last->m_next;
+	last->m_next = other;
+	return (other);
+}
+
+/*
  * A header with a copy of so many bytes of a frame, behind whose Ethernet header
  * all is aligned, or nothing.
  */

@@ -314,6 +314,7 @@ struct mbuf *weft_shim_mbuf_part(const struct mbuf *, u_int, u_int, u_int);
 /* mbuf.c, for packets on their way to and from devices */
 #define	WEFT_COPIED		128	/* bytes, no more than fit */
 struct mbuf *weft_shim_mbuf_copied(const void *, u_int);
+struct mbuf *weft_shim_mbuf_join(struct mbuf *, struct mbuf *, struct mbuf *, u_int);
 struct mbuf *weft_shim_mbuf_with_cluster(u_int);
 void	weft_shim_mbuf_append(struct mbuf *, struct mbuf *, struct mbuf *);
 
@@ -355,6 +356,9 @@ void	weft_shim_ifnet_tap(if_t, struct mbuf *);
 bool	weft_shim_ifnet_is_going(const if_t);
 bool	weft_shim_ifnet_keeps(if_t, struct in_addr);
 bool	weft_shim_ifnet_keeps6(if_t, struct in6_addr);
+#define	WEFT_FORWARDS_IPV4	1
+#define	WEFT_FORWARDS_IPV6	2
+u_int	weft_shim_ifnet_forwards(if_t);
 int	weft_shim_ifnet_unlist(struct if_clone *, if_t);
 int	weft_shim_ifreq_mtu(const void *);
 int	weft_shim_ifreq_reqcap(const void *);

@@ -46,7 +46,7 @@ impl Capabilities {
     /// Long segments, of any kind.
     pub const SEGMENT: Self = Self::SEGMENT_IPV4.union(Self::SEGMENT_IPV6);
 
-    /// What only hardware does.
+    /// What only network cards do, or a driver's queues for them.
     pub const HARDWARE: Self = Self::JOIN.union(Self::VLAN_FILTER);
 
     /// Without those that need others that are not there: a segment that is cut needs new

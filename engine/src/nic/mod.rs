@@ -13,6 +13,7 @@
 //! | [`Vectors`] | which interrupt is whose | `vectors.rs` |
 //! | [`Place`], [`is_claimed`] | which devices are taken unasked | `claims.rs` |
 //! | [`Rss`], [`Moderation`] | spreading of flows, rate of interrupts | `rss.rs`, `moderation.rs` |
+//! | [`Joiner`] | segments that a queue has received, joined in software (LRO) | `join.rs` |
 //!
 //! # Who is whom
 //!
@@ -39,6 +40,7 @@
 
 mod claims;
 mod driver;
+mod join;
 mod moderation;
 mod offload;
 mod platform;
@@ -56,6 +58,7 @@ pub use driver::{
     Cause, Error, Events, Extras, Filter, Full, Id, Interrupts, Label, Limits, Link, Nic, Offer,
     Range, RxRing, Scope, Setup, Taken, TxRing, VlanSet, Wanted, bits_of,
 };
+pub use join::{FLOWS, Families, JoinFigures, Joiner, MOST_JOINED, Received};
 pub use moderation::Moderation;
 pub use offload::{Asked, Cuts, Meta, Offload, SegmentSums, Task, Unfit, Verdict, describe};
 pub use platform::{

@@ -29,8 +29,8 @@ pub mod page;
 pub use cause::Cause;
 pub use declared::{
     CHANGE, COMPLETION, CardSetting, CardStat, EndStat, FibStat, FilterStat, GROUPS, HISTOGRAMS,
-    LayerStat, LayersStat, PairStat, PoolStat, QueueStat, ReceiveStat, RuleStat, SOJOURN, SendStat,
-    SizeStat, SoftwareStat, TableStat, TimesStat,
+    JoinStat, LayerStat, LayersStat, PairStat, PoolStat, QueueStat, ReceiveStat, RuleStat, SOJOURN,
+    SendStat, SizeStat, SoftwareStat, TableStat, TimesStat,
 };
 pub use histogram::{BUCKETS, Histogram, limit_of};
 

@@ -108,6 +108,7 @@ fn an_enum_is_its_group() {
     check::<CardStat>();
     check::<SendStat>();
     check::<ReceiveStat>();
+    check::<JoinStat>();
     check::<CardSetting>();
     check::<FilterStat>();
     check::<RuleStat>();

@@ -27,6 +27,7 @@ pub(crate) mod interrupt;
 #[cfg(feature = "test")]
 pub(crate) mod ip6;
 pub(crate) mod jail;
+pub(crate) mod join;
 pub(crate) mod kernel;
 pub(crate) mod late;
 pub(crate) mod link;

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use weft_engine::l3::Mac;
 use weft_engine::link::{self, Capabilities};
-use weft_engine::nic::{self, Extras, Offer, Receiver, Rss, Setup, VectorKind, VlanSet};
+use weft_engine::nic::{self, Extras, Joiner, Offer, Receiver, Rss, Setup, VectorKind, VlanSet};
 use weft_engine::queue::{QueueSet, Service, Settings, TxQueue};
 
 use super::control::{Control, turn_on};
@@ -26,6 +26,7 @@ use crate::kpi::errno::Errno;
 use crate::kpi::event::OnVlans;
 use crate::kpi::ifnet::{InSystem, Plan, Unattached};
 use crate::kpi::interrupt::{Interrupt, Kind, Vectors};
+use crate::kpi::join::Held;
 use crate::kpi::kernel::Clock;
 use crate::kpi::lock::Mtx;
 use crate::kpi::locked::Locked;
@@ -79,7 +80,7 @@ fn setup<D: Driven>(nic: &D, offer: &Offer, on: Capabilities) -> Setup {
         rss: Rss::even(rx_queues),
         vectors: nic::Vectors::plan(VectorKind::Intx, 1, tx_queues, rx_queues),
     };
-    turn_on(&mut setup, on);
+    turn_on(&mut setup, offer.extras, on);
     setup
 }
 
@@ -89,7 +90,8 @@ fn link_offer(offer: &Offer) -> link::Offer {
     // A host that forwards must not have the one, and VLANs that are on a lagg(4) or a bridge(4)
     // above the card not the other: whoever has no such thing turns them on.
     let initial = has;
-    has.set(Capabilities::JOIN, offer.extras.contains(Extras::LRO));
+    // What the card does not join is joined in software.
+    has.set(Capabilities::JOIN, joins(offer));
     let filters = offer.extras.contains(Extras::VLAN_FILTER);
     has.set(Capabilities::VLAN_FILTER, filters);
     link::Offer {
@@ -98,6 +100,11 @@ fn link_offer(offer: &Offer) -> link::Offer {
         initial,
         shared: Capabilities::empty(),
     }
+}
+
+/// Whether segments can be joined: by the card, or in software if it looks at sums.
+fn joins(offer: &Offer) -> bool {
+    offer.extras.contains(Extras::LRO) || offer.capabilities.contains(Capabilities::CHECK_IPV4)
 }
 
 /// How interrupts come, and how many there are. A driver that has none allocated sends as many
@@ -289,6 +296,7 @@ impl<D: Driven> Making<'_, D> {
         let queues = self.queues(&workers, &lanes)?;
         let feeds = self.feeds()?;
         let receivers = self.receivers(&feeds)?;
+        let joiners = self.joiners()?;
         let jobs = self.jobs(&workers)?;
         let is_quiet = quiet(setup.vectors.count)?;
         let chime = Chime::new()?;
@@ -300,6 +308,8 @@ impl<D: Driven> Making<'_, D> {
                 lanes,
                 queues,
                 receivers,
+                joiners,
+                joins: AtomicBool::new(false),
                 feeds,
                 interrupts: port.nic().interrupts(setup.vectors.kind),
                 vectors: setup.vectors,
@@ -348,6 +358,17 @@ impl<D: Driven> Making<'_, D> {
             let kernel = self.kernel.with_feed(feed);
             let receiver = memory::boxed_in(|place| Some(place.write(Receiver::new(kernel))))?;
             Locked::new(c"weft rx", receiver)
+        })
+    }
+
+    /// By receive queue, if the card joins nothing itself.
+    #[inline(never)]
+    fn joiners(&self) -> Result<Vec<Locked<Box<Joiner<Held>>>>, Errno> {
+        let is_needed = joins(self.offer) && !self.offer.extras.contains(Extras::LRO);
+        let count = if is_needed { self.setup.rx_queues } else { 0 };
+        collected(count.into(), |_| {
+            let joiner = memory::boxed_in(|place| Some(place.write(Joiner::new())))?;
+            Locked::new(c"weft rx join", joiner)
         })
     }
 

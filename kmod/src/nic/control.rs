@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use weft_engine::l3::Mac;
 use weft_engine::link::{self, Capabilities};
@@ -99,10 +100,11 @@ pub(super) enum Unset {
 }
 
 /// Enables what was settled, as the driver wants to be told.
-pub(super) fn turn_on(setup: &mut Setup, on: Capabilities) {
+pub(super) fn turn_on(setup: &mut Setup, offered: Extras, on: Capabilities) {
     setup.capabilities = on - Capabilities::HARDWARE;
     let extras = &mut setup.extras;
-    extras.set(Extras::LRO, on.contains(Capabilities::JOIN));
+    let joins = on.contains(Capabilities::JOIN) && offered.contains(Extras::LRO);
+    extras.set(Extras::LRO, joins);
     let filters = on.contains(Capabilities::VLAN_FILTER);
     extras.set(Extras::VLAN_FILTER, filters);
 }
@@ -405,7 +407,10 @@ impl<D: Driven> Core<D> {
             let on = control.offer.negotiate(wanted);
             self.own.enable(sleepable, on);
             let before = (control.setup.capabilities, control.setup.extras);
-            turn_on(&mut control.setup, on);
+            let offered = control.port.offer().extras;
+            turn_on(&mut control.setup, offered, on);
+            let joins = on.contains(Capabilities::JOIN);
+            self.joins.store(joins, Ordering::Relaxed);
             if (control.setup.capabilities, control.setup.extras) != before {
                 // What failed has been logged; the interface does not run then.
                 let _ = self.restart(sleepable, control);

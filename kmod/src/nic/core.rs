@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use weft_engine::link::{self, Capabilities};
-use weft_engine::nic::{self, Interrupts, Nic, Receiver, Transmitter, Vectors, VlanSet};
+use weft_engine::nic::{self, Interrupts, Joiner, Nic, Receiver, Transmitter, Vectors, VlanSet};
 use weft_engine::queue::{Choice, QueueSet};
 use weft_engine::wire::toeplitz::Toeplitz;
 
@@ -21,6 +21,7 @@ use crate::kpi::errno::Errno;
 use crate::kpi::event::Vlans;
 use crate::kpi::ifnet::{Counter, Interface, Port};
 use crate::kpi::interrupt::Handler;
+use crate::kpi::join::Held;
 use crate::kpi::kernel;
 use crate::kpi::lock::Mtx;
 use crate::kpi::locked::Locked;
@@ -60,6 +61,10 @@ pub(super) struct Core<D: Driven> {
     pub(super) lanes: Vec<Shared<Lane<D>>>,
     pub(super) queues: Shared<Set<D>>,
     pub(super) receivers: Vec<Locked<Box<CardReceiver<D>>>>,
+    /// By receive queue: what is joined in software; none if the card does that.
+    pub(super) joiners: Vec<Locked<Box<Joiner<Held>>>>,
+    /// Segments are to be joined, by the card or in software.
+    pub(super) joins: AtomicBool,
     /// By receive queue: the buffers of its ring of netmap's, if that is on.
     pub(super) feeds: Vec<Shared<Feed>>,
     pub(super) interrupts: D::Interrupts,
@@ -195,7 +200,7 @@ impl<D: Driven> Core<D> {
             }
             match self.has_ring(number) {
                 true => self.tell_program(number, true),
-                false => is_more |= self.receive(receiver),
+                false => is_more |= self.receive(number, receiver),
             }
         }
         // What was sent by a queue whose number a receive queue has is freed with that one's turns.
@@ -239,7 +244,7 @@ impl<D: Driven> Core<D> {
 
     /// Receives what there is, up to the budget. Whether there may be more.
     #[inline]
-    fn receive(&self, receiver: &Locked<Box<CardReceiver<D>>>) -> bool {
+    fn receive(&self, number: u16, receiver: &Locked<Box<CardReceiver<D>>>) -> bool {
         let mut row = Row::new();
         let polled = receiver.with(|receiver| {
             let polled = receiver.poll(BUDGET, |packet, meta| {
@@ -255,9 +260,27 @@ impl<D: Driven> Core<D> {
         });
         if polled.frames > 0 {
             self.own.count(Counter::Received, row.len());
+            if self.joins.load(Ordering::Relaxed) {
+                row = self.joined(number, row);
+            }
             self.own.input(row);
         }
         polled.is_more
+    }
+
+    /// What a queue has received in a turn, joined if the card does not do that.
+    #[inline(never)]
+    fn joined(&self, number: u16, mut row: Row) -> Row {
+        let Some(joiner) = self.joiners.get(usize::from(number)) else {
+            return row;
+        };
+        let families = self.own.joinable();
+        let mut out = Row::new();
+        joiner.with(|joiner| {
+            let next = || row.pop().map(Held::new);
+            joiner.turn(families, next, &mut |held| out.push(held.into_mbuf()));
+        });
+        out
     }
 
     /// Has every vector served, which arms and unmasks it.

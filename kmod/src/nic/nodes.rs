@@ -6,8 +6,10 @@
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use weft_engine::nic::{Label, RxFigures, Scope, TxFigures};
-use weft_engine::stats::{COMPLETION, CardStat, Declared, ReceiveStat, SendStat, SoftwareStat};
+use weft_engine::nic::{JoinFigures, Label, RxFigures, Scope, TxFigures};
+use weft_engine::stats::{
+    COMPLETION, CardStat, Declared, JoinStat, ReceiveStat, SendStat, SoftwareStat,
+};
 
 use super::Driven;
 use super::core::Core;
@@ -36,6 +38,7 @@ const COMPLETIONS: u32 = 6 << 24;
 /// The queue's number and what [`latency`] adds.
 const TIMES: u32 = 7 << 24;
 const SOFTWARE: u32 = 8 << 24;
+const JOINED: u32 = 9 << 24;
 
 fn sent(figures: &TxFigures, stat: SendStat) -> u64 {
     match stat {
@@ -77,6 +80,13 @@ fn received(figures: &RxFigures, stat: ReceiveStat) -> u64 {
         ReceiveStat::Left => figures.left,
         ReceiveStat::Kicks => figures.kicks,
         ReceiveStat::Bogus => figures.bogus,
+    }
+}
+
+fn joined(figures: &JoinFigures, stat: JoinStat) -> u64 {
+    match stat {
+        JoinStat::Joined => figures.frames,
+        JoinStat::Packets => figures.packets,
     }
 }
 
@@ -137,6 +147,10 @@ impl<D: Driven> Subject for Outlet<D> {
             RX => core.receivers.get(number).and_then(|receiver| {
                 let figures = receiver.with(|queue| queue.figures());
                 ReceiveStat::at(place as u32).map(|stat| received(&figures, stat))
+            }),
+            JOINED => core.joiners.get(number).and_then(|joiner| {
+                let figures = joiner.with(|joiner| joiner.figures());
+                JoinStat::at(place as u32).map(|stat| joined(&figures, stat))
             }),
             DEVICE => CardStat::at(place as u32).map(|stat| of_card(core, stat, sleepable)),
             COMPLETIONS => core
@@ -216,7 +230,8 @@ impl<D: Driven> Node<D> {
         let settings = outlet.settings();
         settings.add(sleepable, &mut branch, top, SETTING)?;
         stats::add(&mut branch, top, DEVICE, |_: CardStat| true)?;
-        add_receivers(&mut branch, top, core.receivers.len(), &counted)?;
+        let receivers = (core.receivers.len(), core.joiners.len());
+        add_receivers(&mut branch, top, receivers, &counted)?;
         add_lanes(&mut branch, top, core.lanes.len(), &counted)?;
         add_times(sleepable, &mut branch, device, core.lanes.len())?;
         labels(&mut branch, top, (&counted, Scope::Device), 0)?;
@@ -228,7 +243,7 @@ impl<D: Driven> Node<D> {
 fn add_receivers<T: Subject>(
     branch: &mut Branch<T>,
     top: Parent,
-    count: usize,
+    (count, joiners): (usize, usize),
     counted: &[Label],
 ) -> Result<(), Errno> {
     let about = c"Receive queues";
@@ -238,6 +253,12 @@ fn add_receivers<T: Subject>(
         let base = RX | (number as u32) << 8;
         stats::add(branch, node, base, |_: ReceiveStat| true)?;
         labels(branch, node, (counted, Scope::Rx), number)?;
+        if number < joiners {
+            let about = c"What is done in software, since the card does not do it";
+            let node = branch.tree().node(node, c"software", about)?;
+            let base = JOINED | (number as u32) << 8;
+            stats::add(branch, node, base, |_: JoinStat| true)?;
+        }
     }
     Ok(())
 }

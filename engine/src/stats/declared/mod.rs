@@ -14,7 +14,7 @@ pub use fib::{CHANGE, FibStat, TableStat};
 pub use ipv6::{FilterStat, RuleStat};
 pub use l3::{LayerStat, LayersStat};
 pub use latency::TimesStat;
-pub use nic::{COMPLETION, CardSetting, CardStat, ReceiveStat, SendStat, SoftwareStat};
+pub use nic::{COMPLETION, CardSetting, CardStat, JoinStat, ReceiveStat, SendStat, SoftwareStat};
 pub use packet::{PoolStat, SizeStat};
 pub use pair::{EndStat, PairStat, SOJOURN};
 pub use queue::QueueStat;
@@ -32,6 +32,7 @@ pub const GROUPS: &[&Group] = &[
     &SendStat::GROUP,
     &SoftwareStat::GROUP,
     &ReceiveStat::GROUP,
+    &JoinStat::GROUP,
     &CardSetting::GROUP,
     &FibStat::GROUP,
     &TableStat::GROUP,

@@ -112,6 +112,17 @@ declare! {
     );
 }
 
+declare! {
+    /// What a receive queue has joined, of a card that joins nothing itself.
+    JoinStat: "What a card's receive queue does in software" at ["dev.<driver>.<n>.rx.<queue>.software"];
+
+    Joined = Stat::counter(
+        c"joined",
+        c"Frames that were joined with others of their connection before the stack got them (LRO)",
+    );
+    Packets = Stat::counter(c"packets", c"Packets that they became");
+}
+
 static RSS: Below = Below {
     name: c"rss",
     label: None,
