@@ -103,9 +103,9 @@ struct Flow<F> {
 }
 
 /// A frame that may be joined with others, as far as it alone is concerned.
-struct Candidate {
-    front: [u8; MOST_FRONT],
-    parsed: Parsed,
+struct Candidate<'p> {
+    front: &'p [u8; MOST_FRONT],
+    parsed: &'p Parsed,
     /// How it would be cut if it were the first of several.
     cut: Cut,
     /// The sum of its payload.
@@ -113,12 +113,14 @@ struct Candidate {
 }
 
 /// The frame as a candidate; `None` if it can't be joined with any.
-fn candidate<F: Frame>(
+// Kernel stacks are short: what it writes to is on the stack no longer than it runs.
+#[inline(never)]
+fn candidate<'p, F: Frame>(
     frame: &F,
-    parsed: &Parsed,
-    front: &[u8; MOST_FRONT],
+    parsed: &'p Parsed,
+    front: &'p [u8; MOST_FRONT],
     scope: Scope,
-) -> Option<Candidate> {
+) -> Option<Candidate<'p>> {
     let layer = parsed.innermost();
     let payload = (layer.end as usize).checked_sub(layer.payload.into())?;
     let cut = Cut::of_parsed(parsed, front, payload).ok()?;
@@ -137,8 +139,8 @@ fn candidate<F: Frame>(
     cut.fill(&mut made, sum);
     let is_right = made.get(..cut.headers()) == front.get(..cut.headers());
     is_right.then_some(Candidate {
-        front: *front,
-        parsed: *parsed,
+        front,
+        parsed,
         cut,
         sum,
     })
@@ -175,7 +177,7 @@ impl<F: Frame, const N: usize> Aggregator<F, N> {
             return out(frame, None);
         }
         match candidate(&frame, &parsed, &front, self.scope) {
-            Some(candidate) => self.put(frame, candidate, out),
+            Some(candidate) => self.put(frame, &candidate, out),
             None => {
                 self.flush_flow(&front, &parsed, out);
                 out(frame, None);
@@ -185,45 +187,45 @@ impl<F: Frame, const N: usize> Aggregator<F, N> {
 
     /// Gives out all that waits.
     pub fn flush(&mut self, out: &mut impl FnMut(F, Option<Joined>)) {
-        for flow in &mut self.flows {
-            if let Some(flow) = flow.take() {
-                flow.finish(out);
-            }
+        for place in &mut self.flows {
+            finish(place, out);
         }
     }
 
-    fn put(&mut self, frame: F, candidate: Candidate, out: &mut impl FnMut(F, Option<Joined>)) {
-        let same = |flow: &Option<Flow<F>>| {
-            let flow = flow.as_ref();
-            flow.is_some_and(|flow| {
-                is_same(
-                    &flow.parsed,
-                    &flow.front,
-                    &candidate.parsed,
-                    &candidate.front,
-                )
-            })
+    fn put(
+        &mut self,
+        frame: F,
+        candidate: &Candidate<'_>,
+        out: &mut impl FnMut(F, Option<Joined>),
+    ) {
+        let is_its =
+            |flow: &Flow<F>| is_same(&flow.parsed, &flow.front, candidate.parsed, candidate.front);
+        let of_flow = |place: &&mut Option<Flow<F>>| place.as_ref().is_some_and(is_its);
+        let Some(place) = self.flows.iter_mut().find(of_flow) else {
+            return self.begin(frame, candidate, out);
         };
-        let Some(place) = self.flows.iter_mut().find(|flow| same(flow)) else {
-            self.begin(frame, candidate, out);
-            return;
-        };
-        let Some(mut flow) = place.take() else { return };
-        match flow.take(frame, &candidate, self.most) {
-            Ok(()) if flow.is_whole => flow.finish(out),
-            Ok(()) => *place = Some(flow),
+        let Some(flow) = place else { return };
+        match flow.take(frame, candidate, self.most) {
+            Ok(()) if flow.is_whole => finish(place, out),
+            Ok(()) => {}
             Err(frame) => {
-                flow.finish(out);
+                finish(place, out);
                 self.begin(frame, candidate, out);
             }
         }
     }
 
     /// Has the frame be the first of a flow's.
-    fn begin(&mut self, frame: F, candidate: Candidate, out: &mut impl FnMut(F, Option<Joined>)) {
-        let flow = Flow::new(frame, candidate);
-        if flow.is_whole {
-            return flow.finish(out);
+    // Kernel stacks are short: see [`candidate`].
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        frame: F,
+        candidate: &Candidate<'_>,
+        out: &mut impl FnMut(F, Option<Joined>),
+    ) {
+        if ending(&candidate.cut, candidate.front) != 0 {
+            return out(frame, None);
         }
         let place = match self.flows.iter().position(Option::is_none) {
             Some(free) => free,
@@ -238,11 +240,10 @@ impl<F: Frame, const N: usize> Aggregator<F, N> {
         };
         match self.flows.get_mut(place) {
             Some(place) => {
-                if let Some(old) = place.replace(flow) {
-                    old.finish(out);
-                }
+                finish(place, out);
+                *place = Some(Flow::new(frame, candidate));
             }
-            None => flow.finish(out),
+            None => out(frame, None),
         }
     }
 
@@ -254,35 +255,31 @@ impl<F: Frame, const N: usize> Aggregator<F, N> {
         out: &mut impl FnMut(F, Option<Joined>),
     ) {
         for place in &mut self.flows {
-            let is_before =
-                |flow: &mut Flow<F>| may_be_same(&flow.parsed, &flow.front, parsed, front);
-            if let Some(flow) = place.take_if(is_before) {
-                flow.finish(out);
+            let is_before = |flow: &Flow<F>| may_be_same(&flow.parsed, &flow.front, parsed, front);
+            if place.as_ref().is_some_and(is_before) {
+                finish(place, out);
             }
         }
     }
 }
 
 impl<F: Frame> Flow<F> {
-    fn new(head: F, candidate: Candidate) -> Self {
-        let Candidate {
-            front, parsed, cut, ..
-        } = candidate;
-        let ending = ending(&cut, &front);
+    /// Of one frame, that others may follow.
+    fn new(head: F, candidate: &Candidate<'_>) -> Self {
         Self {
             head,
-            front,
-            parsed,
-            cut,
-            payload: cut.size(),
+            front: *candidate.front,
+            parsed: *candidate.parsed,
+            cut: candidate.cut,
+            payload: candidate.cut.size(),
             count: 1,
-            ending,
-            is_whole: ending != 0,
+            ending: 0,
+            is_whole: false,
         }
     }
 
     /// Joins a frame to those before it.
-    fn take(&mut self, frame: F, candidate: &Candidate, most: u16) -> Result<(), F> {
+    fn take(&mut self, frame: F, candidate: &Candidate<'_>, most: u16) -> Result<(), F> {
         let (len, headers) = (candidate.cut.size(), self.cut.headers());
         let payload = self.payload.saturating_add(len);
         let fits = self.count < most
@@ -293,7 +290,7 @@ impl<F: Frame> Flow<F> {
             return Err(frame);
         }
         let cut = match self.count {
-            1 => identified(&self.cut, &self.front, &candidate.front),
+            1 => identified(&self.cut, &self.front, candidate.front),
             _ => self.cut,
         };
         if !self.is_next(&cut, candidate) {
@@ -303,13 +300,15 @@ impl<F: Frame> Flow<F> {
         self.cut = cut;
         self.payload = payload;
         self.count = self.count.saturating_add(1);
-        self.ending = ending(&cut, &candidate.front);
+        self.ending = ending(&cut, candidate.front);
         self.is_whole = self.ending != 0 || len < self.cut.size() || self.count >= most;
         Ok(())
     }
 
     /// Whether the frame is what the cut would make.
-    fn is_next(&self, cut: &Cut, candidate: &Candidate) -> bool {
+    // Kernel stacks are short: see [`candidate`].
+    #[inline(never)]
+    fn is_next(&self, cut: &Cut, candidate: &Candidate<'_>) -> bool {
         let mut made = self.front;
         let part = Part {
             n: self.count.into(),
@@ -318,7 +317,7 @@ impl<F: Frame> Flow<F> {
             is_last: true,
         };
         cut.write_part(&part, &mut made);
-        let ending = ending(cut, &candidate.front);
+        let ending = ending(cut, candidate.front);
         if let Some(flags) = flags_of(cut, &mut made) {
             *flags |= ending;
         }
@@ -326,10 +325,10 @@ impl<F: Frame> Flow<F> {
         made.get(..cut.headers()) == candidate.front.get(..cut.headers())
     }
 
-    /// Gives it out.
-    fn finish(mut self, out: &mut impl FnMut(F, Option<Joined>)) {
+    /// Has its first frame say what all of them are together, if these are several.
+    fn close(&mut self) -> Option<Joined> {
         if self.count < 2 {
-            return out(self.head, None);
+            return None;
         }
         let cut = self.cut.with_payload(self.payload);
         cut.write_part(&Part::alone(self.payload), &mut self.front);
@@ -340,7 +339,15 @@ impl<F: Frame> Flow<F> {
         // Who has joined frames to it can write to it.
         let _is_written = self.head.replace_front(front);
         let count = self.count;
-        out(self.head, Some(Joined { cut, count }));
+        Some(Joined { cut, count })
+    }
+}
+
+/// Gives out what waits in a place, and leaves it empty.
+fn finish<F: Frame>(place: &mut Option<Flow<F>>, out: &mut impl FnMut(F, Option<Joined>)) {
+    let joined = place.as_mut().and_then(Flow::close);
+    if let Some(Flow { head, .. }) = place.take() {
+        out(head, joined);
     }
 }
 

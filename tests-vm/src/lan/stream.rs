@@ -189,7 +189,10 @@ mod tests {
         assert_eq!(answers.len(), 1 + 2);
         let mut all = reply(answers.last().unwrap(), ACK, 0);
         with_room(&mut all, SEGMENT - 1);
-        assert!(streams.answers(&all).is_empty(), "more than there is room for");
+        assert!(
+            streams.answers(&all).is_empty(),
+            "more than there is room for"
+        );
         with_room(&mut all, 65_535);
         let answers = streams.answers(&all);
         assert_eq!(answers.len(), BATCH - 2);

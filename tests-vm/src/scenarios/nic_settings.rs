@@ -68,8 +68,18 @@ pub(super) struct Card {
     /// The card fills in sums and cuts segments: the figure that counts those, of the queue or
     /// card.
     pub(super) cuts: Option<&'static str>,
-    /// It says that it joins segments.
-    pub(super) joins: bool,
+    pub(super) joins: Joins,
+}
+
+/// Who joins segments that are received.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joins {
+    /// Nobody, since the card does not look at sums.
+    Nobody,
+    /// The card, it says.
+    Card,
+    /// Its receive queues, in software.
+    Software,
 }
 
 pub(super) enum Moderation {
@@ -85,7 +95,7 @@ const WVMX: Card = Card {
     descriptors: [(1024, 1000), (256, 4096)],
     moderation: Moderation::Own,
     cuts: Some("tso_packets"),
-    joins: true,
+    joins: Joins::Card,
 };
 
 const WEM: Card = Card {
@@ -95,7 +105,7 @@ const WEM: Card = Card {
     descriptors: [(1024, 1001), (256, 8192)],
     moderation: Moderation::Gaps,
     cuts: Some("segmented"),
-    joins: false,
+    joins: Joins::Software,
 };
 
 const WEM_EXPRESS: Card = Card {
@@ -110,7 +120,7 @@ const WVTNET: Card = Card {
     descriptors: [(128, 100), (128, 512)],
     moderation: Moderation::None,
     cuts: None,
-    joins: false,
+    joins: Joins::Nobody,
 };
 
 /// The only card.

@@ -7,10 +7,11 @@ use weft_agent::frame::escape_word;
 
 use super::Context;
 use super::nic::Wire;
-use super::nic_settings::{Card, Moderation};
+use super::nic_settings::{Card, Joins, Moderation};
 use super::nic_traffic::{Traffic, tree};
 use super::pair::{ECHO_MS, LIMIT, listen};
 use crate::guest::{Error, Result};
+use crate::lan::made::{Ip, Left, Made, Part};
 use crate::lan::{Station, card_mac};
 
 /// A key of the spreading hash, as Microsoft's vectors have it.
@@ -24,6 +25,10 @@ const SIZE: usize = 200;
 const FLOOD: u64 = 160;
 /// Long enough that they would have come, in milliseconds, before it is said that they have not.
 const QUIET_MS: u64 = 500;
+/// Segments in a row, their bytes of payload, and the longest frame of an MTU of 1500.
+const SEGMENTS: usize = 8;
+const SEGMENT: usize = 1400;
+const LONGEST: usize = 1518;
 /// VLANs: one on the interface, and one that is not.
 const OURS: u16 = 7;
 const OTHER: u16 = 9;
@@ -308,7 +313,7 @@ impl Tuned<'_> {
                 self.segments(context, is_on)?;
             }
         }
-        if !self.card.joins {
+        if self.card.joins == Joins::Nobody {
             let refused = context
                 .guest
                 .refused(&format!("if capability {name} lro"))?;
@@ -327,6 +332,90 @@ impl Tuned<'_> {
             &format!("{name}: LRO on and off while traffic runs"),
             format!("{asked}; {line}; {goes_on:?}"),
         );
+        if self.card.joins == Joins::Software {
+            for (is_on, forwards) in [(true, false), (true, true), (true, false), (false, false)] {
+                self.joined(context, is_on, forwards)?;
+            }
+            context.guest.set_sysctl("net.inet6.ip6.forwarding", 0)?;
+            context.guest.set_sysctl("net.inet.ip.forwarding", 0)?;
+        }
+        Ok(())
+    }
+
+    /// Segments of a connection come as one long packet if that is on and the guest forwards
+    /// nothing of the family; and each as it is otherwise.
+    fn joined(&mut self, context: &mut Context<'_>, is_on: bool, forwards: bool) -> Result<()> {
+        let name = self.card.name;
+        let sign = if is_on { "" } else { "-" };
+        let set = format!("if capability {name} {sign}lro");
+        self.traffic.within(context, &set)?;
+        for sysctl in ["net.inet.ip.forwarding", "net.inet6.ip6.forwarding"] {
+            context.guest.set_sysctl(sysctl, u64::from(forwards))?;
+        }
+        for ip in [Ip::V4(0), Ip::V6(&[])] {
+            listen(context, "long", &format!("long {name} {LONGEST}"))?;
+            let before = self.joins(context)?;
+            let mut after = before;
+            let mut long = 0;
+            for _ in 0..if is_on && !forwards { 60 } else { 5 } {
+                self.burst(ip)?;
+                if let Err(why) = self.traffic.goes_on() {
+                    return Err(Error::Unexpected(why));
+                }
+                after = self.joins(context)?;
+                long = context.guest.counters("long")?.get(1).copied().unwrap_or(0);
+                if long > 0 && after[1] > before[1] {
+                    break;
+                }
+            }
+            let seen = context.guest.stop("long")?;
+            long = long.max(seen.get(1).copied().unwrap_or(0));
+            let [frames, packets] = [0, 1].map(|n| after[n] - before[n]);
+            let is_joined = long > 0 && packets > 0 && frames >= 2 * packets;
+            let is_left = long == 0 && packets == 0 && frames == 0;
+            context.report.check(
+                if is_on && !forwards {
+                    is_joined
+                } else {
+                    is_left
+                },
+                &format!(
+                    "{name}: segments are joined by LRO ({is_on}), forwarding: {forwards}; {ip:?}"
+                ),
+                format!("{long} of {seen:?} long; {frames} became {packets}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// What its receive queues have joined, and into what.
+    fn joins(&self, context: &mut Context<'_>) -> Result<[u64; 2]> {
+        let all = tree(context, &self.node)?;
+        Ok(["software.joined", "software.packets"].map(|end| {
+            let own = all.iter().filter(|(name, _)| name.ends_with(end));
+            own.map(|(_, value)| value).sum()
+        }))
+    }
+
+    /// Segments in a row, of a connection that the guest does not know, and to nobody.
+    fn burst(&self, ip: Ip) -> Result<()> {
+        let made = Made {
+            ip,
+            protocol: 6,
+            is_inner: false,
+            to: card_mac(self.wire.number()),
+            from: self.wire.station().mac,
+        };
+        for number in 0..SEGMENTS {
+            let part = Part {
+                number,
+                gone: number * SEGMENT,
+                is_last: number + 1 == SEGMENTS,
+            };
+            let frame = made.frame(&[7; SEGMENT], part, Left::default(), None);
+            let sent = self.traffic.port().send(&frame);
+            sent.map_err(|error| Error::Unexpected(format!("the cable: {error}")))?;
+        }
         Ok(())
     }
 

@@ -134,6 +134,7 @@ pub(super) fn run(words: &[&str], meter: &Meter) -> Outcome {
         ("spin", rest) => spent::spin(rest, meter),
         ("threads", rest) => thread::command(rest),
         ("tap", rest) => tap::command(rest, meter),
+        ("long", rest) => tap::long(rest, meter),
         ("pf", rest) => filter::pf(rest),
         ("ipfw", rest) => filter::ipfw(rest),
         ("pfil", rest) => filter::pfil(rest),

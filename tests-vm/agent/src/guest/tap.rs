@@ -17,6 +17,9 @@ const BIOCGBLEN: c_ulong = 0x4004_4266;
 const BIOCSBLEN: c_ulong = 0xc004_4266;
 const BIOCSETIF: c_ulong = 0x8020_426c;
 const BIOCIMMEDIATE: c_ulong = 0x8004_4270;
+const BIOCSDIRECTION: c_ulong = 0x8004_4277;
+/// Received packets only.
+const BPF_D_IN: u32 = 0;
 
 /// Room for packets that come while the reader does not run, in bytes.
 const BUFFER: u32 = 1 << 19;
@@ -85,6 +88,50 @@ pub(super) fn command(words: &[&str], meter: &Meter) -> Outcome {
     Ok(vec![format!("{packets} {numbered} {damaged}")])
 }
 
+/// `long INTERFACE BYTES`, until it is stopped. Counters and the reply's line: packets that the
+/// interface has received, and those of them that are longer than that, as the network stack
+/// gets them.
+pub(super) fn long(words: &[&str], meter: &Meter) -> Outcome {
+    let [interface, bytes] = words else {
+        return Err(Failure::usage("long INTERFACE BYTES"));
+    };
+    let most: u32 = number(bytes, "bytes")?;
+    let tap = open(interface)?;
+    tap.ioctl(BIOCSDIRECTION, &mut { BPF_D_IN })?;
+    let mut length = 0u32;
+    tap.ioctl(BIOCGBLEN, &mut length)?;
+    let mut room = vec![0; length as usize];
+    let mut seen = [0u64; 2];
+    meter.ready();
+    while !meter.stop_asked() {
+        if !tap.readable(100)? {
+            continue;
+        }
+        let got = tap.read(&mut room)?;
+        each(&room[..got], |header, _| {
+            seen[0] += 1;
+            seen[1] += u64::from(header.length > most);
+        })?;
+        for (slot, count) in seen.into_iter().enumerate() {
+            meter.set(slot, count);
+        }
+    }
+    Ok(vec![format!("{} {}", seen[0], seen[1])])
+}
+
+/// Takes the packets of one read: each has a header, and begins at a multiple of eight bytes
+/// (`BPF_WORDALIGN`).
+fn each(mut bytes: &[u8], mut take: impl FnMut(&Header, &[u8])) -> Result<(), Failure> {
+    while let Some(header) = sys::read_plain::<Header>(bytes) {
+        let start = usize::from(header.header);
+        let end = start + header.captured as usize;
+        let packet = bytes.get(start..end).ok_or(Failure::new("a cut packet"))?;
+        take(&header, packet);
+        bytes = bytes.get(end.next_multiple_of(8)..).unwrap_or(&[]);
+    }
+    Ok(())
+}
+
 fn open(interface: &str) -> Result<Fd, Failure> {
     let tap = Fd::open("/dev/bpf", libc::O_RDWR)?;
     tap.ioctl(BIOCSBLEN, &mut { BUFFER })?;
@@ -98,17 +145,8 @@ impl Seen {
         [self.packets, self.numbered, self.damaged]
     }
 
-    /// Takes the packets of one read: each has a header, and begins at a multiple of
-    /// eight bytes (`BPF_WORDALIGN`).
-    fn read(&mut self, mut bytes: &[u8], port: u16) -> Result<(), Failure> {
-        while let Some(header) = sys::read_plain::<Header>(bytes) {
-            let start = usize::from(header.header);
-            let end = start + header.captured as usize;
-            let packet = bytes.get(start..end).ok_or(Failure::new("a cut packet"))?;
-            self.packet(packet, port);
-            bytes = bytes.get(end.next_multiple_of(8)..).unwrap_or(&[]);
-        }
-        Ok(())
+    fn read(&mut self, bytes: &[u8], port: u16) -> Result<(), Failure> {
+        each(bytes, |_, packet| self.packet(packet, port))
     }
 
     fn packet(&mut self, packet: &[u8], port: u16) {
