@@ -194,10 +194,12 @@ fn code(status: ExitStatus) -> ExitCode {
     }
 }
 
-/// The folder of the workspace: that above this package's.
+/// The folder of the workspace: that above this package's, as Cargo says when it runs this, for
+/// a program that was built in one checkout may have been copied into another.
 fn workspace_root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package).to_owned()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().unwrap_or(&package).to_owned()
 }
 
 fn setup(root: &Path) -> anyhow::Result<()> {

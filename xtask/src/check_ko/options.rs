@@ -3,6 +3,7 @@
 //! `weft.ko`, and the command line that changes them.
 
 use super::name_list::NameList;
+use crate::workspace_root;
 use anyhow::Context;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The file to check.
     pub(super) fn module(&self) -> PathBuf {
-        let target = || directory("CARGO_TARGET_DIR").unwrap_or_else(|| workspace().join("target"));
+        let target =
+            || directory("CARGO_TARGET_DIR").unwrap_or_else(|| workspace_root().join("target"));
         self.path
             .clone()
             .unwrap_or_else(|| target().join("weft/weft.ko"))
@@ -120,7 +122,7 @@ impl Options {
     /// When `kmod/exports.txt`, or the directory of fetched kernels where there is
     /// one, cannot be read.
     pub(crate) fn for_weft() -> anyhow::Result<Self> {
-        let workspace = workspace();
+        let workspace = workspace_root();
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         Ok(Self {
             required_sets: owned(&REQUIRED_SETS),
@@ -135,15 +137,10 @@ impl Options {
             max_frame: MAX_FRAME,
             forbidden: owned(&FORBIDDEN),
             forbidden_texts: owned(&FORBIDDEN_TEXTS),
-            forbidden_paths: build_paths(workspace),
+            forbidden_paths: build_paths(&workspace),
             unstripped: None,
         })
     }
-}
-
-fn workspace() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
 }
 
 fn directory(variable: &str) -> Option<PathBuf> {
@@ -240,7 +237,7 @@ mod tests {
                 .required_sets
                 .contains(&"set_modmetadata_set".to_owned())
         );
-        let workspace = workspace().to_str().unwrap().to_owned();
+        let workspace = workspace_root().to_str().unwrap().to_owned();
         assert!(options.forbidden_paths.contains(&workspace));
     }
 }
