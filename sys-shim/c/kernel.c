@@ -20,7 +20,14 @@ weft_shim_curthread(void)
 	return (curthread);
 }
 
-/* Sleeps.  Not for a caller that holds a lock or is in an epoch. */
+/* Whether the thread is in no epoch and no interrupt, so that it may sleep if no lock forbids. */
+bool
+weft_shim_can_sleep(void)
+{
+
+	return (THREAD_CAN_SLEEP());
+}
+
 /* What loader(8) or kenv(1) has set, cut to what there is room for.  Whether it is set. */
 bool
 weft_shim_getenv(const char *name, char *value, int size)
@@ -29,6 +36,7 @@ weft_shim_getenv(const char *name, char *value, int size)
 	return (getenv_string(name, value, size) != 0);
 }
 
+/* Sleeps.  Not for a caller that holds a lock or is in an epoch. */
 void
 weft_shim_pause_ms(u_int ms)
 {

@@ -66,6 +66,7 @@ MALLOC_DECLARE(M_WEFT);
 MALLOC_DECLARE(M_WEFT_FIB);
 MALLOC_DECLARE(M_WEFT_PACKET);
 struct thread *weft_shim_curthread(void);
+bool	weft_shim_can_sleep(void);
 u_int	weft_shim_stack_used(void);
 u_int	weft_shim_locks_held(void);
 void	weft_shim_pause_ms(u_int);

@@ -613,9 +613,12 @@ unsafe extern "C" fn control<I: Interface>(
             c::WEFT_SIFADDR => {
                 let tell = || visit::<I, ()>(ifp, |interface, epoch| interface.changed(epoch));
                 tell();
+                if I::HAS_HARDWARE {
+                    rise::<I>(ifp);
+                }
                 let error = c::ether_ioctl(ifp, request, data);
                 if I::HAS_HARDWARE {
-                    // It may be up now.
+                    // It is up now, if by no other way.
                     tell();
                 }
                 error
@@ -647,6 +650,25 @@ unsafe extern "C" fn control<I: Interface>(
                 media(ifp, request, data, I::HAS_HARDWARE)
             }
             _ => c::ether_ioctl(ifp, request, data),
+        }
+    }
+}
+
+/// Turns on an interface that is given an address, as ether_ioctl() is about to, and has it go
+/// before the kernel announces that address and whoever gave it sends. A thread that must not
+/// sleep, as one that has got an advertisement of a router's, leaves it to
+/// [`changed`](Interface::changed).
+///
+/// # Safety
+/// The ifnet is there, an `I` or nothing is attached to it, and the thread has no lock with which
+/// it must not sleep.
+unsafe fn rise<I: Interface>(ifp: *mut c::ifnet) {
+    // SAFETY: reads and sets flags; the thread may sleep if it is not in an epoch.
+    unsafe {
+        c::if_setflags(ifp, c::if_getflags(ifp) | c::IFF_UP as c_int);
+        if !c::weft_shim_ifnet_is_going(ifp) && c::weft_shim_can_sleep() {
+            // It has been logged why it does not go. The address is there all the same.
+            let _ = stay::<I>(ifp, |interface, sleepable| interface.turned(sleepable));
         }
     }
 }

@@ -412,7 +412,7 @@ impl<D: Driven> Core<D> {
     pub(super) fn look(&self, sleepable: &mut Sleepable) {
         self.control.with(sleepable, |sleepable, control| {
             if control.port.state() == State::Stopped {
-                // An address turns an interface on as well, without a word to its driver.
+                // It is on by an address from a thread that could not wait for a card.
                 if !control.has_failed {
                     // What fails has been logged.
                     let _ = self.restart(sleepable, control);

@@ -109,6 +109,8 @@ enum Back {
 
 /// How many fragments of a packet a network stack takes.
 const FRAGMENTS: &str = "net.inet.ip.maxfragsperpacket";
+/// How often a network stack asks whether another has its new address, for a second each.
+const PROBES: &str = "net.inet6.ip6.dad_count";
 /// Bytes of a stream.
 const STREAM: u64 = 200_000;
 const STREAM_FULL: u64 = 500_000_000;
@@ -125,6 +127,7 @@ impl Driver {
         self.unasked(context)?;
         let name = self.take(context, 0)?;
         let wire = Wire::new(0);
+        Self::at_once(context, &wire, &name)?;
         wire.connect(context, &name)?;
         self.dhcp(context, &wire, &name)?;
         wire.echoes(context, &name)?;
@@ -215,13 +218,37 @@ impl Driver {
         Ok(())
     }
 
+    /// Whoever has given an interface an address, which turns it on, can send by it, and is not
+    /// told that it is down.
+    fn at_once(context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
+        let (v4, v6) = (wire.guest().to_string(), wire.guest6().to_string());
+        for (address, bits) in [(v4, 24), (v6, 64)] {
+            let command = format!(
+                "each if addr {name} {address}/{bits} -- ether send {name} {}",
+                in_hex(&discover(card_mac(0)))
+            );
+            let sent = context.guest.call_within(&command, LIMIT);
+            let found = sent
+                .err()
+                .map_or_else(String::new, |error| error.to_string());
+            context.report.check(
+                found.is_empty(),
+                &format!("{name}: it sends as soon as it has {address}"),
+                found,
+            );
+            let off = [
+                format!("if unaddr {name} {address}"),
+                format!("if down {name}"),
+            ];
+            context.guest.each(&off)?;
+        }
+        Ok(())
+    }
+
     /// DHCP's exchange, to all and from all: DISCOVER as a frame of its own, and the offer in
     /// what bpf(4) shows.
     fn dhcp(&self, context: &mut Context<'_>, wire: &Wire, name: &str) -> Result<()> {
-        let hex: String = discover(card_mac(0))
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hex = in_hex(&discover(card_mac(0)));
         let port = wire.port(context)?;
         let sent = port.figures().sent;
         let before = self.received(context, name)?;
@@ -322,8 +349,8 @@ impl Driver {
             format!("if vnet {far} far"),
         ])?;
         context.guest.call(&format!(
-            "in far each sysctl set {FRAGMENTS} 64 -- if addr {far} 10.8.0.2/24 \
-             -- if addr {far} fd00:8::2/64 -- if capability {far} -tso6"
+            "in far each sysctl set {FRAGMENTS} 64 -- sysctl set {PROBES} 0 \
+             -- if addr {far} 10.8.0.2/24 -- if addr {far} fd00:8::2/64 -- if capability {far} -tso6"
         ))?;
         let what = format!("{near}: the other card answers");
         reached(context, "", "10.8.0.2", 56, &what)?;
@@ -460,6 +487,10 @@ pub(super) fn stat(context: &mut Context<'_>, place: &str, name: &str) -> Result
         8 => Ok(numbers),
         _ => Err(Error::Unexpected(line)),
     }
+}
+
+fn in_hex(frame: &[u8]) -> String {
+    frame.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A DHCP DISCOVER, to all, from nobody (RFC 2131).
