@@ -472,6 +472,26 @@ fn what_a_device_cannot_be_given_is_counted() {
     machine.end();
 }
 
+/// What a device is done with is looked for when more is sent, or at a tick: an idle queue holds
+/// no frame, and no memory of a sender's, for longer than until the next one.
+#[test]
+fn what_was_sent_last_is_freed_at_the_next_tick() {
+    let mut machine = Machine::new();
+    machine.start().unwrap();
+    for turn in 1..4 {
+        for _ in 0..3 {
+            machine.send(&[1; 60], 60).unwrap();
+        }
+        assert_eq!(machine.sides.tx.borrow().in_flight(), 3);
+        assert_eq!(machine.host.ledger().frames, 3);
+        machine.port.tick(&FILTER, &machine.sides);
+        assert_eq!(machine.host.ledger().frames, 0);
+        let tx = machine.sides.tx.borrow();
+        assert_eq!((tx.in_flight(), tx.figures().done), (0, turn * 3));
+    }
+    machine.end();
+}
+
 #[test]
 fn a_stuck_device_is_reset_and_what_it_had_is_counted() {
     let mut machine = Machine::new();

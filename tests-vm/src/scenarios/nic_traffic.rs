@@ -300,7 +300,9 @@ impl Books {
         format!("dev.{driver}.{}", name.trim_start_matches(driver))
     }
 
-    /// Once nothing moves.
+    /// Once nothing moves, and cards have told of each frame what became of it: a sent one is
+    /// looked for when another is sent, or else each second of the guest's, which has its own
+    /// idea of a second on a busy host.
     pub(super) fn settled(context: &mut Context<'_>, node: &str, port: &Port) -> Result<Self> {
         let start = Instant::now();
         let (mut last, mut since) = (None, start);
@@ -311,7 +313,8 @@ impl Books {
             if last != Some((host, card)) {
                 (last, since) = (Some((host, card)), Instant::now());
             }
-            if since.elapsed() > QUIET || start.elapsed() > LIMIT {
+            let is_quiet = since.elapsed() > QUIET && card.done + card.lost == card.given;
+            if is_quiet || start.elapsed() > LIMIT {
                 let node = node.into();
                 return Ok(Self {
                     node,
@@ -382,7 +385,8 @@ impl Counted {
                 "left" | "cut_off" | "bad" | "no_packet" if rx => &mut counted.gone,
                 "frames" if is_cards => &mut counted.given,
                 "done" if is_cards => &mut counted.done,
-                "lost" | "no_memory" | "unfit" if is_cards => &mut counted.lost,
+                "lost" if is_cards => &mut counted.lost,
+                "no_memory" | "unfit" if is_cards => &mut counted.dropped,
                 _ if tx && name.contains(".drops") => &mut counted.dropped,
                 "moved" => &mut counted.dropped,
                 "withdrawn" if rx => &mut counted.withdrawn,
