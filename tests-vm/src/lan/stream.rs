@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! TCP (RFC 9293) as far as a host needs it that measures: at [`SINK`] it takes whatever
-//! connections bring, and from [`SOURCE`] it sends so much. A cable loses nothing and keeps the
-//! order, so there is nothing to be sent again, and what a segment is answered follows from it
-//! alone, but for how far a source has got.
+//! connections bring, and from [`SOURCE`] it sends so much, never more than the peer has room
+//! for. A cable loses nothing and keeps the order, so there is nothing to be sent again, and what
+//! a segment is answered follows from it alone, but for how far a source has got.
 
 use std::collections::HashMap;
 
@@ -35,6 +35,8 @@ struct Segment {
     sequence: u32,
     acknowledged: u32,
     flags: u8,
+    /// Bytes that its sender has room for behind those. Not scaled, for no [`segment`] offers that.
+    window: u16,
     bytes: u32,
 }
 
@@ -48,6 +50,7 @@ impl Segment {
             sequence: long(4)?,
             acknowledged: long(8)?,
             flags: *body.get(13)?,
+            window: word(14)?,
             bytes: u32::try_from(body.len().checked_sub(header)?).ok()?,
         })
     }
@@ -116,11 +119,14 @@ impl Streams {
         if segment.acknowledged as usize != *sent + 1 {
             return answers;
         }
+        let mut room = usize::from(segment.window);
         for _ in 0..BATCH {
             let count = SEGMENT.min(*bytes - *sent);
-            if count == 0 {
+            // Once there is more room the peer says so.
+            if count == 0 || count > room {
                 break;
             }
+            room -= count;
             let flags = if *sent + count == *bytes {
                 ACK | PUSH | FIN
             } else {
@@ -168,6 +174,30 @@ mod tests {
         let answers = streams.answers(&reply(&answers[0], FIN | ACK, 0));
         let said = Segment::of(&answers[0]).unwrap();
         assert_eq!((said.flags, said.acknowledged), (FIN | ACK, 5_702));
+    }
+
+    #[test]
+    fn a_source_sends_no_more_than_there_is_room_for() {
+        let mut streams = Streams::default();
+        let opening = streams.open(5_000, SEGMENT * BATCH);
+        let mut welcome = reply(&opening, SYN | ACK, 0);
+        let with_room = |segment: &mut Vec<u8>, room: usize| {
+            segment[14..16].copy_from_slice(&(room as u16).to_be_bytes());
+        };
+        with_room(&mut welcome, SEGMENT * 3 - 1);
+        let answers = streams.answers(&welcome);
+        assert_eq!(answers.len(), 1 + 2);
+        let mut all = reply(answers.last().unwrap(), ACK, 0);
+        with_room(&mut all, SEGMENT - 1);
+        assert!(
+            streams.answers(&all).is_empty(),
+            "more than there is room for"
+        );
+        with_room(&mut all, 65_535);
+        let answers = streams.answers(&all);
+        assert_eq!(answers.len(), BATCH - 2);
+        let said = Segment::of(answers.last().unwrap()).unwrap();
+        assert_eq!(said.flags, ACK | PUSH | FIN);
     }
 
     #[test]
