@@ -461,7 +461,7 @@ fn a_flow_stays_in_order_while_its_bucket_moves() {
                 assert!(other.submit_one(&section, Choice::Flow, alone).is_ok());
             }
         });
-        assert_eq!(set.move_bucket(0, 1, 9), Ok(Moved::InOrder));
+        assert_eq!(set.move_bucket(0, 1, 9, drop), Ok(Moved::InOrder));
         beside.join().unwrap();
         let [last, _]: &[std::sync::atomic::AtomicUsize; 2] = &last;
         assert_eq!(last.load(std::sync::atomic::Ordering::Relaxed), 3);

@@ -162,11 +162,11 @@ fn shuffle(world: &World, seed: u64) -> usize {
     while !world.is_over.load(Ordering::Relaxed) {
         let (bucket, to) = (random.below(FLOWS), random.below(QUEUES));
         let before = usize::from(world.set.table()[bucket]);
-        let moved = world.set.move_bucket(bucket, to, 200_000);
+        let moved = world.set.move_bucket(bucket, to, 200_000, drop);
         assert_eq!(moved, Ok(Moved::InOrder));
         moves += usize::from(before != to);
         if random.percent(1) {
-            let moved = world.set.spread(1 + random.below(QUEUES), 200_000);
+            let moved = world.set.spread(1 + random.below(QUEUES), 200_000, drop);
             assert_eq!(moved, Ok(Moved::InOrder));
         }
     }
@@ -284,17 +284,17 @@ fn queues_are_selected() {
     send(&world, Choice::Queue(2), 6);
     send(&world, Choice::Queue(3), 8);
     assert_eq!(sent(&world), [2, 2, 1]);
-    assert_eq!(world.set.move_bucket(4, 2, 0), Ok(Moved::InOrder));
+    assert_eq!(world.set.move_bucket(4, 2, 0, drop), Ok(Moved::InOrder));
     send(&world, Choice::Flow, 4);
     assert_eq!(sent(&world), [2, 2, 2]);
-    assert_eq!(world.set.spread(1, 0), Ok(Moved::InOrder));
+    assert_eq!(world.set.spread(1, 0, drop), Ok(Moved::InOrder));
     assert_eq!(world.set.table(), [0; BUCKETS]);
     assert_eq!(
-        world.set.move_bucket(BUCKETS, 0, 0),
+        world.set.move_bucket(BUCKETS, 0, 0, drop),
         Err(MoveError::Bucket(BUCKETS))
     );
     assert_eq!(
-        world.set.move_bucket(0, QUEUES, 0),
+        world.set.move_bucket(0, QUEUES, 0, drop),
         Err(MoveError::Queue(QUEUES))
     );
 }
@@ -305,7 +305,7 @@ fn a_stuck_queue_is_given_up() {
     let world = world(0);
     world.set.queues()[0].pause();
     send(&world, Choice::Flow, 2);
-    assert_eq!(world.set.move_bucket(2, 1, 3), Ok(Moved::GaveUp));
+    assert_eq!(world.set.move_bucket(2, 1, 3, drop), Ok(Moved::GaveUp));
     send(&world, Choice::Flow, 2);
     let level = |queue: usize| world.set.queues()[queue].level().items;
     while level(1) > 0 {
@@ -318,7 +318,7 @@ fn a_stuck_queue_is_given_up() {
 }
 
 /// What is held back while its bucket moves, and finds its new queue full for as long as it is
-/// told to wait, is lost, and counted.
+/// told to wait, is lost, counted, and handed to whoever moves it.
 #[test]
 fn what_finds_its_new_queue_full_is_lost_and_counted() {
     let world = world(0);
@@ -331,9 +331,12 @@ fn what_finds_its_new_queue_full_is_lost_and_counted() {
     new.pause();
     send(&world, Choice::Queue(1), 9);
     send(&world, Choice::Flow, 2);
-    let mut sent = 2;
+    let (mut sent, mut handed) = (2, 0);
     thread::scope(|scope| {
-        let moving = scope.spawn(|| world.set.move_bucket(2, 1, 2_000));
+        let moving = scope.spawn(|| {
+            let count = |_packet| handed += 1;
+            world.set.move_bucket(2, 1, 2_000, count)
+        });
         // Until packets are held back.
         loop {
             thread::sleep(Duration::from_millis(1));
@@ -350,7 +353,7 @@ fn what_finds_its_new_queue_full_is_lost_and_counted() {
     let (passed, waits) = (old.figures().packets, new.level().items);
     assert_eq!(waits, 1);
     assert_eq!(world.set.lost(), sent - passed - waits);
-    assert_eq!(world.set.lost(), 1);
+    assert_eq!((world.set.lost(), handed), (1, 1));
     while new.level().items > 0 {
         new.resume();
     }
@@ -444,7 +447,7 @@ fn a_bucket_waits_for_who_is_in_the_backend() {
         while entered.load(Ordering::Relaxed) == 0 {
             thread::yield_now();
         }
-        let mover = scope.spawn(|| set.move_bucket(0, 1, 1_000));
+        let mover = scope.spawn(|| set.move_bucket(0, 1, 1_000, drop));
         thread::sleep(Duration::from_millis(100));
         assert!(!mover.is_finished(), "moved past a packet on its way");
         drop(closed);

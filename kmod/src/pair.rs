@@ -363,6 +363,7 @@ impl End {
         let direct = Shared::made(|| Ok(AtomicBool::new(false)))?;
         let shown = Shown {
             own: own.port(),
+            peer: peer.port(),
             queues: queues.clone(),
             lost: lost.clone(),
             direct: direct.clone(),

@@ -26,9 +26,10 @@ use weft_engine::stats::{Cause, Declared, EndStat, PairStat};
 use crate::kpi::context::{Sleepable, Vnet};
 use crate::kpi::cpu::CriticalSections;
 use crate::kpi::errno::Errno;
-use crate::kpi::ifnet::Port;
+use crate::kpi::ifnet::{Counter, Port};
 use crate::kpi::jail;
 use crate::kpi::log;
+use crate::kpi::mbuf::Mbuf;
 use crate::kpi::probe;
 use crate::kpi::shared::Shared;
 use crate::kpi::slept::Slept;
@@ -138,6 +139,8 @@ impl Losses {
 pub(crate) struct Shown {
     /// Its interface.
     pub(crate) own: Port,
+    /// The other end's.
+    pub(crate) peer: Port,
     /// By which it sends.
     pub(crate) queues: Shared<Queues>,
     /// What it sent and was lost.
@@ -185,7 +188,7 @@ impl Outlet {
             EndStat::LostLate => lost.of(&[Cause::Sojourn]),
             EndStat::LostDown => lost.of(&[Cause::Down]),
             EndStat::LostUncut => lost.of(&[Cause::Uncut]),
-            EndStat::LostMoved => self.end.queues.lost(),
+            EndStat::LostMoved => lost.of(&[Cause::Moved]),
         }
     }
 
@@ -214,8 +217,14 @@ impl Outlet {
             active,
             (1, made),
         )?;
+        // Frames that were taken, as those that are dropped late.
+        let lost = |frame: Mbuf| {
+            self.end.sojourn.gone(frame.address());
+            self.end.peer.count(Counter::ReceivedDropped, 1);
+            self.end.lost.count(Cause::Moved, 1, &self.end.peer);
+        };
         let moved = self.spreading.with(sleepable, |_, ()| {
-            self.end.queues.spread(active as usize, PATIENCE)
+            self.end.queues.spread(active as usize, PATIENCE, lost)
         });
         if moved.map_err(|_| Errno::EBUSY)? == Moved::GaveUp {
             log::warning(format_args!(
@@ -380,6 +389,7 @@ impl Indexed for OfPairs {
             Some(PairStat::LostLate) => LOST.of(&[Cause::Sojourn]),
             Some(PairStat::LostDown) => LOST.of(&[Cause::Down]),
             Some(PairStat::LostUncut) => LOST.of(&[Cause::Uncut]),
+            Some(PairStat::LostMoved) => LOST.of(&[Cause::Moved]),
             Some(PairStat::LostDestroyed) => LOST.of(&[Cause::Closed]),
             Some(PairStat::Queues) => queues(),
             Some(PairStat::Room) => room(),

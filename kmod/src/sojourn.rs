@@ -6,11 +6,8 @@
 //! of an end at a time is *watched*: who drains asks for one when it has passed on so many;
 //! the next sender notes its frame's address and the time; who drains that frame, of
 //! whichever queue, counts what has passed. Senders of other frames look at one word,
-//! which changes some times in so many frames; who drains looks at it once a burst.
-//!
-//! A frame that is lost otherwise than by its queue while it is watched (there is one way:
-//! it finds no room when its flow moves) leaves its address behind, and the next frame at
-//! that address counts for it.
+//! which changes some times in so many frames; who drains looks at it once a burst. Who loses
+//! a frame otherwise says so, before it is freed.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

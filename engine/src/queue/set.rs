@@ -399,7 +399,14 @@ where
 
     /// Moves a bucket to another queue. May sleep: it waits for submitters, and up to
     /// `patience` times [relaxes](Sections::relax) until the old queue has sent what it has.
-    pub fn move_bucket(&self, bucket: usize, to: usize, patience: u32) -> Result<Moved, MoveError> {
+    /// What was held back and finds no room in the new queue is handed to `lost`.
+    pub fn move_bucket(
+        &self,
+        bucket: usize,
+        to: usize,
+        patience: u32,
+        mut lost: impl FnMut(T),
+    ) -> Result<Moved, MoveError> {
         if to >= self.queues.len() {
             return Err(MoveError::Queue(to));
         }
@@ -410,14 +417,21 @@ where
         let from = entry.load(Ordering::Relaxed);
         let moved = match usize::from(from) == to {
             true => Some(Moved::InOrder),
-            false => self.move_from(entry, from, to as u8, patience),
+            false => self.move_from(entry, from, to as u8, patience, &mut lost),
         };
         self.is_moving.store(false, Ordering::Release);
         moved.ok_or(MoveError::Busy)
     }
 
     /// The steps of the table above.
-    fn move_from(&self, entry: &AtomicU8, from: u8, to: u8, patience: u32) -> Option<Moved> {
+    fn move_from(
+        &self,
+        entry: &AtomicU8,
+        from: u8,
+        to: u8,
+        patience: u32,
+        lost: &mut impl FnMut(T),
+    ) -> Option<Moved> {
         let (old, new) = (self.queue(from)?, self.queue(to)?);
         let mut role = self.limbo.enter()?;
         self.lock
@@ -451,18 +465,26 @@ where
             if is_empty {
                 return Some(moved);
             }
-            self.release(&mut role, new, &mut left);
+            self.release(&mut role, new, &mut left, lost);
         }
     }
 
     /// Submits what was taken out of limbo to its new queue. What finds no room when
-    /// patience is at an end is dropped and counted.
-    fn release(&self, role: &mut Role<'_, T, (), M>, new: &TxQueue<T, S, P, M>, left: &mut u32) {
+    /// patience is at an end is lost and counted.
+    fn release(
+        &self,
+        role: &mut Role<'_, T, (), M>,
+        new: &TxQueue<T, S, P, M>,
+        left: &mut u32,
+        lost: &mut impl FnMut(T),
+    ) {
         while new.submit(role.rest()).is_err() {
             if *left == 0 {
                 self.lost
                     .fetch_add(role.rest().len() as u64, Ordering::Relaxed);
-                *role.rest() = Batch::new();
+                while let Some(item) = role.rest().pop() {
+                    lost(item);
+                }
             }
             *left = left.saturating_sub(1);
             self.sections.relax();
@@ -473,13 +495,20 @@ where
     /// Spreads the buckets over the first `active` queues, one after the other, of which
     /// as many as may keep their queue. A queue that is not among them gets nothing more
     /// by flow or processor, and has sent what it had of the buckets that were moved.
-    pub fn spread(&self, active: usize, patience: u32) -> Result<Moved, MoveError> {
+    /// `lost` as for [`move_bucket`](QueueSet::move_bucket).
+    pub fn spread(
+        &self,
+        active: usize,
+        patience: u32,
+        mut lost: impl FnMut(T),
+    ) -> Result<Moved, MoveError> {
         if active == 0 || active > self.queues.len() {
             return Err(MoveError::Queue(active));
         }
         let mut all = Moved::InOrder;
         for bucket in 0..BUCKETS {
-            if self.move_bucket(bucket, bucket % active, patience)? == Moved::GaveUp {
+            let moved = self.move_bucket(bucket, bucket % active, patience, &mut lost)?;
+            if moved == Moved::GaveUp {
                 all = Moved::GaveUp;
             }
         }

@@ -21,6 +21,7 @@ use crate::kpi::errno::Errno;
 use crate::kpi::ifnet::Counter;
 use crate::kpi::kernel::{self, Clock};
 use crate::kpi::log;
+use crate::kpi::mbuf::Mbuf;
 use crate::kpi::nic::Kernel;
 
 /// Milliseconds for which a card is waited for to send what it has before it is stopped and
@@ -362,7 +363,11 @@ impl<D: Driven> Core<D> {
     /// batches.
     #[inline(never)]
     fn spread(&self, queues: u16) -> Result<(), Unset> {
-        let moved = self.queues.spread(queues.into(), PATIENCE);
+        let lost = |frame| {
+            drop::<Mbuf>(frame);
+            self.own.count(Counter::SendDropped, 1);
+        };
+        let moved = self.queues.spread(queues.into(), PATIENCE, lost);
         if moved.map_err(|_| Unset::Failed(Errno::EBUSY))? == Moved::GaveUp {
             let name = self.own.name();
             let name = name.as_c_str().to_str().unwrap_or_default();

@@ -312,7 +312,7 @@ impl Number for Moves {
             kernel::check_interrupted(sleepable)?;
             let bucket = number.wrapping_mul(29) as usize % BUCKETS;
             let to = kernel::random_seed() as usize % set.queues().len().max(1);
-            match set.move_bucket(bucket, to, PATIENCE) {
+            match set.move_bucket(bucket, to, PATIENCE, drop) {
                 Ok(Moved::InOrder) => (),
                 Ok(Moved::GaveUp) => count(GAVE_UP, 1),
                 Err(_) => return Err(Errno::EBUSY),

@@ -301,46 +301,95 @@ fn stopped(context: &mut Context<'_>) -> Result<()> {
     reached(context, "", FAR, 64, "a queue that was stopped goes on")
 }
 
-/// Flows move to a queue that is full.
-fn moved(context: &mut Context<'_>) -> Result<()> {
-    let taken = |context: &mut Context<'_>| {
-        Ok([
-            sum(context, "packets")?,
-            number(context, &format!("pair.{NEAR}.lost.moved"))?,
-        ])
-    };
-    let spread = |context: &mut Context<'_>, queues: u64| {
-        let command = format!("sysctl set net.weft.pair.{NEAR}.queues {queues}");
-        context.guest.call_within(&command, 2 * LIMIT).map(drop)
-    };
-    let second = format!("sysctl set net.weft.pair.{NEAR}.queue.1.");
-    let before = taken(context)?;
-    let start = Instant::now();
-    let mut sent = 0;
-    let mut lost = 0;
-    while lost == 0 && start.elapsed() < 2 * LIMIT {
-        spread(context, 1)?;
-        context.guest.call(&format!("{second}packets_limit 1"))?;
-        context.guest.call(&format!("{second}hold 2"))?;
-        let flooding = format!("flood {FAR} 4009 64 8 40000 0");
-        context.guest.start("flood", &flooding)?;
-        spread(context, QUEUES)?;
-        sent += context.guest.finish("flood", LIMIT)?[0];
-        context.guest.call(&format!("{second}hold 0"))?;
-        lost = taken(context)?[1] - before[1];
+/// What has become of the packets of the host's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Moves {
+    /// By its queues: passed on, and waiting.
+    passed: u64,
+    queued: u64,
+    /// Lost as their flows moved: by the end, in all, and by the interface that was to receive.
+    lost: [u64; 3],
+    /// Sent, by its interface.
+    output: u64,
+}
+
+impl Moves {
+    fn read(context: &mut Context<'_>) -> Result<Self> {
+        let [_, dropped, ..] = interface(context, "in outer ", "wpair0b")?;
+        let [_, _, output, _] = interface(context, "", NEAR)?;
+        Ok(Self {
+            passed: sum(context, "packets")?,
+            queued: sum(context, "queued")?,
+            lost: [
+                number(context, &format!("pair.{NEAR}.lost.moved"))?,
+                number(context, "pair.lost.moved")?,
+                dropped,
+            ],
+            output,
+        })
     }
+
+    /// What came since.
+    fn since(self, before: Self) -> Self {
+        Self {
+            passed: self.passed - before.passed,
+            queued: self.queued.saturating_sub(before.queued),
+            lost: [0, 1, 2].map(|place| self.lost[place] - before.lost[place]),
+            output: self.output - before.output,
+        }
+    }
+
+    fn known(&self) -> u64 {
+        self.passed + self.queued + self.lost[0]
+    }
+}
+
+/// Flows of a flood: so many that each part of the table has some.
+const MANY: u64 = 512;
+
+/// Flows move to a queue that is full. Neither queue sends anything until packets are held
+/// back; the new one does not until they are lost.
+fn moved(context: &mut Context<'_>) -> Result<()> {
+    let spread = format!("sysctl set net.weft.pair.{NEAR}.queues");
+    let second = format!("sysctl set net.weft.pair.{NEAR}.queue.1.");
+    context.guest.call_within(&format!("{spread} 1"), LIMIT)?;
+    await_quiet(context)?;
+    let before = Moves::read(context)?;
+    context.guest.call(&format!("{second}packets_limit 1"))?;
+    set(context, NEAR, "hold", 2)?;
+    let (mut sent, _) = flood(context, "", FAR, 64)?;
+    let spread = format!("{spread} {QUEUES}");
+    context.guest.start("spread", &spread)?;
+    let flooding = format!("flood {FAR} 4009 64 {MANY} {MANY} 0");
+    let start = Instant::now();
+    let mut held_back = false;
+    while !held_back && start.elapsed() < LIMIT {
+        context.guest.start("flood", &flooding)?;
+        sent += context.guest.finish("flood", LIMIT)?[0];
+        let now = Moves::read(context)?.since(before);
+        held_back = now.lost[0] > 0 || now.known() + 1 < sent;
+    }
+    let first = format!("sysctl set net.weft.pair.{NEAR}.queue.0.");
+    context.guest.call(&format!("{first}hold 0"))?;
+    context.guest.finish("spread", 2 * LIMIT)?;
+    context.guest.call(&format!("{second}hold 0"))?;
     context.guest.call(&format!("{second}packets_limit 1024"))?;
     await_quiet(context)?;
-    let after = taken(context)?;
-    let [passed, lost] = [0, 1].map(|place| after[place] - before[place]);
+    let moves = Moves::read(context)?.since(before);
+    let [lost, ..] = moves.lost;
     context.report.check(
-        lost > 0 && (sent..sent + OTHERS).contains(&(passed + lost)),
+        lost > 0 && (sent..sent + OTHERS).contains(&(moves.passed + lost)),
         "moved: what finds no room in the flow's new queue is counted, and nothing else is missing",
-        format_args!("{sent} sent, {passed} passed, {lost} lost"),
+        format_args!("{sent} sent, {moves:?}"),
+    );
+    context.report.equal(
+        &[moves.lost[1], moves.lost[2], moves.output],
+        &[lost, lost, moves.passed + lost],
+        "moved: so it is in all, and by the interfaces, of which one has sent it and one dropped it",
     );
     context
         .report
-        .note(&format!("moved: {sent} sent, {passed} passed, {lost} lost"));
+        .note(&format!("moved: {sent} sent, {moves:?}"));
     reached(context, "", FAR, 64, "the flows go on")
 }
 

@@ -43,6 +43,7 @@ declare! {
     LostLate = LATE.below(&LOST);
     LostDown = Stat::lost(Cause::Down).below(&LOST);
     LostUncut = Stat::lost(Cause::Uncut).below(&LOST);
+    LostMoved = Stat::lost(Cause::Moved).below(&LOST);
     LostDestroyed = Stat::lost_as(c"destroyed", Cause::Closed).below(&LOST);
     Queues = Stat::setting(
         c"queues",
