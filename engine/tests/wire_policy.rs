@@ -169,6 +169,12 @@ fn limits_are_exact() {
         let is = applies(Rule::PadN, bounds, &[options(60, &row), udp()]);
         assert_eq!(is, len == 6, "PadN of {} bytes", len + 2);
     }
+    // What was deprecated, and RPL's number that replaced one of it.
+    for (kind, is_old) in [(0x8a, true), (0x4d, true), (0x63, true), (0x23, false)] {
+        let header = options(60, &[kind, 2, 0, 0]);
+        let is = applies(Rule::OldOption, bounds, &[header, udp()]);
+        assert_eq!(is, is_old, "an option of type {kind:#x}");
+    }
     for most in [2, 3] {
         let bounds = Bounds {
             options: most,

@@ -5,11 +5,13 @@
 //!
 //! Programs of `weft-bench` are compiled as they should be raced.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use weft_tests_vm::VmArgs;
 
 use crate::build::{Build, target_dir};
@@ -84,11 +86,14 @@ const RACES: [Race; 4] = [
 /// Runs the race of this program. Paths in its options are relative to the workspace's
 /// folder.
 pub(crate) fn run(root: &Path, program: &str, arguments: &BenchArgs) -> Result<ExitStatus> {
-    cargo(root, "run", program)
-        .arg("--")
-        .args(&arguments.options)
-        .status()
-        .context("cannot run cargo")
+    let is_quick = arguments.options.iter().any(|option| option == "--quick");
+    noted(root, is_quick, || {
+        cargo(root, "run", program)
+            .arg("--")
+            .args(&arguments.options)
+            .status()
+            .context("cannot run cargo")
+    })
 }
 
 /// A cargo command on a program of `weft-bench`.
@@ -128,43 +133,110 @@ pub(crate) fn all(root: &Path, arguments: &AllArgs) -> Result<()> {
     run_shown(&mut report)
 }
 
-/// How the records came to be, as `weft-report` reads it.
-#[derive(Default, Serialize)]
+/// How the records of each benchmark came to be, as `weft-report` reads it.
+#[derive(Default, Serialize, Deserialize)]
+struct Runs {
+    /// By the name of the records' file, without its ending.
+    runs: BTreeMap<String, Run>,
+    /// What the last run of `bench` left out, and why.
+    left_out: Vec<String>,
+}
+
+/// How the records of one benchmark came to be.
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Run {
     commit: String,
     when: String,
     quick: bool,
     system: String,
+    /// Before and after.
     loads: Vec<String>,
-    kernels: Vec<String>,
-    left_out: Vec<String>,
+    /// When their file was written, in nanoseconds of 1970: of another file this does not tell.
+    written: u64,
 }
 
-fn measure(root: &Path, bench: &Path, arguments: &AllArgs) -> Result<()> {
+impl Runs {
+    fn read(bench: &Path) -> Self {
+        let text = std::fs::read_to_string(bench.join(RUNS)).unwrap_or_default();
+        // What an earlier revision has left is not of this form, and tells of no file.
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    fn write(&self, bench: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        std::fs::write(bench.join(RUNS), text + "\n").context("cannot write run.json")
+    }
+}
+
+const RUNS: &str = "run.json";
+
+/// Does something, and notes of the records that it has written how they came to be.
+///
+/// # Errors
+/// What keeps it from being done; a file that cannot be read or written.
+pub(crate) fn noted<T>(root: &Path, quick: bool, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let bench = target_dir(root).join("bench");
+    let before = written(&bench)?;
     let mut run = Run {
         commit: revision(root)?,
         when: said(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"])),
-        quick: arguments.quick,
+        quick,
         system: said(Command::new("uname").args(["-srm"])),
         loads: vec![load()],
-        ..Run::default()
+        written: 0,
     };
+    let done = act()?;
+    run.loads.push(load());
+    let mut runs = Runs::read(&bench);
+    let mut is_new = false;
+    for (name, written) in written(&bench)? {
+        if before.get(&name) != Some(&written) {
+            is_new = true;
+            let run = run.clone();
+            runs.runs.insert(name, Run { written, ..run });
+        }
+    }
+    if is_new {
+        runs.write(&bench)?;
+    }
+    Ok(done)
+}
+
+/// When each file of records was written; nothing if there is no folder.
+fn written(bench: &Path) -> Result<BTreeMap<String, u64>> {
+    let mut files = BTreeMap::new();
+    if !bench.exists() {
+        return Ok(files);
+    }
+    for entry in std::fs::read_dir(bench)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|x| x == "json") && !path.ends_with(RUNS) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let since = path.metadata()?.modified()?.duration_since(UNIX_EPOCH)?;
+            files.insert(name.into_owned(), u64::try_from(since.as_nanos())?);
+        }
+    }
+    Ok(files)
+}
+
+fn measure(root: &Path, bench: &Path, arguments: &AllArgs) -> Result<()> {
     for race in RACES.iter().filter(|race| arguments.wants(race.name)) {
         let mut command = cargo(root, "run", race.program);
         command.arg("--").arg("--out").arg(bench);
         command.args(arguments.quick.then_some("--quick"));
-        run_shown(&mut command)?;
+        noted(root, arguments.quick, || run_shown(&mut command))?;
     }
+    let mut left_out = Vec::new();
     if arguments.wants("vm") {
-        in_guests(root, arguments, &mut run)?;
+        left_out.extend(in_guests(root, arguments)?);
     }
-    run.loads.push(load());
-    let text = serde_json::to_string_pretty(&run)?;
-    std::fs::write(bench.join("run.json"), text + "\n").context("cannot write run.json")
+    let mut runs = Runs::read(bench);
+    runs.left_out = left_out;
+    runs.write(bench)
 }
 
-/// The races in virtual machines, if there is a kernel.
-fn in_guests(root: &Path, all: &AllArgs, run: &mut Run) -> Result<()> {
+/// The races in virtual machines, if there is a kernel; if not, why there are none.
+fn in_guests(root: &Path, all: &AllArgs) -> Result<Option<String>> {
     let build = Build::prepare(root)?;
     let filter = match all.quick {
         true => "=race-packet,=race-wire,=race-ipv6",
@@ -183,16 +255,13 @@ fn in_guests(root: &Path, all: &AllArgs, run: &mut Run) -> Result<()> {
         "{} races in virtual machines failed",
         counts.failed
     );
-    if counts.passed == 0 {
-        let reason = format!(
+    let reason = || {
+        format!(
             "virtual machines: no kernel named *{}* was raced",
             all.kernel
-        );
-        run.left_out.push(reason);
-    } else {
-        run.kernels.push("FreeBSD, plain, in QEMU".into());
-    }
-    Ok(())
+        )
+    };
+    Ok((counts.passed == 0).then(reason))
 }
 
 /// The load of the last minute.

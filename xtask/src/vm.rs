@@ -27,7 +27,7 @@ pub(crate) fn run(build: &Build, args: &VmArgs) -> Result<Counts> {
     if args.needs_uncounted() {
         artifacts.module_uncounted = Some(build::module_uncounted(build)?);
     }
-    weft_tests_vm::run(args, &artifacts)
+    crate::bench::noted(&build.root, false, || weft_tests_vm::run(args, &artifacts))
 }
 
 /// Everything the guests need, beside a kernel.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The page's markup and style.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::draw::{self, side};
 use super::sections::{self, Section};
-use super::{Bench, Run};
+use super::{Bench, Run, Runs};
 use crate::plot::{Content, Figure};
 use crate::race::OURS;
 use crate::record::Record;
@@ -18,7 +18,7 @@ const STYLE: &str = include_str!("style.css");
 ///
 /// # Errors
 /// What the drawing library says.
-pub(super) fn page(run: &Run, benches: &[Bench]) -> anyhow::Result<String> {
+pub(super) fn page(runs: &Runs, benches: &[Bench]) -> anyhow::Result<String> {
     let sections = sections::sections(benches);
     let glance = draw::svg(&sections::glance(benches), &[])?;
     let mut parts = Vec::new();
@@ -38,8 +38,9 @@ pub(super) fn page(run: &Run, benches: &[Bench]) -> anyhow::Result<String> {
             body {
                 header {
                     h1 { "weft, measured" }
-                    (facts(run, benches))
-                    @if run.quick { p.note { "These are quick forms of the benchmarks: few rounds, small tables. They show that "
+                    (facts(benches))
+                    @if benches.iter().filter_map(|bench| bench.run.as_ref()).any(|run| run.quick) { p.note {
+                        "Some of these are quick forms of the benchmarks: few rounds, small tables. They show that "
                         "everything runs, and what the plots look like; figures to quote come from the full forms on a quiet machine." } }
                     nav { @for section in &sections { a href={"#" (section.bench.name)} { (section.title) } } }
                 }
@@ -51,7 +52,7 @@ pub(super) fn page(run: &Run, benches: &[Bench]) -> anyhow::Result<String> {
                         figure.wide { (PreEscaped(glance)) }
                     }
                     @for part in parts { (part) }
-                    (environment(run, benches))
+                    (environment(runs, benches))
                 }
             }
         }
@@ -59,19 +60,52 @@ pub(super) fn page(run: &Run, benches: &[Bench]) -> anyhow::Result<String> {
     Ok(page.into_string())
 }
 
-fn facts(run: &Run, benches: &[Bench]) -> Markup {
+/// What the page is of; each part says of itself what it is of.
+fn facts(benches: &[Bench]) -> Markup {
     let figures: usize = benches.iter().map(|bench| bench.records.len()).sum();
-    let or_unknown = |text: &str| match text {
-        "" => "not recorded".to_owned(),
-        text => text.to_owned(),
+    let of = |what: fn(&Run) -> &String| -> BTreeSet<&str> {
+        let runs = benches.iter().map(|bench| bench.run.as_ref().map(what));
+        runs.map(|text| text.map_or(NOT_RECORDED, |text| or_unknown(text)))
+            .collect()
+    };
+    let all = |texts: BTreeSet<&str>| texts.into_iter().collect::<Vec<_>>().join("; ");
+    let when = of(|run| &run.when);
+    let known = || when.iter().copied().filter(|when| *when != NOT_RECORDED);
+    let when = match (known().next(), known().next_back()) {
+        (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+        (Some(at), _) => at.to_owned(),
+        _ => NOT_RECORDED.to_owned(),
     };
     html! {
         dl.facts {
-            div { dt { "revision" } dd { (or_unknown(&run.commit)) } }
-            div { dt { "measured" } dd { (or_unknown(&run.when)) } }
+            div { dt { "revision" } dd { (all(of(|run| &run.commit))) } }
+            div { dt { "measured" } dd { (when) } }
             div { dt { "figures" } dd { (figures) } }
         }
     }
+}
+
+const NOT_RECORDED: &str = "not recorded";
+
+fn or_unknown(text: &str) -> &str {
+    match text {
+        "" => NOT_RECORDED,
+        text => text,
+    }
+}
+
+/// What a benchmark's records are of.
+fn made(run: Option<&Run>) -> String {
+    let Some(run) = run else {
+        return "Of which revision and when: not recorded.".to_owned();
+    };
+    let form = if run.quick { ", in quick form" } else { "" };
+    let load = match run.loads.join(" before, ") {
+        loads if loads.is_empty() => String::new(),
+        loads => format!(" Load of the host: {loads} after."),
+    };
+    let (commit, when) = (or_unknown(&run.commit), or_unknown(&run.when));
+    format!("Of {commit}, {when}{form}.{load}")
 }
 
 fn part(section: &Section<'_>) -> anyhow::Result<Markup> {
@@ -84,6 +118,7 @@ fn part(section: &Section<'_>) -> anyhow::Result<Markup> {
         section id=(bench.name) {
             h2 { (section.title) }
             p { (section.lead) }
+            p.made { (made(bench.run.as_ref())) }
             @for figure in figures { (figure) }
             details {
                 summary { "All " (bench.records.len()) " figures" }
@@ -170,7 +205,7 @@ fn digits(value: f64) -> String {
     grouped + rest
 }
 
-fn environment(run: &Run, benches: &[Bench]) -> Markup {
+fn environment(runs: &Runs, benches: &[Bench]) -> Markup {
     let mut facts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut add = |name, value: String| {
         let values = facts.entry(name).or_default();
@@ -189,10 +224,10 @@ fn environment(run: &Run, benches: &[Bench]) -> Markup {
             add("versions", format!("{name} {version}"));
         }
     }
-    add("system", run.system.clone());
-    add("load, before and after", run.loads.join(", "));
-    add("kernels", run.kernels.join(", "));
-    for reason in &run.left_out {
+    for run in benches.iter().filter_map(|bench| bench.run.as_ref()) {
+        add("system", run.system.clone());
+    }
+    for reason in &runs.left_out {
         add("left out", reason.clone());
     }
     html! {

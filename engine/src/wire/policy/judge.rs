@@ -17,15 +17,15 @@ const ROUTER_ALERT: u8 = 0x05;
 const JUMBO: u8 = 0xc2;
 /// Types that have a number, those that are deprecated or for experiments aside: tunnel
 /// encapsulation limit, router alert, CALIPSO, SMF_DPD, PDM, two of IOAM, two of alternate
-/// marking, RPL and its former number, quick-start, minimum path MTU, MPL, ILNP nonce,
+/// marking, RPL, quick-start, minimum path MTU, MPL, ILNP nonce,
 /// line identification, jumbo payload, home address, IP_DFF.
 #[rustfmt::skip]
-const KNOWN: [u8; 19] = [
-    0x04, ROUTER_ALERT, 0x07, 0x08, 0x0f, 0x11, 0x31, 0x12, 0x32, 0x23, 0x63, 0x26, 0x30, 0x6d,
+const KNOWN: [u8; 18] = [
+    0x04, ROUTER_ALERT, 0x07, 0x08, 0x0f, 0x11, 0x31, 0x12, 0x32, 0x23, 0x26, 0x30, 0x6d,
     0x8b, 0x8c, JUMBO, 0xc9, 0xee,
 ];
-/// Endpoint identification, and one that was given back.
-const OLD: [u8; 2] = [0x8a, 0x4d];
+/// Endpoint identification, one that was given back, and RPL's former number (RFC 9008).
+const OLD: [u8; 3] = [0x8a, 0x4d, 0x63];
 /// For experiments (RFC 4727): the same number with each action.
 const TRIAL: [u8; 8] = [0x1e, 0x3e, 0x5e, 0x7e, 0x9e, 0xbe, 0xde, 0xfe];
 

@@ -94,13 +94,13 @@ rules! {
     UnknownOption "unknown_option" BOTH_COUNT, BOTH_COUNT;
         "RFC 8504, 5.3: an option that has no number at IANA"
     RouterAlert "router_alert" BOTH_PASS, [Pass, Count];
-        "RFC 2711; RFC 6398: the option router alert"
+        "RFC 2711; RFC 6398; RFC 9288, 4.4.4: the option router alert"
     JumboOption "jumbo_option" BOTH_DROP, BOTH_DROP;
-        "RFC 2675, 2: the option jumbo payload"
+        "RFC 2675, 2; RFC 9288, 4.4.16: the option jumbo payload"
     OldOption "old_option" BOTH_COUNT, NOT_ON;
-        "RFC 9288: an option whose type IANA lists as deprecated (endpoint identification, 0x4d)"
+        "RFC 9288, 4.4.10, 4.4.11, 4.4.13: an option whose type is deprecated (0x4d, RPL's 0x63, endpoint identification)"
     TrialOption "trial_option" BOTH_COUNT, NOT_ON;
-        "RFC 4727; RFC 9288: an option whose type is for experiments"
+        "RFC 4727; RFC 9288, 4.4.19: an option whose type is for experiments"
     HopByHopPlace "hop_by_hop_place" BOTH_DROP, BOTH_DROP;
         "RFC 8200, 4.1: hop-by-hop options that do not follow right behind the IPv6 header"
     Repeated "repeated" BOTH_DROP, BOTH_COUNT;
@@ -116,43 +116,43 @@ rules! {
     FragmentEmpty "fragment_empty" BOTH_DROP, BOTH_DROP;
         "RFC 8200, 4.5: a fragment of nothing"
     FragmentTiny "fragment_tiny" BOTH_DROP, BOTH_COUNT;
-        "No RFC: a fragment that is not the last and shorter than limit.fragment_bytes"
+        "RFC 4942, 2.1.11: a fragment that is not the last and shorter than limit.fragment_bytes"
     FragmentAtomic "fragment_atomic" BOTH_COUNT, BOTH_COUNT;
         "RFC 6946, 4; RFC 8021: a fragment header in a packet that is whole"
     Routing0 "routing_0" BOTH_DROP, BOTH_DROP;
         "RFC 5095, 3: a routing header of type 0, source route"
     Routing1 "routing_1" BOTH_DROP, NOT_ON;
-        "RFC 9288: a routing header of type 1, Nimrod, deprecated"
+        "RFC 9288, 3.5.2: a routing header of type 1, Nimrod, deprecated"
     Routing2 "routing_2" BOTH_PASS, BOTH_PASS;
         "RFC 6275, 6.4: a routing header of type 2, mobility"
     Routing3 "routing_3" BOTH_COUNT, NOT_ON;
-        "RFC 6554, 3; RFC 9288: a routing header of type 3, RPL"
+        "RFC 6554, 3; RFC 9288, 3.5.2: a routing header of type 3, RPL"
     Routing4 "routing_4" BOTH_COUNT, BOTH_PASS;
         "RFC 8754, 2: a routing header of type 4, segments"
     RoutingOther "routing_other" BOTH_COUNT, BOTH_COUNT;
         "RFC 8200, 4.4: a routing header of any other type"
     HopByHop "hop_by_hop" BOTH_PASS, BOTH_PASS;
-        "RFC 9673; RFC 9288: hop-by-hop options"
+        "RFC 9673, 5.1; RFC 9288, 3.5.1: hop-by-hop options"
     DestinationOptions "destination_options" BOTH_PASS, BOTH_PASS;
-        "RFC 8200, 4.6; RFC 9288: destination options"
+        "RFC 8200, 4.6; RFC 9288, 3.5.6: destination options"
     Fragment "fragment" BOTH_PASS, BOTH_PASS;
-        "RFC 8200, 4.5; RFC 9288: a fragment"
+        "RFC 8200, 4.5; RFC 9288, 3.5.3: a fragment"
     Authentication "authentication" BOTH_PASS, BOTH_PASS;
-        "RFC 4302; RFC 9288: an authentication header"
+        "RFC 4302; RFC 9288, 3.5.5: an authentication header"
     Esp "esp" BOTH_PASS, BOTH_PASS;
-        "RFC 4303; RFC 9288: an encapsulating security payload"
+        "RFC 4303; RFC 9288, 3.5.4: an encapsulating security payload"
     Mobility "mobility" BOTH_PASS, BOTH_PASS;
-        "RFC 6275, 6.1; RFC 9288: a mobility header"
+        "RFC 6275, 6.1; RFC 9288, 3.5.7: a mobility header"
     Hip "hip" BOTH_PASS, BOTH_PASS;
-        "RFC 7401, 5.1; RFC 9288: a header of the host identity protocol"
+        "RFC 7401, 5.1; RFC 9288, 3.5.8: a header of the host identity protocol"
     Shim6 "shim6" BOTH_PASS, BOTH_PASS;
-        "RFC 5533, 5.1; RFC 9288: a header of shim6"
+        "RFC 5533, 5.1; RFC 9288, 3.5.9: a header of shim6"
     NoNext "no_next" BOTH_PASS, BOTH_PASS;
         "RFC 8200, 4.7: nothing behind the IPv6 and extension headers"
     Trial "trial" BOTH_COUNT, NOT_ON;
-        "RFC 3692; RFC 9288: a header whose number, 253 or 254, is for experiments"
+        "RFC 3692; RFC 9288, 3.5.10: a header whose number, 253 or 254, is for experiments"
     Unknown "unknown" BOTH_PASS, BOTH_PASS;
-        "RFC 7045, 2.1: a header that is unknown here, be it of an extension or of layer 4"
+        "RFC 7045, 2.1; RFC 9288, 3.6: a header that is unknown here, be it of an extension or of layer 4"
 }
 
 const _: () = {
